@@ -1,0 +1,1 @@
+"""Scores a model on held-out tasks."""

@@ -1,0 +1,1 @@
+"""Meshes, logical axes, multi-host start-up, and programs compiled ahead."""

@@ -1,0 +1,1 @@
+"""Declares instruction tasks and derives their uses; the only room that imports seqio."""

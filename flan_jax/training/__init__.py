@@ -1,0 +1,1 @@
+"""Loss, optimiser, step, state, checkpoints and metrics of training."""

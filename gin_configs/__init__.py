@@ -1,0 +1,1 @@
+"""Gin files that come with flan_jax: models/, mixtures/, runs/."""

@@ -1,0 +1,1 @@
+"""Mixtures that come with flan_jax, one small file a dataset."""
