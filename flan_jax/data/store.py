@@ -145,8 +145,7 @@ class StoreWriter:
         manifest = {**about, "format": FORMAT, "count": self.count, "columns": columns}
         write_json(self._partial / "manifest.json", manifest)
         _sync_folder(self._partial)
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        remove(self.folder)
         os.replace(self._partial, self.folder)
         _sync_folder(self.folder.parent)
         return manifest
@@ -278,6 +277,15 @@ def exclusive(folder: pathlib.Path) -> Iterator[None]:
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def remove(folder: pathlib.Path) -> None:
+    """Deletes a store; it loses its name first, so that what is half gone is never taken for whole."""
+    if not folder.exists():
+        return
+    doomed = folder.with_name(f"{folder.name}.partial-{os.getpid()}-gone")
+    os.replace(folder, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

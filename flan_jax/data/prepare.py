@@ -1,0 +1,205 @@
+"""Fills token stores, and whatever else needs the tasks themselves; all but the command runs in the child process."""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from flan_jax.data import store as stores
+from flan_jax.errors import UserError
+
+# What shapes the tokens of a store beside the task itself.
+_SHAPING = ("split", "lengths", "seed", "on_long", "on_bad_row", "limit")
+
+
+def store_folder(task: str, fingerprint: str, how: Mapping[str, Any]) -> str:
+    """Names the folder that holds a task's draws: one for each set of tokens that can come out."""
+    shaping = {key: how[key] for key in _SHAPING}
+    text = json.dumps([fingerprint, stores.FORMAT, shaping], sort_keys=True)
+    key = hashlib.sha256(text.encode()).hexdigest()[:12]
+    split = re.sub(r"\W", "_", how["split"])
+    return os.path.join(how["store_dir"], re.sub(r"[^\w.:-]", "_", task), f"{split}-{key}")
+
+
+def prepare_draw(task: str, folder: str, draw: int, fingerprint: str, how: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes one draw's store unless it stands there whole.
+
+    Returns:
+      Its manifest.
+    """
+    from flan_jax.tasks import examples
+
+    target = pathlib.Path(folder) / f"draw-{draw}"
+    with stores.exclusive(target):
+        if stores.whole(target):
+            return stores.read_manifest(target)
+        for left in target.parent.glob(f"{target.name}.partial-*"):
+            stores.remove(left)  # of a process that was killed: the lock says that none is writing now
+        tally = examples.Tally()
+        writer = stores.StoreWriter(target, examples.vocabulary_of(task).vocab_size)
+        try:
+            for example in examples.examples(
+                task,
+                how["split"],
+                how["lengths"],
+                seed=how["seed"],
+                draw=draw,
+                tally=tally,
+                on_long=how["on_long"],
+                on_bad_row=how["on_bad_row"],
+                limit=how["limit"],
+            ):
+                writer.add(example)
+            about = {"task": task, "draw": draw, "fingerprint": fingerprint, **{key: how[key] for key in _SHAPING}}
+            about["objective"] = examples.describe(task).get("objective", "instruction")
+            return writer.finish({**about, "tally": tally.as_dict()})
+        except OSError as error:
+            writer.abandon()
+            raise UserError(
+                f"writing the token store {target} failed: {error.strerror}; free some space or set STORE_DIR elsewhere"
+            ) from error
+        except BaseException:
+            writer.abandon()
+            raise
+
+
+def prepare_in_child(
+    *,
+    setup: Mapping[str, Any],
+    progress: Callable[..., None],
+    wanted: Sequence[Sequence[Any]],
+    mixture: str,
+    **how: Any,
+) -> None:
+    """Answers `prepare`: writes the listed (task, folder, fingerprint, draw)."""
+    for done, (task, folder, fingerprint, draw) in enumerate(wanted):
+        progress(what="preparing draws", done=done, total=len(wanted), unit="store", name=f"{task} {draw}")
+        prepare_draw(task, folder, draw, fingerprint, how)
+    progress(what="preparing draws", done=len(wanted), total=len(wanted), unit="store", name="")
+
+
+def estimate_in_child(
+    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, sample: int, **how: Any
+) -> list[dict[str, Any]]:
+    """Answers `estimate`: lengths of the first examples of each task, and how many there are, without storing any."""
+    from flan_jax.data.resolve import _members
+    from flan_jax.tasks import examples, rates
+
+    found = []
+    names = _members(mixture)
+    for done, name in enumerate(names):
+        progress(what="sampling", done=done, total=len(names), unit="task", name=name)
+        tally = examples.Tally()
+        options = {"seed": how["seed"], "draw": 0, "tally": tally, "on_long": how["on_long"], "limit": sample}
+        lengths, trainable = [], []
+        for example in examples.examples(
+            name, how["split"], how["lengths"], on_bad_row=how["on_bad_row"], **options
+        ):
+            lengths.append([len(example.inputs), len(example.targets)])
+            loss = example.weights
+            trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
+        if not lengths:
+            raise UserError(f"task {name!r} gave no example in split {how['split']!r} of the first {sample} rows")
+        rows = examples.count(name, how["split"])
+        read = max(1, tally.as_dict().get("read", len(lengths)))
+        whole = len(lengths) if rows is None else round(rows * len(lengths) / min(read, max(rows, 1)))
+        found.append({"name": name, "lengths": lengths, "trainable": trainable, "rows": rows, "count": max(1, whole)})
+        found[-1]["tally"] = tally.as_dict()
+    rate_of = rates.rate_of(mixture, {task["name"]: task["count"] for task in found})
+    caps = rates.caps_of(mixture)
+    for task in found:
+        task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
+    progress(what="sampling", done=len(names), total=len(names), unit="task", name="")
+    return found
+
+
+def preview_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None], **arguments: Any) -> list[dict]:
+    """Answers `preview`: a few examples of a task, straight from its source."""
+    from flan_jax.data.resolve import _members
+    from flan_jax.tasks import preview
+
+    arguments["task"] = _members(arguments["task"])[0]
+    return preview.preview(**arguments)
+
+
+def score_in_child(
+    *, setup: Mapping[str, Any], progress: Callable[..., None], jobs: Sequence[Mapping[str, Any]], **how: Any
+) -> list[dict[str, float]]:
+    """Answers `score`: the tasks' own metrics of predictions, one job a task."""
+    from flan_jax.tasks import examples
+
+    return [
+        examples.score(
+            job["task"],
+            how["split"],
+            job["predictions"],
+            lengths=how["lengths"],
+            seed=how["seed"],
+            limit=how["limit"],
+            on_long=how["on_long"],
+            on_bad_row=how["on_bad_row"],
+        )
+        for job in jobs
+    ]
+
+
+def vocabulary_in_child(
+    *,
+    setup: Mapping[str, Any],
+    progress: Callable[..., None],
+    mixture: str,
+    split: str,
+    size: int,
+    output: str,
+    max_examples: int,
+) -> dict[str, Any]:
+    """Answers `vocabulary`: trains a SentencePiece vocabulary on a mixture's rendered text."""
+    from flan_jax.data.resolve import _members
+    from flan_jax.tasks import examples, vocabularies
+
+    names = _members(mixture)
+    each = max(1, max_examples // len(names))
+
+    def texts() -> Iterable[str]:
+        for done, name in enumerate(names):
+            progress(what="reading", done=done, total=len(names), unit="task", name=name)
+            yield from examples.texts(name, split, limit=each)
+
+    return vocabularies.train_sentencepiece(texts(), size, output)
+
+
+def encode_in_child(
+    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, texts: Sequence[str]
+) -> list[list[int]]:
+    """Answers `encode`: token ids of texts, with the vocabulary of a mixture."""
+    from flan_jax.data.resolve import _members
+    from flan_jax.tasks import examples
+
+    vocabulary = examples.vocabulary_of(_members(mixture)[0])
+    return [[int(token) for token in vocabulary.encode(text)] for text in texts]
+
+
+def decode_in_child(
+    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, ids: Sequence[Sequence[int]]
+) -> list[str]:
+    """Answers `decode`: texts of token ids, with the vocabulary of a mixture."""
+    from flan_jax.data.resolve import _members
+    from flan_jax.tasks import examples
+
+    vocabulary = examples.vocabulary_of(_members(mixture)[0])
+    return [vocabulary.decode(list(row)) for row in ids]
+
+
+def register_files(files: Sequence[str], fields: Mapping[str, str], **options: Any) -> None:
+    """Registers the files of `--data` as tasks, and the mixture `user_data` over them."""
+    from flan_jax.tasks import formats, rates
+
+    names = []
+    for number, file in enumerate(files):
+        name = "user_data_" + (re.sub(r"\W", "_", pathlib.Path(file).stem) or str(number))
+        formats.task_from_file(file, name, fields=dict(fields) or None, **options).register()
+        names.append(name)
+    rates.mixture("user_data", names)

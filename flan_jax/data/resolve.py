@@ -1,0 +1,260 @@
+"""From a mixture's name to its tasks, stores, counts and rates.
+
+The child does the work with seqio and writes `mixture.json`; the parent uses that file again, without a child, for as long
+as the request, the package versions, the task modules' sources and the data files are the same.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flan_jax.data import store as stores
+from flan_jax.data.plan import Plan, PlannedTask, shares_of
+from flan_jax.data.worker import Worker, watched_files
+from flan_jax.errors import UserError, nearest
+
+_VERSIONS = ("flan-jax", "seqio", "tensorflow", "tensorflow-text", "tensorflow-datasets", "sentencepiece", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked of the data: everything that shapes tokens and rates, and nothing else.
+
+    Attributes:
+      mixture: a seqio mixture or task.
+      split: of every task.
+      lengths: {"inputs": Li, "targets": Lt}, bounds on one example.
+      seed: of every draw.
+      store_dir: where token stores are kept.
+      on_long: what happens to an example that is longer: "truncate", "refuse" or "drop".
+      on_bad_row: what happens to a row that cannot be read: "error" or "skip".
+      max_draws: how many differently drawn epochs are kept before they repeat.
+      limit: examples kept of each task; None keeps all.
+      modules: the user's modules.
+      data_files: files of `--data`.
+      data_fields: which column is which in them.
+    """
+
+    mixture: str
+    split: str
+    lengths: Mapping[str, int]
+    seed: int
+    store_dir: str
+    on_long: str = "truncate"
+    on_bad_row: str = "error"
+    max_draws: int = 8
+    limit: int | None = None
+    modules: tuple[str, ...] = ()
+    data_files: tuple[str, ...] = ()
+    data_fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def arguments(self) -> dict[str, Any]:
+        """The part that the child is told with each call; modules and files it was started with."""
+        names = ("mixture", "split", "seed", "on_long", "on_bad_row", "max_draws", "limit")
+        store_dir = os.path.abspath(self.store_dir)
+        return {name: getattr(self, name) for name in names} | {"lengths": dict(self.lengths), "store_dir": store_dir}
+
+    @property
+    def key(self) -> str:
+        """Names this request; other package versions make another key."""
+        whole = {
+            **self.arguments(),
+            "modules": list(self.modules),
+            "files": [os.path.abspath(path) for path in self.data_files],
+            "fields": dict(self.data_fields),
+            "versions": {name: _version(name) for name in _VERSIONS},
+            "format": stores.FORMAT,
+        }
+        return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclasses.dataclass(frozen=True)
+class ResolvedTask:
+    """One task of a resolved mixture.
+
+    Attributes:
+      name: the seqio task.
+      folder: the store of draw d is `folder/draw-d`.
+      fingerprint: of everything that shapes its tokens.
+      count: examples kept.
+      rate: its mixing rate, not normalised.
+      cap: the cap that was applied to its examples, None where there is none.
+      draws: how many draws its epochs go around.
+      tally: what reading it counted (read, kept, dropped, truncated, …).
+      about: its declaration's facts (cluster, evaluation kind, chance, metrics, …).
+    """
+
+    name: str
+    folder: str
+    fingerprint: str
+    count: int
+    rate: float
+    cap: int | None
+    draws: int
+    tally: Mapping[str, int]
+    about: Mapping[str, Any]
+
+    def store(self, draw: int = 0) -> str:
+        """The folder of one draw's store."""
+        return os.path.join(self.folder, f"draw-{draw}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """A resolved mixture: its tasks and the vocabulary they share."""
+
+    request: Request
+    tasks: tuple[ResolvedTask, ...]
+    vocabulary: Mapping[str, Any]
+
+    def plan(self, capacities: Mapping[str, int], packed: bool, largest_window: int) -> Plan:
+        """The plan of training on this mixture."""
+        shares = shares_of([task.rate for task in self.tasks])
+        planned = [
+            PlannedTask(task.name, task.count, share, task.fingerprint, task.draws)
+            for task, share in zip(self.tasks, shares, strict=True)
+            if share
+        ]
+        return Plan(planned, capacities, self.request.seed, packed, largest_window)
+
+    def folders(self, plan: Plan) -> list[list[str]]:
+        """Store folders by the plan's task and draw."""
+        by_name = {task.name: task for task in self.tasks}
+        return [[by_name[t.name].store(d) for d in range(t.draws)] for t in plan.tasks]
+
+
+def resolve(request: Request, worker: Worker) -> Resolved:
+    """Resolves a mixture and sees to it that the first draw of every task is prepared.
+
+    Args:
+      request: what is wanted.
+      worker: started only if the answer of an earlier run cannot be used again.
+
+    Raises:
+      UserError: no such mixture, a task without examples, a bad row, …
+    """
+    path = pathlib.Path(request.store_dir) / "resolved" / f"{request.key}.json"
+    known = _read(path)
+    if known is None:
+        known = worker.call("resolve", **request.arguments())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stores.write_json(path, known)
+    tasks = tuple(ResolvedTask(**task) for task in known["tasks"])
+    return Resolved(request, tasks, known["vocabulary"])
+
+
+def _read(path: pathlib.Path) -> dict[str, Any] | None:
+    """An earlier answer, if nothing that it rests on has changed since."""
+    try:
+        known = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    if any(_state_of(file) != state for file, state in known["watched"]):
+        return None
+    if not all(stores.whole(pathlib.Path(task["folder"]) / "draw-0") for task in known["tasks"]):
+        return None
+    return known
+
+
+def resolve_in_child(
+    *,
+    setup: Mapping[str, Any],
+    progress: Callable[..., None],
+    mixture: str,
+    **how: Any,
+) -> dict[str, Any]:
+    """Answers `resolve`: prepares what is missing, then works out the rates from the counts that were kept."""
+    import seqio
+
+    from flan_jax.data.prepare import prepare_draw, store_folder
+    from flan_jax.tasks import examples, rates, vocabularies
+
+    names = _members(mixture)
+    tasks = []
+    for done, name in enumerate(names):
+        progress(what=f"preparing {how['split']}", done=done, total=len(names), unit="task", name=name)
+        about = examples.describe(name)
+        fingerprint = examples.fingerprint(name)
+        folder = store_folder(name, fingerprint, how)
+        manifest = prepare_draw(name, folder, 0, fingerprint, how)
+        if not manifest["count"]:
+            raise UserError(
+                f"task {name!r} has no examples in split {how['split']!r}: {manifest['tally'].get('read', 0)} rows were "
+                f"read and none was kept ({_why_none(manifest['tally'])}); check its source, or take it out of {mixture!r}"
+            )
+        draws = how["max_draws"] if about.get("random", False) else 1
+        facts = {"folder": folder, "fingerprint": fingerprint, "count": manifest["count"], "tally": manifest["tally"]}
+        tasks.append({"name": name, **facts, "draws": draws, "about": about})
+    progress(what=f"preparing {how['split']}", done=len(names), total=len(names), unit="task", name="")
+    counts = {task["name"]: task["count"] for task in tasks}
+    rate_of = rates.rate_of(mixture, counts)
+    caps = rates.caps_of(mixture)
+    for task in tasks:
+        task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
+    files = watched_files(setup["modules"]) + setup["data_files"]
+    for name in names:
+        files += [os.path.abspath(path) for path in examples.source_files(name)]
+    vocabulary = seqio.get_mixture_or_task(names[0]).output_features["targets"].vocabulary
+    described = vocabularies.describe(vocabulary)
+    files += [described["path"]] if described.get("path") else []
+    watched = [[file, _state_of(file)] for file in sorted(set(files))]
+    return {"tasks": tasks, "vocabulary": described, "watched": watched}
+
+
+def list_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]) -> list[dict[str, Any]]:
+    """Answers `list`: every registered task and mixture with what is known without reading data."""
+    import seqio
+
+    from flan_jax.tasks import examples
+
+    found = []
+    for name in sorted(seqio.MixtureRegistry.names()):
+        members = [task.name for task in seqio.MixtureRegistry.get(name).tasks]
+        found.append({"name": name, "kind": "mixture", "tasks": members})
+    for name in sorted(seqio.TaskRegistry.names()):
+        found.append({"name": name, "kind": "task", **examples.describe(name)})
+    return found
+
+
+def _members(mixture: str) -> list[str]:
+    """The tasks of a mixture, or the task itself, in a stable order."""
+    import seqio
+
+    mixtures, tasks = set(seqio.MixtureRegistry.names()), set(seqio.TaskRegistry.names())
+    if mixture in mixtures:
+        names = [task.name for task in seqio.MixtureRegistry.get(mixture).tasks]
+        return sorted(set(names), key=names.index)
+    if mixture in tasks:
+        return [mixture]
+    raise UserError(
+        f"no task or mixture is called {mixture!r}{nearest(mixture, mixtures | tasks)} "
+        f"Set MIXTURE to one that `flan-jax tasks` lists; your own need --module"
+    )
+
+
+def _why_none(tally: Mapping[str, int]) -> str:
+    causes = [f"{value} {key.replace('_', ' ')}" for key, value in tally.items() if value and key not in ("read", "kept")]
+    return ", ".join(causes) or "the source is empty"
+
+
+def _state_of(path: str) -> list[int] | None:
+    """Size and time of a file, or None where there is none."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
