@@ -1,0 +1,388 @@
+"""Checkpoints on Orbax; the one file that knows it.
+
+A checkpoint is a folder named by its step, with three items: `params`, `optimizer` (the optimiser's statistics and the
+step) and `extra` (the caller's JSON). Beside them lies `checksums.json`, written before Orbax commits the folder: a
+step without it, or with other bytes than it says, is not taken.
+"""
+
+import json
+import logging
+import math
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from jax.experimental import multihost_utils
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from flan_jax.errors import UserError, nearest
+from flan_jax.training.disk import full_disk_named
+from flan_jax.training.optimizer import path_names
+
+_CHECKSUMS = "checksums.json"
+_DELETED = "deleted"
+_DAMAGED = "damaged"
+_REWRITTEN_AT_COMMIT = "_CHECKPOINT_METADATA"
+_SHOWN = 5
+_log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The checkpoints of one run: saved in the background, the newest ones and the best one kept.
+
+    Every process of a run makes one and calls the same methods in the same order.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        keep: int = 3,
+        keep_best: int = 1,
+        best_metric: str | None = None,
+        best_mode: Literal["max", "min"] = "max",
+        read_only: bool = False,
+    ):
+        """Opens the folder; unless `read_only`, makes it and clears what a kill left half written or half deleted.
+
+        Args:
+          folder: of all steps; a path or a bucket's address.
+          keep: how many of the newest steps stay.
+          keep_best: how many of the best by `best_metric` stay besides.
+          best_metric: a name in the `metrics` given to `save`, or None to go by age alone.
+          best_mode: whether a higher or a lower metric is better.
+          read_only: for those who look into the folder of a run that may be alive.
+
+        Raises:
+          UserError: settings out of range.
+        """
+        if keep < 1 or keep_best < 0 or best_mode not in ("max", "min"):
+            raise UserError(
+                f"Checkpoints cannot keep {keep} newest and {keep_best} best by mode {best_mode!r}: "
+                "keep at least 1, keep_best at least 0, best_mode 'max' or 'min'."
+            )
+        address = os.fspath(folder)
+        self.folder = epath.Path(address if "://" in address else os.path.abspath(os.path.expanduser(address)))
+        self._metric, self._mode, self._read_only = best_metric, best_mode, read_only
+        self._saving: int | None = None
+        self._sound: set[int] = set()
+        policies: list[Any] = [preservation_policy.LatestN(keep)]
+        if best_metric is not None:
+            policies.append(
+                preservation_policy.BestN(get_metric_fn=self._rank, n=keep_best, keep_checkpoints_without_metrics=False)
+            )
+        self._options = ocp.CheckpointManagerOptions(
+            preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
+            best_fn=self._rank if best_metric is not None else None,
+            todelete_subdir=_DELETED,
+            create=not read_only,
+            cleanup_tmp_directories=not read_only,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+        )
+        self._manager: ocp.CheckpointManager | None = None
+        if not read_only:
+            self._open()
+            self._sweep()
+
+    def save(
+        self, step: int, state: Mapping[str, Any], extra: Mapping[str, Any], metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Starts to save a step; returns once the state's values are copied, so that it may be donated.
+
+        Waits for the save before, and tells of its failure. A step of this number or a later one, which can only be
+        damaged or of a course given up, is moved to the folder `damaged`.
+
+        Args:
+          step: the number of steps done.
+          state: `{"params", "opt", "step"}`.
+          extra: JSON that comes back from `restore`.
+          metrics: read for `best_metric`; a step without it is never the best.
+
+        Raises:
+          UserError: the disk is full, or `metrics` lacks `best_metric`.
+        """
+        if metrics is not None and self._metric is not None and self._metric not in metrics:
+            known = ", ".join(sorted(metrics))
+            raise UserError(
+                f"best_metric is {self._metric!r}, but the metrics of step {step} are {known}"
+                f"{nearest(self._metric, metrics)}."
+            )
+        self.wait()
+        manager = self._open()
+        with full_disk_named(self.folder):
+            self._move_aside([old for old in manager.all_steps() if old >= step])
+            self._saving = step
+            self._sound.discard(step)
+            manager.save(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(_nested(state["params"])),
+                    optimizer=ocp.args.StandardSave(_nested({"opt": state["opt"], "step": state["step"]})),
+                    extra=ocp.args.JsonSave(dict(extra)),
+                ),
+                metrics=None if metrics is None else {name: float(value) for name, value in metrics.items()},
+                force=True,
+            )
+
+    def steps(self) -> list[int]:
+        """The steps that have been committed, sound or not, in order."""
+        if self._manager is None and not self.folder.exists():
+            return []
+        manager = self._open()
+        if self._read_only:
+            manager.reload()
+        return sorted(manager.all_steps())
+
+    def latest(self) -> int | None:
+        """The newest step whose files are all as they were written, or None where there is none."""
+        return self._first_sound(lambda: reversed(self.steps()))
+
+    def best(self) -> int | None:
+        """The step with the best `best_metric` among the sound ones; the latest where no metric was named.
+
+        None where no step has the metric.
+        """
+        if self._metric is None:
+            return self.latest()
+
+        def ranked() -> list[int]:
+            ranks = {step: self._rank(self._open().metrics(step)) for step in self.steps()}
+            return sorted((s for s in ranks if math.isfinite(ranks[s])), key=lambda s: (ranks[s], s), reverse=True)
+
+        return self._first_sound(ranked)
+
+    def restore(self, step: int, abstract_state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Reads a step onto any mesh.
+
+        Args:
+          step: from `latest` or `best`.
+          abstract_state: the state's tree of `jax.ShapeDtypeStruct` with shardings (`state.abstract_state`).
+
+        Returns:
+          The state, bit for bit as saved, and the saved `extra`.
+
+        Raises:
+          UserError: there is no such step, it is damaged, or another model or optimiser made it.
+        """
+        trees = {
+            "params": abstract_state["params"],
+            "optimizer": {"opt": abstract_state["opt"], "step": abstract_state["step"]},
+        }
+        read, extra = self._read(step, trees)
+        return {"params": read["params"], **read["optimizer"]}, extra
+
+    def restore_params(self, step: int, abstract_params: Any) -> Any:
+        """Reads a step's parameters alone; see `restore`."""
+        return self._read(step, {"params": abstract_params})[0]["params"]
+
+    def read_extra(self, step: int) -> dict[str, Any]:
+        """Reads the JSON that was saved with a step; see `restore`."""
+        return self._read(step, {})[1]
+
+    def wait(self) -> None:
+        """Returns once the save under way is committed.
+
+        Raises:
+          UserError: it failed as the disk is full. Other failures are raised as they are.
+        """
+        if self._manager is not None:
+            with full_disk_named(self.folder):
+                self._manager.wait_until_finished()
+            self._sweep()
+
+    def close(self) -> None:
+        """Waits, then lets go of Orbax's threads; further calls do nothing."""
+        try:
+            self.wait()
+        finally:
+            manager, self._manager = self._manager, None
+            if manager is not None:
+                with full_disk_named(self.folder):
+                    manager.close()
+
+    def _open(self) -> ocp.CheckpointManager:
+        if self._manager is None:
+            with full_disk_named(self.folder):
+                self._manager = ocp.CheckpointManager(
+                    self.folder,
+                    options=self._options,
+                    handler_registry=_handlers(),
+                )
+        return self._manager
+
+    def _rank(self, metrics: Any) -> float:
+        """A step's metric with higher as better; what is missing or not a number comes last."""
+        value = (metrics or {}).get(self._metric)
+        if value is None or not math.isfinite(value):
+            return -math.inf
+        return value if self._mode == "max" else -value
+
+    def _seal(self) -> None:
+        """Writes the checksums of the step that is about to be committed; Orbax calls it on its own thread."""
+        step = str(self._saving)
+        unfinished = [path for path in self.folder.iterdir() if path.name.startswith(step + ".")]
+        root = unfinished[0] if unfinished else self.folder / step
+        (root / _CHECKSUMS).write_text(json.dumps(_checksums(root), indent=0))
+
+    def _fault(self, step: int) -> str:
+        """What is wrong with a step's files, or nothing; each sound step is read through once."""
+        if step in self._sound:
+            return ""
+        root = self.folder / str(step)
+        try:
+            wanted = json.loads((root / _CHECKSUMS).read_text())
+            found = _checksums(root, wanted)
+        except (OSError, ValueError) as error:
+            return f"{_CHECKSUMS} cannot be read ({type(error).__name__})"
+        for name, sums in wanted.items():
+            if found.get(name) != sums:
+                return f"{name} is {'missing' if name not in found else 'not as it was written'}"
+        self._sound.add(step)
+        return ""
+
+    def _first_sound(self, steps: Any) -> int | None:
+        """The first step without a fault; found by one process for all, so that they agree."""
+        found = -1
+        if jax.process_index() == 0:
+            for step in steps():
+                fault = self._fault(step)
+                if not fault:
+                    found = step
+                    break
+                _log.warning("The checkpoint of step %d in %s is passed over: %s.", step, self.folder, fault)
+        if jax.process_count() > 1:
+            found = int(multihost_utils.broadcast_one_to_all(np.int32(found)))
+        return None if found < 0 else found
+
+    def _read(self, step: int, trees: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        steps = self.steps()
+        if step not in steps:
+            there = ", ".join(map(str, steps)) or "none"
+            raise UserError(f"There is no checkpoint of step {step} in {self.folder}; the steps there are: {there}.")
+        fault = self._fault(step) if jax.process_index() == 0 else ""
+        if fault:
+            raise UserError(
+                f"The checkpoint of step {step} in {self.folder} is damaged: {fault}; choose another of its steps."
+            )
+        manager = self._open()
+        saved = manager.item_metadata(step)
+        differences = [line for item, tree in trees.items() for line in _differences(saved[item], tree, item)]
+        if differences:
+            rest = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+            raise UserError(
+                f"The checkpoint of step {step} in {self.folder} is of another model or optimiser: "
+                f"{'; '.join(differences[:_SHOWN])}{rest}. Give the settings it was made with, or another run folder."
+            )
+        items = {item: ocp.args.StandardRestore(_nested(tree, _placed)) for item, tree in trees.items()}
+        read = manager.restore(step, args=ocp.args.Composite(extra=ocp.args.JsonRestore(), **items))
+        return {item: _as(tree, read[item]) for item, tree in trees.items()}, read["extra"]
+
+    def _move_aside(self, steps: list[int]) -> None:
+        if not steps:
+            return
+        if jax.process_index() == 0:
+            (self.folder / _DAMAGED).mkdir(exist_ok=True)
+            for step in steps:
+                target = self.folder / _DAMAGED / str(step)
+                if target.exists():
+                    target.rmtree()
+                (self.folder / str(step)).rename(target)
+                _log.warning("The checkpoint of step %d is moved to %s: a new one takes its place.", step, target)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("flan_jax.checkpoints.move_aside")
+        self._open().reload()
+
+    def _sweep(self) -> None:
+        """Deletes what was renamed to be deleted: a step that is still under its own name is whole."""
+        if jax.process_index() == 0 and not self._read_only and (self.folder / _DELETED).exists():
+            (self.folder / _DELETED).rmtree()
+
+
+def _handlers() -> Any:
+    """The items of a checkpoint, so that Orbax can tell their metadata before anything is restored."""
+    registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    for item in ("params", "optimizer"):
+        handler = ocp.StandardCheckpointHandler()
+        registry.add(item, ocp.args.StandardSave, handler)
+        registry.add(item, ocp.args.StandardRestore, handler)
+    registry.add("extra", ocp.args.JsonSave, json_handler := ocp.JsonCheckpointHandler())
+    registry.add("extra", ocp.args.JsonRestore, json_handler)
+    return registry
+
+
+def _checksums(root: Any, only: Mapping[str, Any] | None = None) -> dict[str, list[Any]]:
+    """Size and CRC-32 of each file below a folder, by its name from there; of the files in `only` where given."""
+    names = [name for name in _files(root) if only is None or name in only]
+
+    def one(name: str) -> list[Any]:
+        size, crc = 0, 0
+        with (root / name).open("rb") as file:
+            while chunk := file.read(1 << 22):
+                size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+        return [size, f"{crc:08x}"]
+
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip(names, pool.map(one, names), strict=True))
+
+
+def _files(folder: Any, prefix: str = "") -> Iterator[str]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield from _files(path, f"{prefix}{path.name}/")
+        elif path.name not in (_CHECKSUMS, _REWRITTEN_AT_COMMIT):
+            yield prefix + path.name
+
+
+def _named(tree: Any) -> dict[tuple[str, ...], Any]:
+    return {path_names(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def _nested(tree: Any, change: Any = lambda leaf: leaf) -> dict[str, Any]:
+    """Any tree as nested dictionaries by the names along its paths: what is saved knows no Python class."""
+    nested: dict[str, Any] = {}
+    for names, leaf in _named(tree).items():
+        inner = nested
+        for name in names[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[names[-1]] = change(leaf)
+    return nested
+
+
+def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
+    sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _as(tree: Any, nested: Any) -> Any:
+    """The values of nested dictionaries in the shape of `tree`; the inverse of `_nested`."""
+    values = _named(nested)
+    return jax.tree_util.tree_map_with_path(lambda path, _: values[path_names(path)], tree)
+
+
+def _differences(saved: Any, wanted: Any, item: str) -> list[str]:
+    """How the leaves of a saved item and those of a run differ, a phrase each."""
+    there = {names: (tuple(leaf.shape), np.dtype(leaf.dtype).name) for names, leaf in _named(_tree(saved)).items()}
+    here = {names: (tuple(leaf.shape), np.dtype(leaf.dtype).name) for names, leaf in _named(wanted).items()}
+    phrases = []
+    for names in sorted(there.keys() | here.keys()):
+        name = "/".join((item, *names))
+        if names not in here:
+            phrases.append(f"{name} {there[names][0]} is in the checkpoint alone")
+        elif names not in there:
+            phrases.append(f"{name} {here[names][0]} is in this run alone")
+        elif there[names] != here[names]:
+            phrases.append(f"{name} is {_shown(there[names])} in the checkpoint and {_shown(here[names])} in this run")
+    return phrases
+
+
+def _tree(metadata: Any) -> Any:
+    return getattr(metadata, "tree", metadata)
+
+
+def _shown(shape_and_type: tuple[tuple[int, ...], str]) -> str:
+    return f"{shape_and_type[1]}{list(shape_and_type[0])}"

@@ -1,0 +1,112 @@
+"""The loss of each target token, in float32."""
+
+# ruff: noqa: F722 (the shapes in annotations are strings of jaxtyping)
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from flan_jax.errors import UserError
+
+LossFunction = Callable[[Float[Array, "B L V"], Int[Array, "B L"]], Float[Array, "B L"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """What a target token costs.
+
+    Attributes:
+      z_loss: factor of the squared log-normaliser that is added to every token's loss; it keeps logits from drifting.
+      label_smoothing: share of the target's probability that is spread evenly over the vocabulary, in [0, 1).
+      function: a user's `(logits [B, L, V], targets [B, L]) -> losses [B, L]` in place of the cross-entropy;
+        `z_loss` is still added to it, `label_smoothing` is its own affair.
+    """
+
+    z_loss: float = 0.0
+    label_smoothing: float = 0.0
+    function: LossFunction | None = None
+
+    def check(self) -> None:
+        """Raises `UserError` with every fault of these settings."""
+        faults = []
+        if not self.z_loss >= 0:
+            faults.append(f"z_loss is {self.z_loss}, it must be 0 or more")
+        if not 0 <= self.label_smoothing < 1:
+            faults.append(f"label_smoothing is {self.label_smoothing}, it must be at least 0 and below 1")
+        if self.function is not None and not callable(self.function):
+            faults.append(f"function is {self.function!r}, it must be callable as (logits, targets)")
+        if self.function is not None and self.label_smoothing:
+            faults.append("label_smoothing is set, but your loss function replaces the cross-entropy that it smooths")
+        if faults:
+            raise UserError("LossConfig: " + "; ".join(faults) + ".")
+
+
+CROSS_ENTROPY = LossConfig()
+"""Plain cross-entropy."""
+
+
+def cross_entropy(
+    logits: Float[Array, "B L V"], targets: Int[Array, "B L"], label_smoothing: float = 0.0
+) -> Float[Array, "B L"]:
+    """Negative log-probability of each target, in nats.
+
+    Args:
+      logits: unnormalised scores over the vocabulary.
+      targets: ids in [0, V).
+      label_smoothing: share e of the target's probability spread over all V entries:
+        `(1 - e) * -log p(target) + e * mean over v of -log p(v)`.
+
+    Returns:
+      Losses of every position, padding included: the weights are applied by the caller.
+
+    >>> cross_entropy(jnp.zeros((1, 1, 4)), jnp.zeros((1, 1), int)).tolist() == [[float(jnp.log(4.0))]]
+    True
+    """
+    logits = logits.astype(jnp.float32)
+    log_normaliser = jax.nn.logsumexp(logits, axis=-1)
+    # Compare and sum, not gather: it fuses, its gradient is no scatter, and a sharded vocabulary stays where it is.
+    hit = targets[..., None] == jnp.arange(logits.shape[-1], dtype=targets.dtype)
+    losses = log_normaliser - jnp.sum(jnp.where(hit, logits, 0.0), axis=-1)
+    if label_smoothing:
+        losses = (1 - label_smoothing) * losses + label_smoothing * (log_normaliser - jnp.mean(logits, axis=-1))
+    return losses
+
+
+def z_losses(logits: Float[Array, "B L V"], config: LossConfig) -> Float[Array, "B L"]:
+    """The part of `token_losses` that comes from `config.z_loss`: its factor times log Z squared."""
+    if not config.z_loss:
+        return jnp.zeros(logits.shape[:-1], jnp.float32)
+    return config.z_loss * jnp.square(jax.nn.logsumexp(logits.astype(jnp.float32), axis=-1))
+
+
+def token_losses(
+    logits: Float[Array, "B L V"], targets: Int[Array, "B L"], config: LossConfig = CROSS_ENTROPY
+) -> Float[Array, "B L"]:
+    """What is minimised at each position, before loss weights: the loss and the z-loss together.
+
+    Args:
+      logits: unnormalised scores over the vocabulary.
+      targets: ids in [0, V).
+      config: see `LossConfig`.
+
+    Returns:
+      Losses in float32, in nats unless a user's function says otherwise.
+
+    Raises:
+      UserError: a user's function gave another shape than that of the targets.
+    """
+    if config.function is None:
+        losses = cross_entropy(logits, targets, config.label_smoothing)
+    else:
+        losses = config.function(logits, targets)
+        if jnp.shape(losses) != targets.shape:
+            name = getattr(config.function, "__name__", repr(config.function))
+            raise UserError(
+                f"The loss function {name} gave shape {jnp.shape(losses)} for targets of shape {targets.shape}; "
+                "LossConfig.function must give one loss a token."
+            )
+        losses = losses.astype(jnp.float32)
+    return losses + z_losses(logits, config) if config.z_loss else losses

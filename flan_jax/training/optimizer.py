@@ -1,0 +1,269 @@
+"""Learning-rate schedules and optimisers, as pure functions of their configuration and the number of steps."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from flan_jax.errors import UserError, nearest
+
+Schedule = Callable[[Any], Any]
+SCHEDULES = ("constant", "linear", "cosine", "rsqrt")
+OPTIMIZERS = ("adamw", "adafactor")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """How parameters move.
+
+    Attributes:
+      name: "adamw" or "adafactor".
+      learning_rate: the peak.
+      schedule: "constant", "linear" or "cosine" (from the peak after warm-up to `final_fraction` of it at the last
+        step), "rsqrt" (falls with the square root of the step after warm-up), or a callable
+        `(learning_rate, total_steps) -> (step -> learning rate)`.
+      warmup_steps: steps over which the rate rises evenly; step 0 already has `learning_rate / warmup_steps`.
+      final_fraction: where "linear" and "cosine" end, as a fraction of the peak.
+      weight_decay: decoupled decay, multiplied by the learning rate; norms' scales, biases and relative position
+        tables are spared.
+      b1: decay of adamw's first moment.
+      b2: decay of adamw's second moment.
+      eps: added to adamw's denominator.
+      clip_norm: the largest global gradient norm, or None for no clipping.
+      factory: a user's `(learning_rate=schedule) -> optax.GradientTransformation` in place of `name`; clipping by
+        `clip_norm` still goes before it.
+    """
+
+    name: Literal["adamw", "adafactor"] = "adamw"
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "linear", "cosine", "rsqrt"] | Callable[..., Schedule] = "constant"
+    warmup_steps: int = 0
+    final_fraction: float = 0.1
+    weight_decay: float = 0.0
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    clip_norm: float | None = 1.0
+    factory: Callable[..., optax.GradientTransformation] | None = None
+
+    def check(self) -> None:
+        """Raises `UserError` with every fault of these settings."""
+        faults = []
+        if self.name not in OPTIMIZERS:
+            faults.append(
+                f"name is {self.name!r}, known are {', '.join(OPTIMIZERS)}{nearest(str(self.name), OPTIMIZERS)}"
+            )
+        if not callable(self.schedule) and self.schedule not in SCHEDULES:
+            known = f"known are {', '.join(SCHEDULES)}, or a callable{nearest(str(self.schedule), SCHEDULES)}"
+            faults.append(f"schedule is {self.schedule!r}, {known}")
+        if callable(self.schedule) and self.warmup_steps:
+            faults.append(f"warmup_steps is {self.warmup_steps}, but your own schedule would ignore it; set it to 0")
+        if self.factory is not None and self.weight_decay:
+            faults.append(f"weight_decay is {self.weight_decay}, but your own factory would ignore it; set it to 0")
+        for field in ("learning_rate", "warmup_steps", "weight_decay", "final_fraction"):
+            if not getattr(self, field) >= 0:
+                faults.append(f"{field} is {getattr(self, field)}, it must be 0 or more")
+        for field in ("b1", "b2"):
+            if not 0 <= getattr(self, field) < 1:
+                faults.append(f"{field} is {getattr(self, field)}, it must be at least 0 and below 1")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            faults.append(f"clip_norm is {self.clip_norm}, it must be above 0, or None for no clipping")
+        if faults:
+            raise UserError("OptimizerConfig: " + "; ".join(faults) + ".")
+
+
+def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> Schedule:
+    """The learning rate of each step, counted from 0.
+
+    It depends on nothing but its arguments: a run resumed with the same `total_steps` goes on along the same curve,
+    and one that is lengthened takes the longer run's curve from there.
+
+    Args:
+      config: see `OptimizerConfig`.
+      total_steps: the run's steps.
+
+    Returns:
+      A function of the step, traceable by JAX.
+
+    Raises:
+      UserError: settings that make no schedule.
+
+    >>> rate = learning_rate_schedule(OptimizerConfig(learning_rate=1.0, schedule="linear", warmup_steps=2), 12)
+    >>> [round(float(rate(step)), 2) for step in (0, 1, 2, 7, 12)]
+    [0.5, 1.0, 1.0, 0.55, 0.1]
+    """
+    config.check()
+    if callable(config.schedule):
+        made = config.schedule(config.learning_rate, total_steps)
+        if not callable(made):
+            raise UserError(
+                f"OptimizerConfig.schedule gave {made!r}; it must return a function of the step, "
+                "called as schedule(learning_rate, total_steps)."
+            )
+        return made
+    peak, warmup = config.learning_rate, config.warmup_steps
+
+    def rate(step: Any) -> jax.Array:
+        step = jnp.asarray(step, jnp.float32)
+        rising = jnp.minimum(1.0, (step + 1) / max(warmup, 1))
+        done = jnp.clip((step - warmup) / max(total_steps - warmup, 1), 0.0, 1.0)
+        if config.schedule == "linear":
+            falling = 1 - (1 - config.final_fraction) * done
+        elif config.schedule == "cosine":
+            falling = config.final_fraction + (1 - config.final_fraction) * 0.5 * (1 + jnp.cos(jnp.pi * done))
+        elif config.schedule == "rsqrt":
+            falling = jnp.sqrt(max(warmup, 1) / jnp.maximum(step + 1, max(warmup, 1)))
+        else:
+            falling = jnp.ones_like(step)
+        return peak * rising * falling
+
+    return rate
+
+
+def describe_schedule(config: OptimizerConfig, total_steps: int) -> str:
+    """The learning rate's course in one line, for logs and for a resume with another number of steps.
+
+    >>> describe_schedule(OptimizerConfig(learning_rate=3e-3, schedule="cosine", warmup_steps=100), 2200)
+    'cosine from 0.003 (after 100 warm-up steps) to 0.0003 at step 2200'
+    """
+    rate = learning_rate_schedule(config, total_steps)
+    if callable(config.schedule):
+        name = getattr(config.schedule, "__name__", type(config.schedule).__name__)
+        values = ", ".join(f"{float(rate(step)):.3g} at step {step}" for step in (0, total_steps // 2, total_steps))
+        return f"{name}: {values}"
+    peak = f"{config.learning_rate:.3g}"
+    if config.warmup_steps >= total_steps:
+        top = float(rate(total_steps - 1))
+        return f"{config.schedule}, but all {total_steps} steps are warm-up ({config.warmup_steps}): up to {top:.3g}"
+    warm = f" (after {config.warmup_steps} warm-up steps)" if config.warmup_steps else ""
+    if config.schedule == "constant":
+        return f"constant {peak}{warm}, {total_steps} steps"
+    return f"{config.schedule} from {peak}{warm} to {float(rate(total_steps)):.3g} at step {total_steps}"
+
+
+def make_optimizer(config: OptimizerConfig, total_steps: int, params: Any) -> optax.GradientTransformation:
+    """Builds the optimiser: clip by global norm, then the update rule with decay and schedule.
+
+    Args:
+      config: see `OptimizerConfig`.
+      total_steps: the run's steps, for the schedule.
+      params: the parameters or their shapes (an `nnx.State` of `nnx.Param`); read for names and for which leaves are
+        stacked over layers.
+
+    Returns:
+      A transformation whose statistics are float32 whatever the parameters are.
+
+    Raises:
+      UserError: settings that make no optimiser.
+    """
+    schedule = learning_rate_schedule(config, total_steps)
+    stages = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
+    if config.factory is not None:
+        made = config.factory(learning_rate=schedule)
+        if not (callable(getattr(made, "init", None)) and callable(getattr(made, "update", None))):
+            raise UserError(f"OptimizerConfig.factory gave {made!r}; it must return an optax.GradientTransformation.")
+        return optax.chain(*stages, made)
+    if config.name == "adamw":
+        stages.append(optax.scale_by_adam(config.b1, config.b2, config.eps, mu_dtype=jnp.float32))
+    else:
+        stages.append(_per_layer(_adafactor_direction(), layer_counts(params)))
+    if config.weight_decay:
+        stages.append(optax.add_decayed_weights(config.weight_decay, mask=decay_mask(params)))
+    stages.append(optax.scale_by_learning_rate(schedule))
+    return _in_float32(optax.chain(*stages))
+
+
+def decay_mask(params: Any) -> Any:
+    """True for the leaves that weight decay applies to, in the tree of `params`.
+
+    Judged by name, as a norm's scale stacked over layers has two dimensions like a matrix.
+
+    >>> decay_mask({"mlp": {"up": 0, "bias": 0}, "norm": {"scale": 0}, "relative_bias": 0})
+    {'mlp': {'bias': False, 'up': True}, 'norm': {'scale': False}, 'relative_bias': False}
+    """
+    return jax.tree_util.tree_map_with_path(lambda path, _: not _spared(path_names(path)), params)
+
+
+def _spared(names: tuple[str, ...]) -> bool:
+    words = [name.lower() for name in names]
+    return (
+        words[-1] in ("scale", "bias")
+        or words[-1].endswith(("_scale", "_bias"))
+        or any("norm" in word or "relative" in word for word in words)
+    )
+
+
+def path_names(path: tuple[Any, ...]) -> tuple[str, ...]:
+    """A tree path as plain names: `(DictKey('mlp'), DictKey('up'), GetAttrKey('value'))` is `('mlp', 'up')`.
+
+    The attribute by which a Flax variable holds its array is left out, so that a tree of variables and a tree of
+    arrays give the same names.
+
+    >>> [path_names(path) for path, _ in jax.tree_util.tree_flatten_with_path({"a": [1, 2]})[0]]
+    [('a', '0'), ('a', '1')]
+    """
+    names = []
+    for key in path:
+        for attribute in ("key", "name", "idx"):
+            if hasattr(key, attribute):
+                names.append(str(getattr(key, attribute)))
+                break
+    if len(path) > 1 and isinstance(path[-1], jax.tree_util.GetAttrKey) and names[-1] == "value":
+        names.pop()
+    return tuple(names)
+
+
+def layer_counts(params: Any) -> Any:
+    """The number of layers stacked in front of each leaf, 0 for a leaf that stands alone, in the tree of `params`.
+
+    A leaf is stacked where its `axes` metadata names fewer axes than it has dimensions, or names "layers" first.
+    Leaves without such metadata (plain arrays) stand alone.
+    """
+
+    def count(leaf: Any) -> Any:
+        axes = getattr(leaf, "axes", None)
+        if axes is None:
+            return jax.tree.map(lambda _: 0, leaf)
+        stacked = len(leaf.shape) > len(axes) or tuple(axes[:1]) == ("layers",)
+        return jax.tree.map(lambda array: int(array.shape[0]) if stacked else 0, leaf)
+
+    return jax.tree.map(count, params, is_leaf=lambda leaf: hasattr(leaf, "axes"))
+
+
+def _adafactor_direction() -> optax.GradientTransformation:
+    """Adafactor's update without its learning rate: factored second moment, clipped, scaled by the parameter's size."""
+    return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0), optax.scale_by_param_block_rms())
+
+
+def _per_layer(rule: optax.GradientTransformation, layers: Any) -> optax.GradientTransformation:
+    """Applies a rule with statistics over whole leaves to each layer of a stacked leaf by itself.
+
+    Without it clipping and scaling by size would run over all layers at once.
+    """
+    mapped = optax.GradientTransformation(
+        jax.vmap(rule.init), lambda updates, state, params=None: jax.vmap(rule.update)(updates, state, params)
+    )
+    counts = sorted(set(jax.tree.leaves(layers)))
+    labels = jax.tree.map(lambda count: f"layers_{count}" if count else "single", layers)
+    return optax.partition(
+        {f"layers_{count}" if count else "single": mapped if count else rule for count in counts}, labels
+    )
+
+
+def _in_float32(rule: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Keeps a rule's statistics in float32 for narrower parameters: a bfloat16 moment of b2 = 0.999 stands still."""
+    cast = functools.partial(
+        jax.tree.map, lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x
+    )
+
+    def init(params: Any) -> Any:
+        return rule.init(cast(params))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return rule.update(cast(updates), state, None if params is None else cast(params))
+
+    return optax.GradientTransformation(init, update)

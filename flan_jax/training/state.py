@@ -1,0 +1,95 @@
+"""What travels from step to step: a plain tree of parameters, optimiser statistics and the step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from flan_jax.parallel.axes import sharding_of
+from flan_jax.training.optimizer import path_names
+
+TrainState = dict[str, Any]
+"""`{"params": nnx.State, "opt": optax state, "step": int32 scalar, the number of steps done}`."""
+
+
+def abstract_state(params: Any, tx: optax.GradientTransformation, mesh: Mesh | None = None) -> TrainState:
+    """The shapes of a training state, with no memory taken.
+
+    Args:
+      params: parameters or their shapes.
+      tx: the optimiser.
+      mesh: where given, every shape carries its sharding, as `Checkpoints.restore` wants it.
+
+    Returns:
+      A state of `jax.ShapeDtypeStruct`.
+    """
+    shapes = jax.eval_shape(lambda p: _fresh(p, tx), params)
+    if mesh is None:
+        return shapes
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        state_sharding(shapes, mesh),
+    )
+
+
+def state_sharding(state: TrainState, mesh: Mesh) -> TrainState:
+    """Where each leaf of a state lies on the mesh.
+
+    Parameters follow their logical axes. An optimiser's leaf that has a parameter's name at the end of its path and
+    that parameter's shape lies like it; any other (counters, factored statistics) lies on every device.
+
+    Args:
+      state: a state or its shapes.
+      mesh: the mesh.
+
+    Returns:
+      The same tree with a `NamedSharding` at each leaf.
+    """
+    shardings = sharding_of(state["params"], mesh)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    placed = {
+        path_names(path): (leaf.shape, sharding)
+        for (path, leaf), sharding in zip(
+            jax.tree_util.tree_flatten_with_path(state["params"])[0], jax.tree.leaves(shardings), strict=True
+        )
+    }
+
+    def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        names = path_names(path)
+        for start in range(len(names)):
+            shape, sharding = placed.get(names[start:], (None, everywhere))
+            if shape == leaf.shape:
+                return sharding
+        return everywhere
+
+    return {"params": shardings, "opt": jax.tree_util.tree_map_with_path(place, state["opt"]), "step": everywhere}
+
+
+def create_state(params: Any | Callable[[], Any], tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """Makes the state of step 0, every leaf on its devices from the start.
+
+    Args:
+      params: a function that initialises the parameters, such as
+        `lambda: nnx.split(build(config, nnx.Rngs(0)), nnx.Param)[1]`, run under `jit` so that no device holds more
+        than its share; or parameters that exist already (pretrained ones), which are copied to their devices.
+      tx: the optimiser.
+      mesh: the mesh.
+
+    Returns:
+      The state; equal on any mesh, as JAX's random bits do not depend on the sharding.
+    """
+    if callable(params):
+        init: Callable[[], Any] = params
+        shardings = state_sharding(jax.eval_shape(lambda: _fresh(init(), tx)), mesh)
+        return jax.jit(lambda: _fresh(init(), tx), out_shardings=shardings)()
+    shardings = state_sharding(jax.eval_shape(lambda p: _fresh(p, tx), params), mesh)
+    # jit's outputs are buffers of their own, so that donating the state later leaves the caller's arrays alive.
+    return jax.jit(lambda p: _fresh(p, tx), out_shardings=shardings)(params)
+
+
+def _fresh(params: Any, tx: optax.GradientTransformation) -> TrainState:
+    return {"params": params, "opt": tx.init(params), "step": jnp.zeros((), jnp.int32)}

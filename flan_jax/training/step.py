@@ -1,0 +1,192 @@
+"""The training step and the evaluation step: pure functions, jitted once."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from flan_jax.parallel.mesh import batch_sharding
+from flan_jax.training.loss import CROSS_ENTROPY, LossConfig, token_losses, z_losses
+from flan_jax.training.optimizer import Schedule
+
+Batch = Mapping[str, Any]
+"""`[B, L]` arrays by seqio's names; read here are decoder_target_tokens, decoder_loss_weights and decoder_task_ids."""
+
+
+def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Puts the rows of this process on its devices, as its part of the global batch.
+
+    Args:
+      batch: NumPy arrays `[rows of this process, L]`.
+      mesh: the mesh.
+
+    Returns:
+      Global arrays `[B, L]`, sharded over the mesh's data axes.
+    """
+    sharding = batch_sharding(mesh)
+    return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
+
+
+def make_train_step(
+    graph: Any,
+    tx: optax.GradientTransformation,
+    *,
+    mesh: Mesh,
+    state_shardings: Any,
+    schedule: Schedule,
+    num_tasks: int,
+    loss_config: LossConfig = CROSS_ENTROPY,
+    microbatches: int = 1,
+    seed: int = 0,
+    dropout: bool = True,
+) -> Callable[..., Any]:
+    """Builds the jitted step `(state, batch) -> (state, metrics)`; the given state's buffers are used up.
+
+    The batch is cut into `microbatches`, one after the other; losses, weights and gradients are summed over all of
+    them and divided once, so that their number changes nothing but memory and rounding. A batch without any weight
+    gives a gradient of 0.
+
+    Args:
+      graph: the model's graph, from `nnx.split(model, nnx.Param)`.
+      tx: the optimiser; it gets the gradient of the mean loss, and clips that.
+      mesh: the mesh.
+      state_shardings: from `state.state_sharding`.
+      schedule: the learning rate of a step, for the metrics.
+      num_tasks: T; `decoder_task_ids` are in [0, T).
+      loss_config: see `LossConfig`.
+      microbatches: M; the batch must divide into M times the mesh's data shards (`parallel.mesh.check_batch`).
+      seed: of the dropout masks, drawn anew for each (seed, step, microbatch).
+      dropout: whether the model gets a `dropout_key`.
+
+    Returns:
+      The jitted function. Its metrics are float32 scalars on the device: loss_sum (weighted, with the z-loss),
+      z_loss_sum, weight_sum, grad_norm (before clipping), learning_rate, and task_loss_sum and task_weight_sum `[T]`.
+
+    Raises:
+      UserError: settings of the loss that make none.
+    """
+    loss_config.check()
+    sums = _sums_of(graph, loss_config, num_tasks)
+    rows = batch_sharding(mesh).spec
+
+    def gradient(params: Any, batch: Batch, key: jax.Array | None) -> tuple[Any, dict[str, jax.Array]]:
+        def loss(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
+            totals = sums(params, batch, key)
+            return totals["loss_sum"], totals
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    def accumulate(params: Any, batch: Batch, key: jax.Array | None) -> tuple[Any, dict[str, jax.Array]]:
+        def one(index: Any, part: Batch) -> tuple[Any, dict[str, jax.Array]]:
+            grads, totals = gradient(params, part, None if key is None else jax.random.fold_in(key, index))
+            return jax.tree.map(lambda g: g.astype(jnp.float32), grads), totals
+
+        if microbatches == 1:
+            return one(0, batch)
+        parts = {name: _cut(value, microbatches, mesh, rows) for name, value in batch.items()}
+        zeros = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+            jax.eval_shape(one, 0, {name: value[0] for name, value in parts.items()}),
+        )
+
+        def body(total: Any, indexed: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+            total = jax.tree.map(jnp.add, total, one(*indexed))
+            return (jax.lax.with_sharding_constraint(total[0], state_shardings["params"]), total[1]), None
+
+        return jax.lax.scan(body, zeros, (jnp.arange(microbatches), parts))[0]
+
+    def step(state: dict[str, Any], batch: Batch) -> tuple[dict[str, Any], dict[str, jax.Array]]:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            key = jax.random.fold_in(jax.random.key(seed), state["step"]) if dropout else None
+            grads, totals = accumulate(state["params"], batch, key)
+            weight = totals["weight_sum"]
+            grads = jax.tree.map(lambda g: g / jnp.where(weight > 0, weight, 1.0), grads)
+            updates, opt = tx.update(grads, state["opt"], state["params"])
+            params = optax.apply_updates(state["params"], updates)
+            metrics = totals | {
+                "grad_norm": optax.global_norm(grads),
+                "learning_rate": jnp.asarray(schedule(state["step"]), jnp.float32),
+            }
+            return {"params": params, "opt": opt, "step": state["step"] + 1}, metrics
+
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return jax.jit(
+        step,
+        in_shardings=(state_shardings, batch_sharding(mesh)),
+        out_shardings=(state_shardings, everywhere),
+        donate_argnums=0,
+    )
+
+
+def make_eval_step(
+    graph: Any, *, mesh: Mesh, param_shardings: Any, num_tasks: int, loss_config: LossConfig = CROSS_ENTROPY
+) -> Callable[..., Any]:
+    """Builds the jitted `(params, batch) -> metrics` without dropout: sums and weights, to be added over batches.
+
+    Args:
+      graph: the model's graph, from `nnx.split(model, nnx.Param)`.
+      mesh: the mesh.
+      param_shardings: from `parallel.axes.sharding_of`, or a state's shardings' "params".
+      num_tasks: T; `decoder_task_ids` are in [0, T).
+      loss_config: plain cross-entropy by default, whatever the training loss is, so that runs compare.
+
+    Returns:
+      The jitted function; its metrics are loss_sum, z_loss_sum, weight_sum, task_loss_sum `[T]` and
+      task_weight_sum `[T]`.
+    """
+    loss_config.check()
+    sums = _sums_of(graph, loss_config, num_tasks)
+
+    def step(params: Any, batch: Batch) -> dict[str, jax.Array]:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return sums(params, batch, None)
+
+    return jax.jit(
+        step,
+        in_shardings=(param_shardings, batch_sharding(mesh)),
+        out_shardings=NamedSharding(mesh, PartitionSpec()),
+    )
+
+
+def _sums_of(graph: Any, config: LossConfig, num_tasks: int) -> Callable[..., dict[str, jax.Array]]:
+    """The weighted sums of one (micro)batch, whole and by task, as a function of the parameters."""
+
+    def sums(params: Any, batch: Batch, key: jax.Array | None) -> dict[str, jax.Array]:
+        model = nnx.merge(graph, params)
+        logits = model(batch, dropout_key=key)
+        weights = batch["decoder_loss_weights"].astype(jnp.float32)
+        # A loss that is not finite where nothing is learnt (padding) must not reach the sum as 0 * inf.
+        losses = token_losses(logits, batch["decoder_target_tokens"], config)
+        losses = jnp.where(weights != 0, losses * weights, 0.0)
+        tasks = batch["decoder_task_ids"]
+        return {
+            "loss_sum": jnp.sum(losses),
+            "weight_sum": jnp.sum(weights),
+            "z_loss_sum": jnp.sum(z_losses(logits, config) * weights),
+            "task_loss_sum": _by_task(losses, tasks, num_tasks),
+            "task_weight_sum": _by_task(weights, tasks, num_tasks),
+        }
+
+    return sums
+
+
+def _by_task(values: jax.Array, tasks: jax.Array, num_tasks: int) -> jax.Array:
+    """Sums `values [B, L]` by task id into `[T]`.
+
+    By comparing, not by scattering: a scatter's order of addition is not fixed on GPUs, and the figures would differ
+    from one run to its repetition.
+    """
+    values = jax.lax.stop_gradient(values)
+    mine = tasks.reshape(-1, 1) == jnp.arange(num_tasks, dtype=tasks.dtype)
+    return jnp.sum(jnp.where(mine, values.reshape(-1, 1), 0.0), axis=0)
+
+
+def _cut(value: jax.Array, parts: int, mesh: Mesh, rows: PartitionSpec) -> jax.Array:
+    """Cuts `[B, ...]` into `[M, B/M, ...]`, row r into part r mod M: so every device cuts its own rows only."""
+    cut = value.reshape(-1, parts, *value.shape[1:]).swapaxes(0, 1)
+    return jax.lax.with_sharding_constraint(cut, NamedSharding(mesh, PartitionSpec(None, *rows)))
