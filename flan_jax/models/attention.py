@@ -1,0 +1,210 @@
+"""Attention over one or more sources of keys, its masks, and the two ways of telling positions."""
+
+# ruff: noqa: F722
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.layers import dropout, kernel
+from flan_jax.parallel.axes import shard
+
+MASKED = -1e9  # finite, so that a row that may look at nothing stays finite
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class KeysValues:
+    """What queries look at: keys and values [B, Lk, N, K], stacked layers in front where there are."""
+
+    keys: Array
+    values: Array
+
+    def write(self, more: "KeysValues", index: Array | int) -> "KeysValues":
+        """A copy with `more` written from position `index` of the length on."""
+        put = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), index, axis=-3)
+        return KeysValues(put(self.keys, more.keys), put(self.values, more.values))
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Keys and values with the biases on their logits, each of which broadcasts to [B, H, Lq, Lk]."""
+
+    seen: KeysValues
+    biases: tuple[Array, ...] = ()
+
+
+def mask_bias(allowed: Bool[Array, "B Lq Lk"]) -> Float[Array, "B 1 Lq Lk"]:
+    """Zero where a query may look, a large negative number elsewhere."""
+    return jnp.where(allowed, 0.0, MASKED).astype(jnp.float32)[:, None]
+
+
+def segment_mask(
+    query_segments: Int[Array, "B Lq"],
+    key_segments: Int[Array, "B Lk"],
+    *,
+    causal: bool = False,
+    prefix: Int[Array, "B Lk"] | None = None,
+) -> Bool[Array, "B Lq Lk"]:
+    """Which keys each query may look at: those of its own segment, so that neighbours in a packed row never meet.
+
+    Args:
+      query_segments: segment of each query; 0 is padding (which sees only padding and carries no loss).
+      key_segments: segment of each key.
+      causal: whether keys after the query are hidden.
+      prefix: 1 at positions of a segment's inputs, which see one another in both directions although `causal`.
+
+    >>> import numpy as np
+    >>> row = np.array([[1, 1, 2]])
+    >>> segment_mask(row, row, causal=True)[0].astype(int).tolist()
+    [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    """
+    allowed = query_segments[:, :, None] == key_segments[:, None, :]
+    if causal:
+        rows, columns = jnp.arange(query_segments.shape[1]), jnp.arange(key_segments.shape[1])
+        order = (columns[None, :] <= rows[:, None])[None]
+        if prefix is not None:
+            order = order | ((prefix[:, :, None] > 0) & (prefix[:, None, :] > 0))
+        allowed = allowed & order
+    return allowed
+
+
+def bucket_table(num_buckets: int, max_distance: int) -> np.ndarray:
+    """The bucket of each distance from 0 to max_distance: exact for the near half, then logarithmic (T5).
+
+    >>> bucket_table(8, 20).tolist()
+    [0, 1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7]
+    """
+    exact = num_buckets // 2
+    distance = np.arange(max_distance + 1, dtype=np.float32)
+    ratio = np.log(np.maximum(distance, 1) / exact) / np.float32(np.log(max_distance / exact))
+    far = np.minimum(exact + (ratio * (num_buckets - exact)).astype(np.int32), num_buckets - 1)
+    return np.where(distance < exact, distance.astype(np.int32), far).astype(np.int32)
+
+
+class RelativeBias(nnx.Module):
+    """T5's position bias: a learned number for each head and each bucket of the distance from query to key.
+
+    Positions are row indices, which serves packed rows too: segments are contiguous, so within one the differences of
+    row indices are the differences of positions.
+    """
+
+    def __init__(self, config: ModelConfig, *, bidirectional: bool, rngs: nnx.Rngs):
+        self.bidirectional = bidirectional
+        self.num_buckets, self.max_distance = config.relative_buckets, config.relative_max_distance
+        self.table = kernel(rngs, (self.num_buckets, config.num_heads), (None, "heads"), 0.1, config.param_dtype)
+        if config.local_heads:
+            # exp(5) outweighs some 60 other keys: the first head starts on the left neighbour, the second on the right.
+            sides = (-1, 1) if bidirectional else (-1,)
+            table = self.table.get_value()
+            for head, side in zip(range(config.num_heads), sides, strict=False):
+                table = table.at[self.buckets(jnp.array(side)), head].set(5.0)
+            self.table.set_value(table)
+
+    def buckets(self, distance: Int[Array, "*S"]) -> Int[Array, "*S"]:
+        """The bucket of each distance, key's position less query's."""
+        half = self.num_buckets // 2 if self.bidirectional else self.num_buckets
+        table = jnp.asarray(bucket_table(half, self.max_distance))
+        if not self.bidirectional:
+            return table[jnp.clip(-distance, 0, self.max_distance)]
+        return table[jnp.clip(jnp.abs(distance), 0, self.max_distance)] + half * (distance > 0)
+
+    def __call__(self, queries: int, keys: int, first_query: Int[Array, ""] | int = 0) -> Float[Array, "1 H Lq Lk"]:
+        """The bias for `queries` rows from row `first_query` on, over keys 0 .. keys - 1, in float32."""
+        # Bias depends on key - query alone: it is looked up once for each of n distances and laid out as a Toeplitz
+        # matrix by repeating the n values and cutting rows of n - 1, each of which starts one value later. Unlike an
+        # index for each pair, this has no scatter over all pairs in its gradient.
+        n = queries + keys
+        steps = jnp.arange(n)
+        distance = jnp.where(steps < keys, steps, steps - n) - first_query
+        by_distance = self.table[...].astype(jnp.float32)[self.buckets(distance)].T  # [H, n]
+        tiled = jnp.broadcast_to(by_distance[:, None], (by_distance.shape[0], queries, n)).reshape(-1, queries * n)
+        skewed = tiled[:, : queries * (n - 1)].reshape(-1, queries, n - 1)
+        return shard(skewed[None, :, :, :keys], None, "heads", None, None)
+
+
+def rotary(
+    positions: Int[Array, "B L"], width: int, theta: float
+) -> tuple[Float[Array, "B L h"], Float[Array, "B L h"]]:
+    """Cosines and sines of the rotary angles, for the h = width / 2 planes of a head, in float32."""
+    frequencies = theta ** (-jnp.arange(0, width, 2, dtype=jnp.float32) / width)
+    angles = positions[..., None].astype(jnp.float32) * frequencies
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(x: Float[Array, "B L H K"], turns: tuple[Array, Array]) -> Float[Array, "B L H K"]:
+    """Turns each plane (i, i + K/2) of every head by its position's angle (the layout of Llama's checkpoints)."""
+    cosine, sine = (turn[:, :, None] for turn in turns)
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    turned = jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
+    return turned.astype(x.dtype)
+
+
+class Attention(nnx.Module):
+    """Multi-head attention with fewer heads for keys and values where asked (grouped queries)."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        embed, heads, kv_heads, width = config.embed_dim, config.num_heads, config.kv_heads, config.width
+        # T5 has no 1/sqrt(K) on the logits and starts with smaller queries instead.
+        self.scaled = config.architecture == "decoder"
+        query_std = embed**-0.5 if self.scaled else (embed * width) ** -0.5
+        dtype = config.param_dtype
+        self.query = kernel(rngs, (embed, heads, width), ("embed", "heads", "head_dim"), query_std, dtype)
+        self.key = kernel(rngs, (embed, kv_heads, width), ("embed", "kv_heads", "head_dim"), embed**-0.5, dtype)
+        self.value = kernel(rngs, (embed, kv_heads, width), ("embed", "kv_heads", "head_dim"), embed**-0.5, dtype)
+        out_std = (heads * width) ** -0.5
+        self.out = kernel(rngs, (heads, width, embed), ("heads", "head_dim", "embed"), out_std, dtype)
+
+    def queries(self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None) -> Float[Array, "B L H K"]:
+        """Projects queries, turned by rotary positions where `turns` are given."""
+        q = shard(
+            jnp.einsum("bld,dhk->blhk", x, self.query[...].astype(x.dtype)), "batch", "length", "heads", "head_dim"
+        )
+        q = q if turns is None else rotate(q, turns)
+        return q * self.config.width**-0.5 if self.scaled else q
+
+    def keys_values(self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None) -> KeysValues:
+        """Projects keys and values."""
+        project = lambda w: shard(
+            jnp.einsum("bld,dnk->blnk", x, w[...].astype(x.dtype)), "batch", "length", "kv_heads", "head_dim"
+        )
+        k = project(self.key)
+        return KeysValues(k if turns is None else rotate(k, turns), project(self.value))
+
+    def __call__(
+        self, q: Float[Array, "B Lq H K"], sources: Sequence[Source], key: PRNGKeyArray | None = None
+    ) -> Float[Array, "B Lq D"]:
+        """Looks at all sources at once, as if their keys were one list, and projects what was seen.
+
+        Args:
+          q: queries from `queries`.
+          sources: keys, values and biases; a KV cache is a source beside the new tokens, so that it is never copied.
+          key: drops attention weights.
+        """
+        batch, length, heads, width = q.shape
+        kv_heads = self.config.kv_heads
+        grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, width)
+        logits = []
+        for source in sources:
+            raw = jnp.einsum("blngk,bsnk->bngls", grouped, source.seen.keys, preferred_element_type=jnp.float32)
+            raw = raw.reshape(batch, heads, length, -1)
+            logits.append(functools.reduce(jnp.add, source.biases, raw))
+        weights = jax.nn.softmax(jnp.concatenate(logits, axis=-1) if len(logits) > 1 else logits[0], axis=-1)
+        weights = dropout(weights, self.config.dropout_rate, key).astype(q.dtype)
+        weights = weights.reshape(batch, kv_heads, heads // kv_heads, length, -1)
+        parts, start = [], 0
+        for source in sources:
+            end = start + source.seen.keys.shape[1]
+            parts.append(jnp.einsum("bngls,bsnk->blngk", weights[..., start:end], source.seen.values))
+            start = end
+        seen = functools.reduce(jnp.add, parts).reshape(batch, length, heads, width)
+        seen = shard(seen, "batch", "length", "heads", "head_dim")
+        return shard(jnp.einsum("blhk,hkd->bld", seen, self.out[...].astype(q.dtype)), "batch", "length", "embed")

@@ -1,0 +1,110 @@
+"""The encoder-decoder: T5 1.1."""
+
+# ruff: noqa: F722
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from flan_jax.models.attention import KeysValues, RelativeBias, mask_bias, segment_mask
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.layers import Embedding
+from flan_jax.models.stack import Cache, Context, Stack
+
+
+class EncoderDecoder(nnx.Module):
+    """An encoder that sees its inputs whole and a decoder that looks at its output."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        self.embedding = Embedding(config, rngs=rngs)
+        self.encoder_bias = RelativeBias(config, bidirectional=True, rngs=rngs)
+        self.encoder = Stack(config, config.num_encoder_layers, cross=False, rngs=rngs)
+        self.decoder_bias = RelativeBias(config, bidirectional=False, rngs=rngs)
+        self.decoder = Stack(config, config.num_decoder_layers, cross=True, rngs=rngs)
+
+    def __call__(
+        self, batch: Mapping[str, Array], *, dropout_key: PRNGKeyArray | None = None
+    ) -> Float[Array, "B Lt V"]:
+        """Logits of the targets, teacher-forced.
+
+        Args:
+          batch: "encoder_input_tokens", "encoder_segment_ids" [B, Li]; "decoder_input_tokens", "decoder_segment_ids"
+            [B, Lt]. Rows may be packed.
+          dropout_key: None for no dropout.
+
+        Returns:
+          float32 logits for `decoder_target_tokens`.
+        """
+        encoder_key, decoder_key = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+        encoder_segments, segments = batch["encoder_segment_ids"], batch["decoder_segment_ids"]
+        encoded = self.encode(batch["encoder_input_tokens"], encoder_segments, dropout_key=encoder_key)
+        length = segments.shape[1]
+        crossing = segment_mask(segments, encoder_segments) & (segments > 0)[:, :, None]
+        context = Context(
+            self_biases=(mask_bias(segment_mask(segments, segments, causal=True)), self.decoder_bias(length, length)),
+            memory=encoded,
+            memory_biases=(mask_bias(crossing),),
+            sees_memory=crossing.any(axis=-1),
+        )
+        x, _ = self.decoder(self.embedding(batch["decoder_input_tokens"]), context, dropout_key=decoder_key)
+        return self.embedding.logits(x)
+
+    def encode(
+        self, tokens: Int[Array, "B Li"], segments: Int[Array, "B Li"], *, dropout_key: PRNGKeyArray | None = None
+    ) -> Float[Array, "B Li D"]:
+        """The encoder's output; attention stays within equal segments."""
+        length = tokens.shape[1]
+        biases = (mask_bias(segment_mask(segments, segments)), self.encoder_bias(length, length))
+        return self.encoder(self.embedding(tokens), Context(biases), dropout_key=dropout_key)[0]
+
+    def start(self, inputs: Int[Array, "B Li"], room: int) -> tuple[Cache, Float[Array, "B V"]]:
+        """Encodes prompts, once, and takes the decoder's first step.
+
+        Args:
+          inputs: one prompt a row, padded right with 0.
+          room: how many tokens may follow.
+
+        Returns:
+          A cache, and float32 logits of the first new token.
+        """
+        memory = self.decoder.memory(self.encode(inputs, (inputs > 0).astype(jnp.int32)))
+        config = self.config
+        shape = (config.num_decoder_layers, inputs.shape[0], room + 1, config.kv_heads, config.width)
+        empty = jnp.zeros(shape, config.compute_dtype)
+        cache = Cache(new=KeysValues(empty, empty), memory=memory)
+        begin = jnp.zeros((inputs.shape[0], 1), jnp.int32)
+        logits, cache = self._step(cache, begin, 0, inputs)
+        return cache, logits[:, 0]
+
+    def extend(
+        self, cache: Cache, tokens: Int[Array, "B n"], index: Int[Array, ""] | int, inputs: Int[Array, "B Li"]
+    ) -> tuple[Float[Array, "B n V"], Cache]:
+        """Feeds tokens after those already in the cache.
+
+        Args:
+          cache: from `start` or an earlier call.
+          tokens: the next n tokens of every row.
+          index: how many tokens have been fed since `start`.
+          inputs: the prompts, as in `start`.
+
+        Returns:
+          float32 logits of the token after each, and the cache.
+        """
+        return self._step(cache, tokens, index + 1, inputs)
+
+    def _step(self, cache: Cache, tokens: Array, index: Array | int, inputs: Array) -> tuple[Array, Cache]:
+        queries, keys = tokens.shape[1], cache.new.keys.shape[-3]
+        order = jnp.arange(keys)[None, :] <= (index + jnp.arange(queries))[:, None]
+        crossing = jnp.broadcast_to((inputs > 0)[:, None, :], (tokens.shape[0], queries, inputs.shape[1]))
+        context = Context(
+            self_biases=(mask_bias(order[None]), self.decoder_bias(queries, keys, index)),
+            memory_biases=(mask_bias(crossing),),
+            sees_memory=crossing.any(axis=-1),
+            index=index,
+        )
+        x, cache = self.decoder(self.embedding(tokens), context, cache=cache)
+        return self.embedding.logits(x), cache

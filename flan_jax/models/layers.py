@@ -1,0 +1,110 @@
+"""The parts both architectures are made of: parameters, norm, embedding, feed-forward, dropout.
+
+One legend for the shapes of `flan_jax.models`: B batch, L length (Lq of queries, Lk of keys), D embed, H heads, N heads
+of keys and values, K head dim, F feed-forward, V vocab, S segments.
+"""
+
+# ruff: noqa: F722
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from flan_jax.models.config import ModelConfig
+from flan_jax.parallel.axes import shard
+
+
+def kernel(rngs: nnx.Rngs, shape: tuple[int, ...], axes: tuple[str | None, ...], std: float, dtype: str) -> nnx.Param:
+    """Makes a parameter of normal draws that knows its logical axes.
+
+    Args:
+      rngs: draws from the stream "params".
+      shape: shape of one layer's parameter.
+      axes: a logical axis for each dimension (see `flan_jax.parallel.axes`).
+      std: standard deviation at the start.
+      dtype: what it is kept in.
+    """
+    return nnx.Param(std * jax.random.normal(rngs.params(), shape, jnp.dtype(dtype)), axes=axes)
+
+
+def dropout(x: Array, rate: float, key: PRNGKeyArray | None, shared: tuple[int, ...] = (-2,)) -> Array:
+    """Drops activations and scales up the others so that the mean stays.
+
+    Args:
+      x: activations.
+      rate: share to drop.
+      key: None leaves `x` as it is. A fixed key drops the same activations.
+      shared: dimensions along which one draw holds; sharing it along the length, as T5 does, makes the draws cheap.
+    """
+    if key is None or rate == 0.0:
+        return x
+    shape = list(x.shape)
+    for dim in shared:
+        shape[dim] = 1
+    keep = jax.random.bernoulli(key, 1.0 - rate, tuple(shape))
+    return x * (keep.astype(x.dtype) / (1.0 - rate)).astype(x.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """Divides by the root mean square, in float32, and scales."""
+
+    def __init__(self, dim: int, config: ModelConfig):
+        self.eps = config.norm_eps
+        self.scale = nnx.Param(jnp.ones((dim,), jnp.dtype(config.param_dtype)), axes=(None,))
+
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        """Normalises the last dimension; the result has the dtype of `x`."""
+        wide = x.astype(jnp.float32)
+        wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
+        return (wide * self.scale[...].astype(jnp.float32)).astype(x.dtype)
+
+
+class Embedding(nnx.Module):
+    """Token embeddings [V, D], and the logits that are read with them."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        shape, axes = (config.vocab_size, config.embed_dim), ("vocab", "embed")
+        self.embedding = kernel(rngs, shape, axes, config.embedding_init_std, config.param_dtype)
+        if not config.tie_embeddings:
+            # With scaled logits a unit draw gives unit logits; without, the kernel itself carries the 1/sqrt(D).
+            std = 1.0 if config.scale_logits else config.embed_dim**-0.5
+            self.head = kernel(rngs, shape, axes, std, config.param_dtype)
+
+    def __call__(self, tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
+        """Looks the tokens up."""
+        table = self.embedding[...].astype(self.config.compute_dtype)
+        return shard(jnp.take(table, tokens, axis=0, mode="clip"), "batch", "length", "embed")
+
+    def logits(self, x: Float[Array, "B L D"]) -> Float[Array, "B L V"]:
+        """Reads logits, in float32, off the last layer's output."""
+        table = self.embedding if self.config.tie_embeddings else self.head
+        if self.config.scale_logits:
+            x = x * self.config.embed_dim**-0.5
+        out = jnp.einsum("bld,vd->blv", x, table[...].astype(x.dtype), preferred_element_type=jnp.float32)
+        return shard(out, "batch", "length", "vocab")
+
+
+class FeedForward(nnx.Module):
+    """The feed-forward layer, gated (a product of two projections) or not."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        embed, mlp, dtype = config.embed_dim, config.mlp_dim, config.param_dtype
+        if config.mlp_activation.startswith("gated_"):
+            self.gate = kernel(rngs, (embed, mlp), ("embed", "mlp"), embed**-0.5, dtype)
+        self.up = kernel(rngs, (embed, mlp), ("embed", "mlp"), embed**-0.5, dtype)
+        self.down = kernel(rngs, (mlp, embed), ("mlp", "embed"), mlp**-0.5, dtype)
+
+    def __call__(self, x: Float[Array, "B L D"], key: PRNGKeyArray | None = None) -> Float[Array, "B L D"]:
+        """Applies the layer; `key` drops hidden activations."""
+        up = x @ self.up[...].astype(x.dtype)
+        if self.config.mlp_activation == "relu":
+            hidden = jax.nn.relu(up)
+        else:
+            gate = x @ self.gate[...].astype(x.dtype)
+            # gelu is the tanh form, as in T5 1.1.
+            hidden = (jax.nn.gelu(gate) if self.config.mlp_activation == "gated_gelu" else jax.nn.silu(gate)) * up
+        hidden = dropout(shard(hidden, "batch", "length", "mlp"), self.config.dropout_rate, key)
+        return shard(hidden @ self.down[...].astype(x.dtype), "batch", "length", "embed")

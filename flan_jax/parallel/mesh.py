@@ -1,0 +1,79 @@
+"""The mesh of devices and the split of a batch over it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding
+
+from flan_jax.errors import UserError, nearest
+from flan_jax.parallel.axes import spec
+
+MESH_AXES = ("data", "fsdp", "tensor")
+DEFAULT_SHAPE: Mapping[str, int] = {"data": 1, "fsdp": -1, "tensor": 1}
+
+
+def make_mesh(shape: Mapping[str, int] = DEFAULT_SHAPE, devices: Sequence[Any] | None = None) -> Mesh:
+    """Lays the devices out as a mesh of "data" by "fsdp" by "tensor".
+
+    Args:
+      shape: the size of each mesh axis; axes that are left out have size 1, and one size may be -1: all the rest.
+      devices: the devices of all hosts; `jax.devices()` by default.
+
+    Returns:
+      A mesh whose axes the compiler may use freely (GSPMD, axis type Auto).
+
+    Raises:
+      UserError: on an unknown axis, on sizes that are not 1 or more, or when the sizes do not multiply to the devices.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    for name in shape:
+        if name not in MESH_AXES:
+            raise UserError(
+                f"The mesh has no axis {name!r}; its axes are {', '.join(MESH_AXES)}{nearest(name, MESH_AXES)}"
+            )
+    sizes = [shape.get(name, 1) for name in MESH_AXES]
+    shown = " x ".join(f"{name} {size}" for name, size in zip(MESH_AXES, sizes, strict=True))
+    if any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
+        raise UserError(
+            f"The mesh {shown} needs sizes of 1 or more, at most one of them -1 (all the rest); change the mesh."
+        )
+    known = math.prod(size for size in sizes if size != -1)
+    if -1 in sizes and len(devices) % known == 0:
+        sizes[sizes.index(-1)] = len(devices) // known
+    if -1 in sizes or math.prod(sizes) != len(devices):
+        relation = "does not divide" if -1 in sizes else "is not"
+        raise UserError(
+            f"The mesh {shown} asks for {known} devices, which {relation} the {len(devices)} at hand; "
+            "change the mesh's sizes (-1 takes what is left) or the number of devices."
+        )
+    return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(sizes), devices=devices)
+
+
+def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
+    """Refuses a global batch that the mesh and the accumulation cannot split evenly.
+
+    Args:
+      batch_size: rows of a step, over all hosts.
+      microbatches: parts that a step's gradient is accumulated over.
+      mesh: the mesh of the run.
+
+    Raises:
+      UserError: names the batch, its parts and the nearest sizes that would do.
+    """
+    ways = mesh.shape.get("data", 1) * mesh.shape.get("fsdp", 1)
+    parts = ways * microbatches
+    if batch_size < 1 or microbatches < 1 or batch_size % parts:
+        below = batch_size // max(parts, 1) * parts
+        advice = f"{below} or {below + parts}" if below > 0 else f"{parts}"
+        raise UserError(
+            f"A batch of {batch_size} rows cannot be split into {microbatches} microbatches over {ways} devices "
+            f"(data x fsdp): set the batch size to a multiple of {parts}, such as {advice}, or change the mesh or the "
+            "microbatches."
+        )
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The sharding of a batch's arrays [B, L]: rows over "data" and "fsdp", lengths whole."""
+    return NamedSharding(mesh, spec("batch", None))

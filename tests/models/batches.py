@@ -1,0 +1,96 @@
+"""Random examples, laid out in rows: what the data side makes, written here by hand so that models are tested alone."""
+
+import jax
+import numpy as np
+from flax import nnx
+
+from flan_jax.models import Model, ModelConfig, build
+
+VOCAB = 50
+
+ENCODER_DECODER = ModelConfig(
+    vocab_size=VOCAB, embed_dim=32, mlp_dim=48, num_encoder_layers=2, num_decoder_layers=2, local_heads=True
+)
+CAUSAL = ModelConfig(
+    architecture="decoder", vocab_size=VOCAB, embed_dim=32, mlp_dim=48, num_kv_heads=2, mlp_activation="gated_silu"
+)
+PREFIX = ModelConfig(
+    architecture="decoder",
+    vocab_size=VOCAB,
+    embed_dim=32,
+    mlp_dim=48,
+    num_kv_heads=2,
+    tie_embeddings=False,
+    prefix_lm=True,
+)
+ALL = {"encoder_decoder": ENCODER_DECODER, "causal": CAUSAL, "prefix": PREFIX}
+
+Example = tuple[np.ndarray, np.ndarray]
+
+
+def examples(lengths: list[tuple[int, int]], seed: int = 0) -> list[Example]:
+    """Examples (inputs, targets) of random tokens from 2 on, of the lengths asked for."""
+    rng = np.random.default_rng(seed)
+    draw = lambda n: rng.integers(2, VOCAB, n).astype(np.int32)
+    return [(draw(n), draw(m)) for n, m in lengths]
+
+
+def shifted(tokens: np.ndarray) -> np.ndarray:
+    """0 first, the last token gone."""
+    return np.concatenate([np.zeros(1, np.int32), tokens[:-1]])
+
+
+def rows(
+    layout: list[list[Example]], config: ModelConfig, inputs_length: int, targets_length: int
+) -> dict[str, np.ndarray]:
+    """Packs each list of examples into one row of a batch for the config's architecture."""
+    both = config.architecture == "encoder_decoder"
+    size, length = len(layout), targets_length if both else inputs_length + targets_length
+    batch = {f"decoder_{name}": np.zeros((size, length), np.int32) for name in DECODER}
+    batch["decoder_loss_weights"] = np.zeros((size, length), np.float32)
+    if both:
+        batch |= {
+            f"encoder_{name}": np.zeros((size, inputs_length), np.int32)
+            for name in ("input_tokens", "segment_ids", "positions")
+        }
+    for row, packed in enumerate(layout):
+        at, encoder_at = 0, 0
+        for segment, (inputs, targets) in enumerate(packed, 1):
+            tokens = targets if both else np.concatenate([inputs, targets])
+            here = slice(at, at + len(tokens))
+            at += len(tokens)
+            batch["decoder_input_tokens"][row, here] = shifted(tokens)
+            batch["decoder_target_tokens"][row, here] = tokens
+            batch["decoder_segment_ids"][row, here] = segment
+            batch["decoder_positions"][row, here] = np.arange(len(tokens))
+            batch["decoder_loss_weights"][row, here] = np.arange(len(tokens)) >= (0 if both else len(inputs))
+            batch["decoder_prefix_mask"][row, here] = np.arange(len(tokens)) <= len(inputs)
+            if both:
+                there = slice(encoder_at, encoder_at + len(inputs))
+                encoder_at += len(inputs)
+                batch["encoder_input_tokens"][row, there] = inputs
+                batch["encoder_segment_ids"][row, there] = segment
+                batch["encoder_positions"][row, there] = np.arange(len(inputs))
+        assert at <= length and encoder_at <= inputs_length
+    return batch
+
+
+DECODER = ("input_tokens", "target_tokens", "segment_ids", "positions", "prefix_mask")
+
+
+def model_of(config: ModelConfig, seed: int = 0) -> Model:
+    """A model with random parameters, norms' scales among them."""
+    model = build(config, nnx.Rngs(seed))
+    graph, params = nnx.split(model, nnx.Param)
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+    leaves = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    return nnx.merge(graph, jax.tree.unflatten(tree, leaves))
+
+
+def target_log_probs(model: Model, batch: dict[str, np.ndarray]) -> np.ndarray:
+    """The log-probability of every target token, teacher-forced. [B, L]"""
+    graph, params = nnx.split(model, nnx.Param)
+    logits = jax.jit(lambda p, b: nnx.merge(graph, p)(b))(params, batch)
+    log_probs = np.asarray(jax.nn.log_softmax(logits, axis=-1))
+    return np.take_along_axis(log_probs, batch["decoder_target_tokens"][..., None], axis=-1)[..., 0]
