@@ -1,0 +1,363 @@
+"""The command line: the macros of a run, a plain flag for each, and the parser of every subcommand.
+
+This module is all that `flan-jax --help` needs, so it imports nothing but the standard library.
+"""
+
+import argparse
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from flan_jax import __version__
+from flan_jax.errors import UserError, nearest
+
+
+def read_whole(text: str) -> int:
+    """Reads a whole number; `1_000` and `2e3` are understood.
+
+    >>> read_whole("2e3")
+    2000
+    """
+    number = float(text.replace("_", ""))
+    if number != int(number):
+        raise ValueError(text)
+    return int(number)
+
+
+def read_pairs(text: str) -> dict[str, int]:
+    """Reads `inputs=64,targets=16`, or the same as a Python dict.
+
+    >>> read_pairs("data=1,fsdp=-1")
+    {'data': 1, 'fsdp': -1}
+    """
+    if text.lstrip().startswith("{"):
+        value = ast.literal_eval(text)
+        return {str(name): read_whole(str(size)) for name, size in value.items()}
+    return {name: read_whole(size) for name, size in read_fields(text).items()}
+
+
+def read_fields(text: str) -> dict[str, str]:
+    """Reads `inputs=question,targets=answer`.
+
+    >>> read_fields("inputs=question,targets=answer")
+    {'inputs': 'question', 'targets': 'answer'}
+    """
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(equals and name.strip() and value.strip() for name, equals, value in pairs):
+        raise ValueError(text)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+WANTED: dict[Callable[[str], Any], str] = {
+    str: "a word",
+    float: "a number",
+    read_whole: "a whole number",
+    read_pairs: "NAME=SIZE,NAME=SIZE",
+    read_fields: "inputs=COLUMN,targets=COLUMN",
+}
+
+
+@dataclass(frozen=True)
+class Macro:
+    """One setting of a run: a gin macro `NAME = value`, and a plain flag `--name value`.
+
+    Attributes:
+      target: the parameter that the macro sets, as gin names it.
+      read: turns the flag's text into the value.
+      metavar: what `--help` shows in the value's place.
+      help: one line for `--help`.
+    """
+
+    target: str
+    read: Callable[[str], Any]
+    metavar: str
+    help: str
+
+
+MACROS: dict[str, Macro] = {
+    "MIXTURE": Macro("Run.mixture", str, "NAME", "the mixture or task to train on (see `flan-jax tasks`)"),
+    "MODEL": Macro("Run.model_name", str, "NAME", "a model: gin_configs/models/NAME.gin, or a gin file of your own"),
+    "INIT_FROM": Macro("Run.init_from", str, "FOLDER", "start from the parameters of this run instead of random ones"),
+    "FEATURE_LENGTHS": Macro(
+        "Run.feature_lengths", read_pairs, "inputs=N,targets=N", "the length of a packed row, in tokens"
+    ),
+    "BATCH_SIZE": Macro("Run.batch_size", read_whole, "N", "rows in a batch, over all devices and hosts"),
+    "MICROBATCHES": Macro("Run.microbatches", read_whole, "N", "parts a batch is computed in, to save memory"),
+    "STEPS": Macro("Run.steps", read_whole, "N", "how long to train, in steps (or give --epochs)"),
+    "EPOCHS": Macro("Run.epochs", float, "X", "how long to train, in passes over the mixture (or give --steps)"),
+    "LEARNING_RATE": Macro("Optimizer.learning_rate", float, "X", "the highest learning rate of the schedule"),
+    "MESH": Macro("Run.mesh", read_pairs, "data=N,fsdp=N", "devices along each axis; -1 takes what is left"),
+    "EVAL_MIXTURE": Macro("Run.eval_mixture", str, "NAME", "the mixture or task to score"),
+    "EVAL_PERIOD": Macro("Run.eval_period", read_whole, "N", "steps from one scoring to the next; 0: only at the end"),
+    "SAVE_PERIOD": Macro("Run.save_period", read_whole, "N", "steps from one checkpoint to the next; 0: only the last"),
+    "LOG_PERIOD": Macro("Run.log_period", read_whole, "N", "steps from one row of per-task losses to the next"),
+    "RUN_DIR": Macro("Run.run_dir", str, "FOLDER", "where checkpoints, metrics and results go"),
+    "STORE_DIR": Macro("Run.store_dir", str, "FOLDER", "where tokenised examples are kept and shared by runs"),
+    "SEED": Macro("Run.seed", read_whole, "N", "every random draw of the run follows from it"),
+}
+
+T5X_NAMES: dict[str, str] = {
+    "MIXTURE_OR_TASK_NAME": "MIXTURE",
+    "MIXTURE_OR_TASK_MODULE": "Run.modules (or the flag --module)",
+    "TASK_FEATURE_LENGTHS": "FEATURE_LENGTHS",
+    "TRAIN_STEPS": "STEPS (of this run alone, pretraining's steps not counted)",
+    "MODEL_DIR": "RUN_DIR",
+    "INITIAL_CHECKPOINT_PATH": "INIT_FROM",
+    "CHECKPOINT_PATH": "INIT_FROM",
+    "EVAL_STEPS": "Evaluation.max_examples",
+    "EVAL_OUTPUT_DIR": "RUN_DIR",
+    "INFER_OUTPUT_DIR": "RUN_DIR",
+    "CHECKPOINT_PERIOD": "SAVE_PERIOD",
+    "SAVING_PERIOD": "SAVE_PERIOD",
+    "DROPOUT_RATE": "Model.dropout_rate",
+    "Z_LOSS": "Loss.z_loss",
+    "LABEL_SMOOTHING": "Loss.label_smoothing",
+    "LOSS_NORMALIZING_FACTOR": "nothing to set: a loss is summed and divided by its weight once",
+    "USE_CACHED_TASKS": "nothing to set: every task is prepared once, into STORE_DIR",
+    "USE_HARDWARE_RNG": "nothing to set",
+    "RANDOM_SEED": "SEED",
+    "SHUFFLE_TRAIN_EXAMPLES": "nothing to set: the plan permutes the examples of every epoch by SEED",
+    "NUM_MICROBATCHES": "MICROBATCHES",
+    "NUM_PARTITIONS": "MESH",
+    "MODEL_PARALLEL_SUBMESH": "MESH",
+    "OPTIMIZER": "Optimizer.name or Optimizer.factory",
+    "VOCABULARY": "nothing to set: the vocabulary comes with the tasks",
+    "PACK": "Data.pack",
+    "SPLIT": "Data.split",
+}
+
+EPILOGS: dict[str, str] = {
+    "train": """examples:
+  flan-jax train --gin_file=quickstart.gin
+  flan-jax train --gin_file=quickstart.gin --steps 500 --run_dir runs/short
+  flan-jax train --data chats.jsonl --epochs 3
+  flan-jax train --data table.csv --fields inputs=question,targets=reply --epochs 3
+  flan-jax train --gin_file=my_run.gin --module my_package.my_tasks
+
+Run the same command again and the run goes on where it stopped; Ctrl-C saves first.""",
+    "eval": """examples:
+  flan-jax eval --run_dir runs/quickstart
+  flan-jax eval --run_dir runs/quickstart --mixture starter_eval --split validation --step 1000""",
+    "generate": """examples:
+  flan-jax generate --run_dir runs/quickstart --prompt "Who is named first? Ann met Bob."
+  flan-jax generate --run_dir runs/quickstart --prompts questions.jsonl --output answers.jsonl
+  flan-jax generate --run_dir runs/quickstart                (asks for prompts, one after another)
+
+A file of prompts has one JSON object a line with "inputs" (and "targets", for --score).""",
+    "prepare": """examples:
+  flan-jax prepare --gin_file=quickstart.gin
+  flan-jax prepare --mixture starter --feature_lengths inputs=64,targets=16
+
+`train` prepares by itself what is missing; use this to do it ahead, or on another machine.""",
+    "plan": """examples:
+  flan-jax plan --gin_file=quickstart.gin
+  flan-jax plan --gin_file=quickstart.gin --json > plan.json
+  flan-jax plan --gin_file=quickstart.gin --estimate        (from a sample, without preparing)""",
+    "inspect": """examples:
+  flan-jax inspect --task my_task --module my_tasks --num 3   (straight from the source)
+  flan-jax inspect --run_dir runs/quickstart --step 120       (what exactly step 120 trains on)
+  flan-jax inspect --gin_file=quickstart.gin""",
+    "tasks": """examples:
+  flan-jax tasks
+  flan-jax tasks sentiment
+  flan-jax tasks --module my_package.my_tasks""",
+    "vocab": """examples:
+  flan-jax vocab --mixture my_mixture --module my_tasks --size 8000 --output my_vocabulary.model""",
+}
+
+COMMANDS: dict[str, str] = {
+    "train": "Train a model on a mixture of tasks, score it and keep it.",
+    "eval": "Score the checkpoint of a run on the tasks of a mixture.",
+    "generate": "Answer prompts with the checkpoint of a run.",
+    "prepare": "Tokenise the tasks of a mixture into the store, ahead of a run.",
+    "plan": "Show what every task will contribute to a run, before it starts.",
+    "inspect": "Show examples as the model sees them.",
+    "tasks": "List the registered tasks and mixtures.",
+    "vocab": "Train a SentencePiece vocabulary on the text of a mixture.",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose faults are `UserError`s."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises the fault instead of printing the usage and leaving."""
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+def _reader(flag: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
+    def checked(text: str) -> Any:
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, AttributeError, OverflowError):
+            raise UserError(f"{flag} takes {WANTED[read]}, got {text!r}") from None
+
+    return checked
+
+
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    files = parser.add_argument_group("configuration")
+    files.add_argument(
+        "--gin_file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a gin file: a path, or a name in gin_configs/; may be given again, later ones win",
+    )
+    files.add_argument(
+        "--gin.NAME=VALUE",
+        dest="gin_help",
+        action="store_true",
+        help="""one gin binding, over the files: --gin.STEPS=100, --gin.Model.dropout_rate=0.1,
+        --gin.Optimizer.name='"adafactor"' (a word in gin needs its quotes)""",
+    )
+    files.add_argument(
+        "--module",
+        action="append",
+        default=[],
+        metavar="PACKAGE.MODULE",
+        help="a Python module of yours that registers tasks or mixtures; may be given again",
+    )
+    files.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a JSONL or CSV file to train on, without gin or Python; may be given again",
+    )
+    files.add_argument(
+        "--fields",
+        type=_reader("--fields", read_fields),
+        metavar="inputs=COL,targets=COL",
+        help="the columns of --data, where its rows are of no known kind",
+    )
+    settings = parser.add_argument_group("settings, over the files and --gin.")
+    for name, macro in MACROS.items():
+        flag = f"--{name.lower()}"
+        settings.add_argument(
+            flag,
+            dest=f"macro_{name}",
+            type=_reader(flag, macro.read),
+            metavar=macro.metavar,
+            help=macro.help.replace("%", "%%"),
+        )
+
+
+def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
+    def option(flag: str, read: Callable[[str], Any], metavar: str, help: str, default: Any = None) -> None:
+        parser.add_argument(flag, type=_reader(flag, read), metavar=metavar, help=help, default=default)
+
+    if command in ("eval", "generate", "inspect"):
+        option("--step", read_whole, "N", "the step looked at (a checkpoint's; the latest by default)")
+    if command in ("eval", "inspect"):
+        option("--split", str, "NAME", "the split of the data")
+    if command == "generate":
+        option("--prompt", str, "TEXT", "one prompt; the answer is printed")
+        option("--prompts", str, "FILE", "a JSONL file of prompts; run again, it goes on where it stopped")
+        option("--output", str, "FILE", "where the answers to --prompts go, as JSONL")
+        parser.add_argument("--score", action="store_true", help="give the log-probability of each row's targets")
+        option("--max_new_tokens", read_whole, "N", "the longest answer, in tokens")
+        option("--temperature", float, "X", "0 takes the likeliest token, 1 samples as trained", 0.0)
+        option("--top_k", read_whole, "N", "sample among the N likeliest tokens; 0: all", 0)
+        option("--top_p", float, "X", "sample among the likeliest tokens that hold this probability", 1.0)
+    if command == "plan":
+        parser.add_argument("--json", action="store_true", help="print the plan as JSON")
+        parser.add_argument("--estimate", action="store_true", help="from a sample of the sources, without preparing")
+    if command == "inspect":
+        option("--task", str, "NAME", "show this task, straight from its source")
+        option("--num", read_whole, "N", "how many examples or rows", 3)
+    if command == "tasks":
+        parser.add_argument("query", nargs="?", default="", help="show only names or clusters that hold this word")
+    if command == "vocab":
+        option("--size", read_whole, "N", "how many pieces", 8000)
+        option("--output", str, "FILE", "where the model goes", "vocabulary.model")
+        option("--max_examples", read_whole, "N", "at most so many examples of each task", 10_000)
+
+
+def make_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of `flan-jax`, or of one subcommand.
+
+    Args:
+      command: a key of `COMMANDS`; None for the overview.
+    """
+    shape: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    if command is not None:
+        parser = Parser(prog=f"flan-jax {command}", description=COMMANDS[command], epilog=EPILOGS[command], **shape)
+        _add_own(command, parser)
+        _add_shared(parser)
+        return parser
+    listing = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    parser = Parser(
+        prog="flan-jax",
+        usage="flan-jax COMMAND [options]",
+        description="Instruction tuning in JAX: declare tasks, see the plan, train, score.",
+        epilog=f"commands:\n{listing}\n\n`flan-jax COMMAND --help` tells more, with examples. To see it work:\n"
+        "  flan-jax train --gin_file=quickstart.gin",
+        **shape,
+    )
+    parser.add_argument("--version", action="version", version=f"flan-jax {__version__}")
+    return parser
+
+
+def split_gin(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Takes the `--gin.NAME=value` arguments out of a command line.
+
+    Args:
+      argv: the arguments.
+
+    Returns:
+      The other arguments, and the bindings as gin text.
+
+    Raises:
+      UserError: a binding without a value.
+
+    >>> split_gin(["--gin.STEPS=5", "--seed", "1", "--gin.Model.remat", '"full"'])
+    (['--seed', '1'], ['STEPS=5', 'Model.remat="full"'])
+    """
+    others, bindings = [], []
+    words = iter(argv)
+    for word in words:
+        if not word.startswith("--gin."):
+            others.append(word)
+            continue
+        name, equals, value = word.removeprefix("--gin.").partition("=")
+        if not equals:
+            value = next(words, "--")
+        if not name or value.startswith("--") or not value.strip():
+            raise UserError(f"--gin.{name} has no value: type --gin.{name or 'NAME'}=VALUE")
+        bindings.append(f"{name}={value}")
+    return others, bindings
+
+
+def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace, dict[str, Any], list[str]]:
+    """Parses a command line.
+
+    Args:
+      argv: the arguments, without the program's name.
+
+    Returns:
+      The command, its options, the macros given by plain flags, and the gin bindings.
+
+    Raises:
+      UserError: an unknown command or flag, or a value that cannot be read.
+      SystemExit: after `--help` or `--version` was printed.
+    """
+    command = argv[0] if argv else "--help"
+    if command.startswith("-"):
+        make_parser().parse_args([command])
+    if command not in COMMANDS:
+        raise UserError(f"no command {command!r}{nearest(command, COMMANDS)}; `flan-jax --help` lists them")
+    others, bindings = split_gin(argv[1:])
+    parser = make_parser(command)
+    options, unknown = parser.parse_known_args(others)
+    if unknown:
+        flag = unknown[0].partition("=")[0]
+        known = [text for action in parser._actions for text in action.option_strings if "." not in text]
+        hint = T5X_NAMES.get(flag.lstrip("-").upper())
+        told = f"; here it is {hint}" if hint else nearest(flag.replace("-", "_").replace("__", "--", 1), known)
+        raise UserError(f"`flan-jax {command}` has no {flag!r}{told}; see `flan-jax {command} --help`")
+    if options.gin_help:
+        raise UserError("--gin.NAME=VALUE stands for a binding such as --gin.STEPS=100")
+    macros = {name: value for name in MACROS if (value := getattr(options, f"macro_{name}")) is not None}
+    return command, options, macros, bindings

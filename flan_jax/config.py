@@ -1,0 +1,406 @@
+"""The whole configuration of a run, in one frozen dataclass, how it is checked, written and read back."""
+
+import dataclasses
+import functools
+import importlib
+import inspect
+import json
+import typing
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from flan_jax.annotations import check_types, conform
+from flan_jax.command_line import MACROS
+from flan_jax.errors import UserError, nearest
+from flan_jax.models.config import ModelConfig
+from flan_jax.training.loss import LossConfig
+from flan_jax.training.optimizer import OptimizerConfig
+
+CONFIG_FILE = "config.json"
+USER_MIXTURE = "user_data"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How examples become rows.
+
+    Attributes:
+      on_long: what happens to an example longer than its row: "truncate" shortens a field and counts it, "drop" counts
+        it, "refuse" ends the run.
+      on_bad_row: "error" ends at a row of a source that cannot be read, "skip" counts it.
+      max_draws: how many renderings of an example are prepared; epoch e uses draw e mod max_draws.
+      window: examples that are packed together; larger fills rows better.
+      pack: whether several examples share a row.
+      prefetch: batches that are loaded ahead.
+      threads: threads that load.
+      split: the split that is trained on.
+      on_changed_plan: "refuse" ends when the run folder was written by another plan, "continue" goes on by the new one.
+    """
+
+    on_long: Literal["truncate", "refuse", "drop"] = "truncate"
+    on_bad_row: Literal["error", "skip"] = "error"
+    max_draws: int = 8
+    window: int = 8192
+    pack: bool = True
+    prefetch: int = 2
+    threads: int = 1
+    split: str = "train"
+    on_changed_plan: Literal["refuse", "continue"] = "refuse"
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Which checkpoints stay.
+
+    Attributes:
+      keep: how many of the latest.
+      keep_best: how many of the best, by `best_metric`.
+      best_metric: a figure of the evals.
+      best_mode: whether the largest or the smallest is best.
+    """
+
+    keep: int = 3
+    keep_best: int = 1
+    best_metric: str = "mean/score"
+    best_mode: Literal["max", "min"] = "max"
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How a model is scored.
+
+    Attributes:
+      split: the split that is scored.
+      max_examples: at most so many examples of each task.
+      batch_size: examples scored at once.
+      ranking: how answer options are compared: by the sum of their tokens' log-probabilities, the mean, or the sum less
+        that of the option without its prompt.
+      max_new_tokens: the longest answer that is generated; None: the length of the targets.
+      before: whether to score before the first step too.
+    """
+
+    split: str = "validation"
+    max_examples: int = 200
+    batch_size: int = 64
+    ranking: Literal["sum", "mean", "unconditional"] = "sum"
+    max_new_tokens: int | None = None
+    before: bool = False
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a run is made of; each field that has a macro is described in `command_line.MACROS`.
+
+    Attributes:
+      model_name: the word of MODEL; None: the model is that of `init_from`.
+      modules: Python modules that register the user's tasks; imported in the child process that knows seqio.
+      module_folders: folders in which `modules` are looked for, after everything that is installed.
+      data_files: files of `--data`, trained on without a task module.
+      data_fields: the columns of `data_files` that are inputs and targets, where rows are of no known kind.
+      bindings: the gin statements that were given beside the macros, imports among them.
+      operative: the gin text of all that was bound, written to the run folder.
+    """
+
+    mixture: str = ""
+    model_name: str | None = None
+    init_from: str | None = None
+    feature_lengths: dict[str, int] = field(default_factory=lambda: {"inputs": 512, "targets": 128})
+    batch_size: int = 32
+    microbatches: int = 1
+    steps: int | None = None
+    epochs: float | None = None
+    mesh: dict[str, int] = field(default_factory=lambda: {"data": 1, "fsdp": -1})
+    eval_mixture: str | None = None
+    eval_period: int = 0
+    save_period: int = 1000
+    log_period: int = 100
+    run_dir: str = ""
+    store_dir: str = "runs/stores"
+    seed: int = 0
+    modules: tuple[str, ...] = ()
+    module_folders: tuple[str, ...] = ()
+    data_files: tuple[str, ...] = ()
+    data_fields: dict[str, str] = field(default_factory=dict)
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    data: DataConfig = DataConfig()
+    checkpoints: CheckpointConfig = CheckpointConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    bindings: tuple[str, ...] = ()
+    operative: str = ""
+
+
+SECTIONS: dict[str, str] = {
+    "Run": "",
+    "Model": "model",
+    "Optimizer": "optimizer",
+    "Loss": "loss",
+    "Data": "data",
+    "Checkpoints": "checkpoints",
+    "Evaluation": "evaluation",
+}
+
+_LEAST: dict[str, float] = {
+    "batch_size": 1,
+    "microbatches": 1,
+    "steps": 0,
+    "eval_period": 0,
+    "save_period": 0,
+    "log_period": 1,
+    "seed": 0,
+    "data.max_draws": 1,
+    "data.window": 1,
+    "data.prefetch": 1,
+    "data.threads": 1,
+    "checkpoints.keep": 1,
+    "checkpoints.keep_best": 0,
+    "evaluation.max_examples": 1,
+    "evaluation.batch_size": 1,
+    "evaluation.max_new_tokens": 1,
+}
+
+
+def setting(path: str) -> str:
+    """What the user types to set a field: its macro, or its gin name.
+
+    >>> setting("batch_size"), setting("optimizer.learning_rate"), setting("data.window")
+    ('BATCH_SIZE', 'LEARNING_RATE', 'Data.window')
+    """
+    section, _, name = path.rpartition(".")
+    gin_name = next(key for key, value in SECTIONS.items() if value == section) + f".{name}"
+    return next((macro for macro, row in MACROS.items() if row.target == gin_name), gin_name)
+
+
+def _get(config: RunConfig, path: str) -> Any:
+    return functools.reduce(getattr, path.split("."), config)
+
+
+def _range_faults(config: RunConfig, bad_types: Collection[str]) -> list[str]:
+    faults = []
+    for path, least in _LEAST.items():
+        value = _get(config, path)
+        if path not in bad_types and value is not None and value < least:
+            faults.append(f"{setting(path)} is {value}, wanted {least:g} or more")
+    if "epochs" not in bad_types and config.epochs is not None and not config.epochs > 0:
+        faults.append(f"EPOCHS is {config.epochs}, wanted more than 0")
+    if "feature_lengths" not in bad_types and (
+        set(config.feature_lengths) != {"inputs", "targets"} or min(config.feature_lengths.values()) < 1
+    ):
+        faults.append(
+            f"FEATURE_LENGTHS is {config.feature_lengths}, wanted a length of 1 or more for 'inputs' and for 'targets'"
+        )
+    if "mesh" not in bad_types and (
+        not config.mesh
+        or any(size < 1 and size != -1 for size in config.mesh.values())
+        or list(config.mesh.values()).count(-1) > 1
+    ):
+        faults.append(
+            f"MESH is {config.mesh}, wanted a size of 1 or more for each axis, or -1 for one that takes the rest"
+        )
+    if "data_fields" not in bad_types and set(config.data_fields) - {"inputs", "targets"}:
+        faults.append(f"--fields names {', '.join(config.data_fields)}, wanted inputs=COLUMN,targets=COLUMN")
+    return faults
+
+
+def check(
+    config: RunConfig, needs: Collection[str] = ("mixture", "length"), places: Mapping[str, str] | None = None
+) -> None:
+    """Refuses a configuration that cannot run, with all its faults at once.
+
+    Args:
+      config: what was resolved from files and flags.
+      needs: what the command at hand cannot do without: "mixture", and "length" for STEPS or EPOCHS.
+      places: where a setting was given, by its name; told with its fault.
+
+    Raises:
+      UserError: names every fault, each by the setting that mends it.
+    """
+    types = check_types(config)
+    faults = []
+    for path, fault in types:
+        name = setting(path)
+        at = (places or {}).get(name)
+        faults.append(f"{name}{f' ({at})' if at and name not in at.upper() else ''}: {fault}")
+    faults += _range_faults(config, {path for path, _ in types})
+    if "mixture" in needs and config.mixture == "":
+        faults.append("MIXTURE is not set: say what to train on, with --mixture NAME, --data FILE or a gin file")
+    if "length" in needs and config.steps is None and config.epochs is None:
+        faults.append("neither STEPS nor EPOCHS is set: say how long to train, with --steps or --epochs")
+    if config.steps is not None and config.epochs is not None:
+        faults.append("both STEPS and EPOCHS are set: keep one")
+    for name in ("model", "optimizer", "loss"):
+        if not any(path.startswith(f"{name}.") for path, _ in types):
+            try:
+                getattr(config, name).check()
+            except UserError as fault:
+                faults.append(str(fault).rstrip("."))
+    if faults:
+        head = f"{len(faults)} settings need mending: " if len(faults) > 1 else ""
+        raise UserError(head + "; ".join(faults))
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """A function's module and qualified name, as `module:name`.
+
+    >>> name_of(name_of)
+    'flan_jax.config:name_of'
+    """
+    plain = inspect.unwrap(function)
+    name = getattr(plain, "__qualname__", type(plain).__qualname__)
+    return f"{getattr(plain, '__module__', None) or type(plain).__module__}:{name}"
+
+
+def _to_plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _to_plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_to_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, functools.partial):
+        return {"function": name_of(value.func), "arguments": _to_plain(value.keywords)}
+    return {"function": name_of(value), "arguments": {}} if callable(value) else repr(value)
+
+
+def to_json(config: RunConfig) -> str:
+    """Writes the resolved configuration as JSON, functions by their qualified names.
+
+    Args:
+      config: any configuration.
+
+    Returns:
+      Text that `from_json` reads back. `operative` is not in it: it is a file of its own.
+    """
+    return json.dumps(_to_plain(dataclasses.replace(config, operative="")), indent=2) + "\n"
+
+
+@dataclass(frozen=True)
+class MissingFunction:
+    """Stands for a function of a saved run that is not found here.
+
+    Attributes:
+      name: as `name_of` wrote it.
+    """
+
+    name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises `UserError`: only what calls the function needs it."""
+        raise UserError(
+            f"the run uses the function {self.name!r}, which is not found here; start from the folder that holds its module"
+        )
+
+
+def _from_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if set(value) != {"function", "arguments"}:
+            return {key: _from_plain(item) for key, item in value.items()}
+        module, _, name = value["function"].partition(":")
+        try:
+            function: Any = functools.reduce(getattr, name.split("."), importlib.import_module(module))
+        except (ImportError, AttributeError):
+            return MissingFunction(value["function"])
+        return functools.partial(function, **_from_plain(value["arguments"])) if value["arguments"] else function
+    return [_from_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def from_json(text: str, name: str = CONFIG_FILE) -> RunConfig:
+    """Reads a configuration back that `to_json` wrote.
+
+    Args:
+      text: the JSON.
+      name: what to call it in an error.
+
+    Returns:
+      The configuration. Settings that the text lacks keep their defaults.
+
+    Raises:
+      UserError: not a configuration of ours, or one with settings that are not known here.
+    """
+    try:
+        saved = json.loads(text)
+    except ValueError:
+        saved = None
+    if not isinstance(saved, dict) or not {"mixture", "feature_lengths", "model"} <= set(saved):
+        raise UserError(f"{name} does not hold the configuration of a flan-jax run")
+
+    def build(base: Any, values: Mapping[str, Any], prefix: str) -> Any:
+        known = {item.name for item in dataclasses.fields(base)}
+        for key in values:
+            if key not in known:
+                raise UserError(
+                    f"{name} has a setting {prefix + key!r} that this version does not know{nearest(key, known)}"
+                )
+        nested = {key for key in values if dataclasses.is_dataclass(getattr(base, key))}
+        changes = {key: _from_plain(value) for key, value in values.items() if key not in nested}
+        return conform(base, changes | {key: build(getattr(base, key), values[key], f"{key}.") for key in nested})
+
+    return typing.cast(RunConfig, build(RunConfig(), saved, ""))
+
+
+def load_run(run_dir: str | Path) -> RunConfig:
+    """Reads the configuration of a run from its folder.
+
+    Args:
+      run_dir: the folder, or one within it (of a checkpoint, say).
+
+    Returns:
+      The configuration, its `run_dir` being where the folder is now.
+
+    Raises:
+      UserError: no run is there.
+    """
+    folder = Path(run_dir)
+    for place in (folder, *list(folder.parents)[:2]) if folder.is_dir() else ():
+        if (place / CONFIG_FILE).is_file():
+            text = (place / CONFIG_FILE).read_text(encoding="utf-8")
+            return dataclasses.replace(from_json(text, str(place / CONFIG_FILE)), run_dir=str(place))
+    what = f"no {CONFIG_FILE} is in it" if folder.is_dir() else "there is no such folder"
+    raise UserError(f"no run in {str(run_dir)!r}: {what}; name the folder of a run with --run_dir")
+
+
+def write_equivalent(config: RunConfig, folder: str | Path) -> tuple[Path, Path]:
+    """Writes the gin file and the task module that mean the same as `--data FILE`.
+
+    Args:
+      config: a configuration with `data_files`.
+      folder: where `user_data.gin` and `user_data_task.py` go; made where it is missing.
+
+    Returns:
+      The two files.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    fields = f", fields={config.data_fields!r}" if config.data_fields else ""
+    files = [str(Path(name).resolve()) for name in config.data_files]
+    lines = ['"""The task that `flan-jax train --data` trained on."""', ""]
+    if len(files) == 1:
+        lines += ["from flan_jax.tasks import task_from_file", ""]
+        lines += [f"task_from_file({files[0]!r}, {USER_MIXTURE!r}{fields}).register()"]
+    else:
+        lines += ["from flan_jax.tasks import mixture, task_from_file", "", "FILES = ["]
+        lines += [f"    {name!r}," for name in files]
+        lines += ["]", f'NAMES = [f"{USER_MIXTURE}_{{i}}" for i in range(len(FILES))]', ""]
+        lines += ["for name, file in zip(NAMES, FILES, strict=True):"]
+        lines += [f"    task_from_file(file, name{fields}).register()", f"mixture({USER_MIXTURE!r}, NAMES)"]
+    module = folder / f"{USER_MIXTURE}_task.py"
+    module.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    defaults = RunConfig()
+    statements = ["# What `flan-jax train --data` ran, as a gin file:", "#   flan-jax train --gin_file=THIS_FILE", ""]
+    for name, row in MACROS.items():
+        section, _, key = row.target.partition(".")
+        path = f"{SECTIONS[section]}.{key}".lstrip(".")
+        value = _get(config, path)
+        if value != _get(defaults, path):
+            statements.append(f"{name} = {value!r}")
+    modules = (*config.modules, module.stem)
+    statements += ["", f"Run.modules = {modules!r}", *config.bindings]
+    gin_file = folder / f"{USER_MIXTURE}.gin"
+    gin_file.write_text("\n".join(statements) + "\n", encoding="utf-8")
+    return gin_file, module
