@@ -1,1 +1,34 @@
 """Declares instruction tasks and derives their uses; the only room that imports seqio."""
+
+from flan_jax.tasks.examples import Example, Tally, describe, examples, fingerprint, references, score, source_files
+from flan_jax.tasks.instruction import InstructionTask
+from flan_jax.tasks.rates import caps_of, mixture, proportional, rate_of
+from flan_jax.tasks.registry import declared, names
+from flan_jax.tasks.sources import csv, generator, json_array, jsonl, text
+from flan_jax.tasks.templates import Template
+from flan_jax.tasks.vocabularies import train_sentencepiece
+
+__all__ = [
+    "Example",
+    "InstructionTask",
+    "Tally",
+    "Template",
+    "caps_of",
+    "csv",
+    "declared",
+    "describe",
+    "examples",
+    "fingerprint",
+    "generator",
+    "json_array",
+    "jsonl",
+    "mixture",
+    "names",
+    "proportional",
+    "rate_of",
+    "references",
+    "score",
+    "source_files",
+    "text",
+    "train_sentencepiece",
+]

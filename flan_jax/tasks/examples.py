@@ -1,0 +1,210 @@
+"""The examples of any registered seqio task, one after another: what preparing, inspecting and scoring read.
+
+Our own tasks are rendered and tokenised in plain Python, in batches; tasks of other code run through their seqio preprocessors.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import seqio
+
+from flan_jax.errors import UserError
+from flan_jax.tasks import fingerprint as hashing
+from flan_jax.tasks import foreign, metrics, registry, vocabularies
+from flan_jax.tasks.recipe import Example, Request
+from flan_jax.tasks.sources import as_source
+from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
+
+__all__ = ["Example", "Tally", "describe", "examples", "fingerprint", "references", "score", "source_files"]
+
+CODE_VERSION = 1  # raise it when the same declaration comes to give other tokens
+
+
+def examples(
+    task_name: str,
+    split: str,
+    lengths: Mapping[str, int | None],
+    *,
+    seed: int = 0,
+    draw: int = 0,
+    tally: Tally | None = None,
+    on_long: OnLong = "truncate",
+    on_bad_row: OnBadRow = "error",
+    limit: int | None = None,
+) -> Iterator[Example]:
+    """Yields the examples of a task's split, in the source's order.
+
+    Args:
+      task_name: a registered seqio task's name.
+      split: "train", "validation", ...
+      lengths: the most tokens of "inputs" and "targets", end-of-sequence included.
+      seed: the run's seed.
+      draw: which pass over the data this is; templates, exemplars and spans are drawn anew in each.
+      tally: counts what becomes of the rows while they are read.
+      on_long: "truncate" cuts a field of the prompt or the end of the targets, "refuse" raises, "drop" leaves the example out. One that
+        does not fit even with its fields empty is left out and counted as too long.
+      on_bad_row: "error" raises at a row that cannot be used, "skip" counts it.
+      limit: stop after so many examples.
+
+    Raises:
+      UserError: no such task or split, a bad row, a template's field that a row has not, or an example that is refused.
+    """
+    for name, value, known in (
+        ("on_long", on_long, ("truncate", "refuse", "drop")),
+        ("on_bad_row", on_bad_row, ("error", "skip")),
+    ):
+        if value not in known:
+            raise UserError(f"{name}={value!r}: it is one of {', '.join(map(repr, known))}.")
+    task = registry.seqio_task(task_name)
+    recipe = registry.recipe(task_name)
+    request = Request(dict(lengths), seed, draw, on_long, on_bad_row, Tally() if tally is None else tally)
+    if recipe is None:
+        found = (example for example, _ in foreign.examples(task, split, request))
+    else:
+        rows = recipe.source.rows(split, on_bad_row, request.tally)
+        found = recipe.encoder(split, request)(rows)
+    yield from _first(found, limit)
+
+
+def _first(found: Iterator[Any], limit: int | None) -> Iterator[Any]:
+    if limit == 0:
+        return
+    for number, one in enumerate(found, 1):
+        yield one
+        if number == limit:
+            return
+
+
+def describe(task_name: str) -> dict[str, Any]:
+    """What reports and evaluations must know of a task, fit for JSON.
+
+    Returns:
+      "name", "ours", "task" (the declaration's name), "kind" (plain, held_out_wordings, inverted, few_shot, sibling), "cluster", "cap",
+      "chance", "siblings", "sibling", "shots", "options" (where fixed), "eval_kind" ("rank", "generate" or "loss"), "metrics" (names),
+      "templates", "held_out_wordings" (their number), "objective", "version", "splits" and "vocabulary" (see `vocabularies.describe`).
+    """
+    task = registry.seqio_task(task_name)
+    recipe = registry.recipe(task_name)
+    described = foreign.describe(task) if recipe is None else recipe.describe()
+    vocabulary = task.output_features["targets"].vocabulary if recipe is None else recipe.vocabulary
+    return {
+        "name": task_name,
+        "ours": recipe is not None,
+        "splits": list(task.splits),
+        "vocabulary": vocabularies.describe(vocabulary),
+        **described,
+    }
+
+
+def source_files(task_name: str) -> list[str]:
+    """The files that a task is read from, over all its splits; empty where they are not known."""
+    source = _source(task_name)
+    return sorted({path for split in source.splits for path in source.files(split)})
+
+
+def _source(task_name: str):
+    recipe = registry.recipe(task_name)
+    return as_source(registry.seqio_task(task_name).source) if recipe is None else recipe.source
+
+
+def fingerprint(task_name: str) -> str:
+    """A hash of all that shapes a task's tokens besides lengths, seed and draw.
+
+    It covers the source and the state of its files, the code of its functions, the templates' text and the vocabulary's content; not
+    caps, clusters or metrics, which change no token.
+    """
+    task = registry.seqio_task(task_name)
+    recipe = registry.recipe(task_name)
+    if recipe is None:
+        shape: Any = foreign.shaping(task)
+        source: Any = task.source
+    else:
+        source = recipe.source
+        shape = (recipe.shaping(), vocabularies.content_digest(vocabularies.load(recipe.vocabulary)))
+    stamps = [hashing.stamp(path) for path in source_files(task_name)]
+    return hashing.of((CODE_VERSION, shape, source, stamps))
+
+
+def references(
+    task_name: str,
+    split: str,
+    lengths: Mapping[str, int | None],
+    *,
+    seed: int = 0,
+    draw: int = 0,
+    on_long: OnLong = "truncate",
+    on_bad_row: OnBadRow = "error",
+    limit: int | None = None,
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yields what a task's metrics compare with, one for each example of `examples` called with the same arguments, in its order.
+
+    Returns:
+      (target, example) pairs: the postprocessed target, and a dict of what else is known of the example.
+    """
+    arguments = dict(seed=seed, draw=draw, on_long=on_long, on_bad_row=on_bad_row)
+    task = registry.seqio_task(task_name)
+    if registry.recipe(task_name) is None:
+        request = Request(dict(lengths), **arguments)  # type: ignore[arg-type]
+        yield from _first(foreign.references(task, split, request), limit)
+        return
+    for example in examples(task_name, split, lengths, limit=limit, **arguments):  # type: ignore[arg-type]
+        known = {
+            "id": example.id,
+            "inputs_pretokenized": example.inputs_text,
+            "targets_pretokenized": example.targets_text,
+            "template": example.template,
+            "answer": example.answer,
+        }
+        yield list(example.references) or [example.targets_text], known
+
+
+def score(
+    task_name: str,
+    split: str,
+    predictions: list[str],
+    lengths: Mapping[str, int | None],
+    *,
+    seed: int = 0,
+    draw: int = 0,
+    on_long: OnLong = "truncate",
+    on_bad_row: OnBadRow = "error",
+    limit: int | None = None,
+) -> dict[str, float]:
+    """Scores a task's predictions with its own postprocessor and metrics.
+
+    Args:
+      task_name: a registered seqio task's name.
+      split: the split that was predicted.
+      predictions: the model's text for each example of `examples` called with the same arguments.
+      lengths: as given to `examples`.
+      seed: as given to `examples`.
+      draw: as given to `examples`.
+      on_long: as given to `examples`.
+      on_bad_row: as given to `examples`.
+      limit: as given to `examples`.
+
+    Returns:
+      The metrics' figures by name.
+
+    Raises:
+      UserError: there are more or fewer predictions than examples, or the task has no metric of predictions.
+    """
+    found = list(
+        references(task_name, split, lengths, seed=seed, draw=draw, on_long=on_long, on_bad_row=on_bad_row, limit=limit)
+    )
+    if len(found) != len(predictions):
+        raise UserError(
+            f"Task {task_name!r} has {len(found)} examples in {split!r} and {len(predictions)} predictions were given; give one for each."
+        )
+    task: seqio.Task = registry.seqio_task(task_name)
+    functions = task.predict_metric_fns
+    if not functions:
+        raise UserError(
+            f"Task {task_name!r} has no metric of predictions; give it some by metrics= (metric_fns= in a seqio task)."
+        )
+    targets = [target for target, _ in found]
+    outputs = [
+        task.postprocess_fn(text, example=known, is_target=False)
+        for text, (_, known) in zip(predictions, found, strict=True)
+    ]
+    return metrics.evaluate(functions, targets, outputs)

@@ -1,0 +1,50 @@
+"""Few-shot prompts: exemplars drawn from the train split by hash, never the example itself."""
+
+import itertools
+
+from flan_jax.errors import UserError
+from flan_jax.tasks.drawing import Draws
+from flan_jax.tasks.sources import Row, Source
+
+POOL_ROWS = 10_000  # exemplars come from the first so many train rows, so that memory stays bounded
+SEPARATOR = "\n\n"
+
+
+class Pool:
+    """The train rows of a source that exemplars are drawn from; read when the first one is.
+
+    Args:
+      task: the task's name, for errors.
+      source: the task's source.
+    """
+
+    def __init__(self, task: str, source: Source):
+        self._task = task
+        self._source = source
+        self._rows: list[tuple[str, Row]] | None = None
+
+    def rows(self) -> list[tuple[str, Row]]:
+        """The (id, row) pairs; rows that are bad are not among them.
+
+        Raises:
+          UserError: the source has no train split.
+        """
+        if self._rows is None:
+            if "train" not in self._source.splits:
+                raise UserError(
+                    f"Task {self._task!r} wants exemplars, which come from a train split; its source has none."
+                )
+            self._rows = list(itertools.islice(self._source.rows("train", "skip"), POOL_ROWS))
+        return self._rows
+
+    def order(self, example_id: str, draws: Draws, tries: int) -> list[tuple[str, Row]]:
+        """Up to `tries` different rows in a drawn order, without the example's own."""
+        rows = self.rows()
+        chosen: dict[int, None] = {}
+        stream = draws.stream(example_id, "exemplars")
+        while len(chosen) < min(tries, len(rows)):
+            index = next(stream) % len(rows)
+            while index in chosen:
+                index = (index + 1) % len(rows)
+            chosen[index] = None
+        return [rows[index] for index in chosen if rows[index][0] != example_id]

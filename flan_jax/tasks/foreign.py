@@ -1,0 +1,141 @@
+"""Examples of seqio tasks that other code registered, through their own preprocessors, postprocessors and metrics."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from flan_jax.errors import UserError, nearest
+from flan_jax.tasks.drawing import Draws
+from flan_jax.tasks.recipe import Example, Request
+from flan_jax.tasks.vocabularies import Tokenizer
+
+
+def examples(task: seqio.Task, split: str, request: Request) -> Iterator[tuple[Example, dict[str, Any]]]:
+    """Yields each example with all features that the task's preprocessors gave it.
+
+    Ids longer than the lengths are cut at the end, or handled as `on_long` says; an end-of-sequence that a feature wants stays.
+
+    Raises:
+      UserError: no such split, no "targets", or an example that is refused.
+    """
+    tally = request.tally
+    decoders = {name: Tokenizer(feature.vocabulary) for name, feature in task.output_features.items()}
+    for number, features in enumerate(_dataset(task, split, request).as_numpy_iterator()):
+        tally.read += 1
+        example = Example(f"{split}:{number}", _ids(features, "inputs"), _ids(features, "targets"), objective="seqio")
+        eos_id = decoders["targets"].eos_id
+        if not np.any(example.targets != eos_id):
+            tally.dropped += 1
+            continue
+        if not _shorten(task, example, request):
+            continue
+        example.inputs_text = _text(features, "inputs", decoders, example.inputs)
+        example.targets_text = _text(features, "targets", decoders, example.targets)
+        example.references = (example.targets_text,)
+        tally.kept += 1
+        yield example, features
+
+
+def _dataset(task: seqio.Task, split: str, request: Request) -> tf.data.Dataset:
+    if split not in task.splits:
+        raise UserError(
+            f"Task {task.name!r} has no split {split!r} (it has {', '.join(task.splits)}){nearest(split, task.splits)}."
+        )
+    if "targets" not in task.output_features:
+        raise UserError(f"Task {task.name!r} has the features {', '.join(task.output_features)}; 'targets' is wanted.")
+    lengths = {name: request.lengths[name] for name in task.output_features if request.lengths.get(name) is not None}
+    # One seed for each draw; a seqio seed is a 32-bit integer.
+    seed = Draws(request.seed, task.name, request.draw).pick("", "seqio seed", 2**31)
+    if task.requires_caching:
+        return task.get_dataset(
+            sequence_length=lengths or None,
+            split=split,
+            use_cached=True,
+            shuffle=False,
+            seed=seed,
+            num_epochs=1,
+            trim_output_features=False,
+        )
+    # What get_dataset does without shuffling, but that some sources refuse a seed, which only shuffling needs.
+    rows = task.source.get_dataset(split=split, shuffle=False)
+    return task.preprocess_postcache(
+        task.preprocess_precache(rows, seed=seed), sequence_length=lengths or None, seed=seed
+    )
+
+
+def _ids(features: Mapping[str, Any], name: str) -> np.ndarray:
+    ids = np.asarray(features.get(name, ()), np.int32)
+    if ids.ndim != 1:
+        raise UserError(f"The feature {name!r} has {ids.ndim} dimensions; a sequence of token ids is wanted.")
+    return ids
+
+
+def _shorten(task: seqio.Task, example: Example, request: Request) -> bool:
+    """Cuts what is too long and counts it; says whether the example stays."""
+    for name in ("inputs", "targets"):
+        ids, length = getattr(example, name), request.lengths.get(name)
+        if length is None or len(ids) <= length:
+            continue
+        if request.on_long == "refuse":
+            raise UserError(
+                f"Task {task.name!r}, example {example.id!r}: its {name} have {len(ids)} tokens and at most {length} are wanted; "
+                "raise the feature length, or set on_long to 'truncate' or 'drop'."
+            )
+        if request.on_long == "drop":
+            request.tally.too_long += 1
+            return False
+        feature = task.output_features[name]
+        ends = feature.add_eos and ids[-1] == feature.vocabulary.eos_id
+        setattr(example, name, np.concatenate([ids[: length - 1], ids[-1:]]) if ends else ids[:length])
+        example.cut_tokens += len(ids) - length
+    if example.cut_tokens:
+        request.tally.truncated += 1
+        request.tally.cut_tokens += example.cut_tokens
+    return True
+
+
+def _text(features: Mapping[str, Any], name: str, decoders: Mapping[str, Tokenizer], ids: np.ndarray) -> str:
+    given = features.get(f"{name}_pretokenized")
+    if isinstance(given, bytes):
+        return given.decode("utf-8", errors="replace")
+    return decoders[name].decode(ids) if name in decoders and len(ids) else ""
+
+
+def references(task: seqio.Task, split: str, request: Request) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yields the postprocessed target of each example, and its features."""
+    for example, features in examples(task, split, request):
+        yield task.postprocess_fn(example.targets_text, example=features, is_target=True), features
+
+
+def describe(task: seqio.Task) -> dict[str, Any]:
+    """What is known of the task; see `flan_jax.tasks.examples.describe`."""
+    names = [getattr(function, "__name__", type(function).__name__) for function in task.predict_metric_fns]
+    return {
+        "task": task.name,
+        "kind": "plain",
+        "cluster": "",
+        "cap": None,
+        "chance": None,
+        "siblings": [],
+        "sibling": None,
+        "shots": 0,
+        "options": None,
+        "eval_kind": "generate" if names else "loss",
+        "metrics": names,
+        "templates": [],
+        "held_out_wordings": 0,
+        "objective": "seqio",
+        "version": "",
+    }
+
+
+def shaping(task: seqio.Task) -> Any:
+    """All that shapes the task's tokens besides its source; hashed into its fingerprint."""
+    features = {
+        name: (feature.add_eos, feature.required, str(feature.dtype), feature.rank, feature.vocabulary)
+        for name, feature in task.output_features.items()
+    }
+    return (task.name, list(task.preprocessors), features)

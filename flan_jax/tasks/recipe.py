@@ -1,0 +1,114 @@
+"""What every kind of task gives: a recipe that turns rows into examples."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from flan_jax.tasks.sources import Row, Source
+from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
+from flan_jax.tasks.vocabularies import VocabularyLike
+
+
+@dataclasses.dataclass(slots=True)
+class Example:
+    """One example as the model gets it, with what a reader or an evaluation needs beside.
+
+    Attributes:
+      id: the row's id, the same in all tasks derived from one source.
+      inputs: int32 token ids of the prompt [inputs].
+      targets: int32 token ids to be learnt, end-of-sequence included [targets].
+      weights: float32 loss weights [targets]; None where each is 1.
+      template: which of the task's templates was drawn.
+      objective: "instruction", "chat", "span_corruption", "prefix_lm" or "seqio".
+      options: int32 ids of each answer option, ended like the targets; None where there are none.
+      answer: the right option's index.
+      inputs_text: the prompt.
+      targets_text: the targets.
+      cut_tokens: how many tokens were cut so that it fits.
+      references: all right answers as text, the one in `targets_text` among them; what metrics compare with.
+    """
+
+    id: str
+    inputs: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None = None
+    template: int = 0
+    objective: str = "instruction"
+    options: list[np.ndarray] | None = None
+    answer: int | None = None
+    inputs_text: str = ""
+    targets_text: str = ""
+    cut_tokens: int = 0
+    references: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """How examples are wanted.
+
+    Attributes:
+      lengths: the most tokens of "inputs" and "targets", end-of-sequence included; a missing one is unbounded.
+      seed: the run's seed.
+      draw: which pass over the data this is; each draws templates, exemplars and spans anew.
+      on_long: what to do with an example that is too long: "truncate", "refuse" (an error) or "drop".
+      on_bad_row: what to do with a row that cannot be used: "error" or "skip".
+      tally: counts what becomes of the rows.
+    """
+
+    lengths: Mapping[str, int | None]
+    seed: int = 0
+    draw: int = 0
+    on_long: OnLong = "truncate"
+    on_bad_row: OnBadRow = "error"
+    tally: Tally = dataclasses.field(default_factory=Tally)
+
+
+Encoder = Callable[[Iterable[tuple[str, Row]]], Iterator[Example]]
+
+
+class Recipe(Protocol):
+    """A registered task of ours."""
+
+    @property
+    def name(self) -> str:
+        """The seqio task's name."""
+        ...
+
+    @property
+    def declaration(self) -> Any:
+        """The dataclass that the user declared."""
+        ...
+
+    @property
+    def source(self) -> Source:
+        """Where its rows come from."""
+        ...
+
+    @property
+    def vocabulary(self) -> VocabularyLike:
+        """What turns its text into ids."""
+        ...
+
+    @property
+    def add_eos_to_inputs(self) -> bool:
+        """Whether inputs end in end-of-sequence."""
+        ...
+
+    @property
+    def metrics(self) -> tuple[str | Callable[..., Mapping[str, Any]], ...]:
+        """Names or functions of its metrics."""
+        ...
+
+    def encoder(self, split: str, request: Request) -> Encoder:
+        """A function that turns rows of a split into examples, in order."""
+        ...
+
+    def shaping(self) -> Any:
+        """All that shapes its tokens besides files, vocabulary, lengths, seed and draw; hashed into its fingerprint."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What a report tells of it, fit for JSON."""
+        ...

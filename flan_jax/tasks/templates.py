@@ -1,0 +1,239 @@
+"""Templates: an instruction with named fields, rendered for a row and shortened to fit.
+
+    Template("Is this review good or bad?\n{review}\n{options}", "{answer}")
+
+What is cut from a prompt that is too long is a field's value, never the instruction around it.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterable, Mapping
+
+from flan_jax.errors import UserError, nearest
+from flan_jax.tasks.tally import BadRow
+from flan_jax.tasks.vocabularies import Tokenizer
+
+OPTIONS = "options"
+_TOKENS = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pattern:
+    """A parsed text with fields.
+
+    Attributes:
+      parts: (text, field) pairs in order; the field follows the text, and is None at the end.
+    """
+
+    parts: tuple[tuple[str, str | None], ...]
+
+    @functools.cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields, in order, each once."""
+        return tuple(dict.fromkeys(field for _, field in self.parts if field is not None))
+
+    def count(self, field: str) -> int:
+        """How often a field occurs."""
+        return sum(field == name for _, name in self.parts)
+
+    def render(self, values: Mapping[str, str]) -> str:
+        """The text with each field replaced by its value.
+
+        Raises:
+          KeyError: a field is not among the values.
+        """
+        pieces = []
+        for literal, field in self.parts:
+            pieces.append(literal)
+            if field is not None:
+                pieces.append(values[field])
+        return "".join(pieces)
+
+
+def parse(text: str) -> Pattern:
+    """Parses `{field}` placeholders; `{{` and `}}` stand for braces.
+
+    Raises:
+      UserError: a brace is unbalanced or a placeholder is empty.
+
+    >>> parse("Hi {name}, {{ok}}").parts
+    (('Hi ', 'name'), (', {ok}', None))
+    """
+    parts: list[tuple[str, str | None]] = []
+    literal, end = "", 0
+    for match in _TOKENS.finditer(text):
+        literal += text[end : match.start()]
+        end = match.end()
+        token, field = match.group(), match.group(1)
+        if token in ("{{", "}}"):
+            literal += token[0]
+        elif field is None:
+            raise UserError(
+                f"Template {text!r} has an unbalanced {token!r} at character {match.start()}; write {token * 2!r} for a brace."
+            )
+        elif not field.strip() or field != field.strip():
+            raise UserError(
+                f"Template {text!r} has the placeholder {token!r}; put a field's name between the braces, without blanks."
+            )
+        else:
+            parts.append((literal, field))
+            literal = ""
+    return Pattern((*parts, (literal + text[end:], None)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Template:
+    """One wording of a task.
+
+    Attributes:
+      inputs: the prompt. `{field}` is a field of the row, `{options}` the block of answer options.
+      targets: what is to be answered; `{answer}` is the answer's text.
+
+    >>> Template("Is {word} a fruit?").render({"word": "plum", "answer": "yes"})
+    ('Is plum a fruit?', 'yes')
+    """
+
+    inputs: str
+    targets: str = "{answer}"
+
+    @functools.cached_property
+    def prompt(self) -> Pattern:
+        """The parsed inputs."""
+        return parse(self.inputs)
+
+    @functools.cached_property
+    def response(self) -> Pattern:
+        """The parsed targets."""
+        return parse(self.targets)
+
+    @functools.cached_property
+    def fields(self) -> tuple[str, ...]:
+        """All fields but the options block, each once."""
+        return tuple(field for field in dict.fromkeys((*self.prompt.fields, *self.response.fields)) if field != OPTIONS)
+
+    def check(self, has_options: bool) -> None:
+        """Finds faults that show without a row.
+
+        Raises:
+          UserError: unbalanced braces, no field at all, or an options block in a task without options.
+        """
+        if not self.response.fields:
+            raise UserError(
+                f"Template {self.inputs!r} has the targets {self.targets!r}, which name no field, such as '{{answer}}'."
+            )
+        if OPTIONS in self.response.fields:
+            raise UserError(
+                f"Template {self.inputs!r} has {{options}} in its targets; it can stand in the inputs only."
+            )
+        if OPTIONS in self.prompt.fields and not has_options:
+            raise UserError(
+                f"Template {self.inputs!r} has {{options}}, but its task declares none; set the task's options."
+            )
+
+    def render(self, values: Mapping[str, str]) -> tuple[str, str]:
+        """Inputs and targets for the values of a row's fields."""
+        return self.prompt.render(values), self.response.render(values)
+
+
+def as_templates(templates: Iterable[Template | str | tuple[str, str]]) -> tuple[Template, ...]:
+    """Takes templates, plain inputs, and (inputs, targets) pairs."""
+    if isinstance(templates, str | Template):
+        templates = (templates,)
+    return tuple(
+        one if isinstance(one, Template) else Template(one) if isinstance(one, str) else Template(*one)
+        for one in templates
+    )
+
+
+def text_of(value: object) -> str | None:
+    """How a field's value reads in a prompt: text as it is, numbers by `str`, lists joined by commas, None for nothing that reads.
+
+    >>> text_of(["red", "green"]), text_of(3), text_of({"a": 1})
+    ('red, green', '3', None)
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return str(value)
+    if isinstance(value, list | tuple):
+        texts = [text_of(item) for item in value]
+        return None if None in texts else ", ".join(texts)  # type: ignore[arg-type]
+    return None
+
+
+def values_for(fields: Iterable[str], row: Mapping[str, object], wording: str) -> dict[str, str]:
+    """The texts of the named fields of a row.
+
+    Args:
+      fields: the names wanted.
+      row: the row.
+      wording: the template's text, for the error.
+
+    Raises:
+      BadRow: a field is missing, null, or neither text, number nor a list of them.
+    """
+    values = {}
+    for field in fields:
+        value = row.get(field)
+        text = value if isinstance(value, str) else text_of(value)
+        if text is None:
+            if field in row:
+                seen = "null" if value is None else f"a {type(value).__name__}"
+                raise BadRow(
+                    f"field {field!r} of template {wording!r} is {seen}; text, a number or a list of them is wanted"
+                )
+            known = [str(name) for name in row]
+            raise BadRow(
+                f"template {wording!r} names the field {field!r}, the row has {', '.join(known) or 'none'}{nearest(field, known)}"
+            )
+        values[field] = text
+    return values
+
+
+def fit(
+    pattern: Pattern,
+    values: Mapping[str, str],
+    limit: int,
+    tokenizer: Tokenizer,
+    trim_field: str | None = None,
+    prefix: str = "",
+) -> tuple[str, list[int]] | None:
+    """Renders a prompt in at most `limit` tokens by cutting the end of its longest field.
+
+    Args:
+      pattern: the prompt.
+      values: the fields' texts.
+      limit: the most tokens.
+      tokenizer: counts them.
+      trim_field: the only field that may be cut; None lets the longest be, in tokens, but never the options.
+      prefix: text before the prompt that stays.
+
+    Returns:
+      The text and its ids, or None where it does not fit even with those fields empty.
+    """
+    values = dict(values)
+    candidates = (
+        [trim_field]
+        if trim_field in pattern.fields
+        else []
+        if trim_field
+        else [f for f in pattern.fields if f != OPTIONS]
+    )
+    lengths = (
+        dict(zip(candidates, map(len, tokenizer.encode([values[f] for f in candidates])), strict=True))
+        if candidates
+        else {}
+    )
+    while True:
+        text = prefix + pattern.render(values)
+        ids = tokenizer.encode_one(text)
+        over = len(ids) - limit
+        if over <= 0:
+            return text, ids
+        longest = max(lengths, key=lambda field: lengths[field], default=None)
+        if longest is None or lengths[longest] == 0:
+            return None
+        keep = max(0, lengths[longest] - -(-over // pattern.count(longest)))
+        values[longest] = tokenizer.prefix(values[longest], keep).rstrip()
+        lengths[longest] = min(keep, len(tokenizer.encode_one(values[longest])))

@@ -1,0 +1,214 @@
+"""Vocabularies by name, path or seqio object, and their tokenisers in plain Python.
+
+A vocabulary is named when a task is declared and read when it is first used.
+"""
+
+import functools
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sentencepiece
+import seqio
+
+from flan_jax.errors import UserError
+from flan_jax.tasks import files
+
+EXTRA_IDS = 100  # T5's number of sentinels; given to vocabularies that are named by a path
+VocabularyLike = str | os.PathLike[str] | seqio.Vocabulary
+
+
+def load(vocabulary: VocabularyLike) -> seqio.Vocabulary:
+    """Gives the seqio vocabulary; its model file is only read when it is used.
+
+    Args:
+      vocabulary: "starter" (the packaged one), a path of a SentencePiece model, to which `EXTRA_IDS` sentinels are added, or a seqio
+        vocabulary, which is given back.
+    """
+    return vocabulary if isinstance(vocabulary, seqio.Vocabulary) else _load(os.fspath(vocabulary))
+
+
+@functools.lru_cache(maxsize=256)
+def _load(name: str) -> seqio.Vocabulary:
+    return seqio.SentencePieceVocabulary(model_path(name), extra_ids=EXTRA_IDS)
+
+
+def model_path(name: str) -> str:
+    """The model file that a vocabulary's name stands for."""
+    if name == "starter":
+        import flan_jax.mixtures  # here, since the starter suite imports this room
+
+        return os.path.join(os.path.dirname(flan_jax.mixtures.__file__), "starter", "starter.model")
+    return os.path.expanduser(name)
+
+
+def describe(vocabulary: VocabularyLike) -> dict[str, Any]:
+    """What a reader of the tokens must know of the vocabulary, fit for JSON.
+
+    Returns:
+      "kind", "path" (None where it has none), "extra_ids", "size" (with extra ids), "pad_id", "eos_id", "unk_id" and "fingerprint" (of
+      its content, the same wherever the file lies).
+
+    Raises:
+      UserError: its model file is missing or unreadable.
+    """
+    vocabulary = load(vocabulary)
+    described: dict[str, Any] = {"kind": type(vocabulary).__name__, "path": None}
+    if isinstance(vocabulary, seqio.SentencePieceVocabulary):
+        described = {"kind": "sentencepiece", "path": vocabulary.sentencepiece_model_file}
+        _require(vocabulary)
+    described |= {
+        "extra_ids": int(vocabulary.extra_ids),
+        "size": int(vocabulary.vocab_size),
+        "pad_id": int(vocabulary.pad_id),
+        "eos_id": None if vocabulary.eos_id is None else int(vocabulary.eos_id),
+        "unk_id": None if vocabulary.unk_id is None else int(vocabulary.unk_id),
+    }
+    return described | {"fingerprint": content_digest(vocabulary)}
+
+
+def content_digest(vocabulary: seqio.Vocabulary) -> str:
+    """A hash of what turns text into ids; for SentencePiece of the model's bytes, not of its path."""
+    digest = hashlib.sha256(type(vocabulary).__name__.encode())
+    if isinstance(vocabulary, seqio.SentencePieceVocabulary):
+        _require(vocabulary)
+        digest.update(vocabulary.sp_model)
+    else:
+        from flan_jax.tasks import fingerprint
+
+        digest.update(fingerprint.of(vars(vocabulary)).encode())
+    return digest.hexdigest()[:32]
+
+
+def _require(vocabulary: seqio.SentencePieceVocabulary) -> None:
+    path = vocabulary.sentencepiece_model_file
+    try:
+        vocabulary.load_model()
+    except Exception as error:  # TensorFlow's NotFoundError, protobuf's DecodeError
+        why = "does not exist" if not files.matching(path) else f"is no SentencePiece model ({type(error).__name__})"
+        raise UserError(
+            f"The vocabulary's model file {path} {why}; set the task's vocabulary to a SentencePiece model."
+        ) from None
+
+
+class Tokenizer:
+    """Turns text into ids and back in batches, with no TensorFlow in between; the ids are those of the seqio vocabulary.
+
+    Args:
+      vocabulary: as in `load`.
+
+    Attributes:
+      vocabulary: the seqio vocabulary.
+      eos_id: its end-of-sequence id, or None.
+    """
+
+    def __init__(self, vocabulary: VocabularyLike):
+        self.vocabulary = load(vocabulary)
+        self._model: sentencepiece.SentencePieceProcessor | None = None
+        if isinstance(self.vocabulary, seqio.SentencePieceVocabulary):
+            _require(self.vocabulary)
+            self._model = self.vocabulary.tokenizer
+        self.eos_id: int | None = self.vocabulary.eos_id
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each text, without end-of-sequence."""
+        if self._model is not None:
+            return self._model.encode(texts)
+        return [list(self.vocabulary.encode(text)) for text in texts]
+
+    def encode_one(self, text: str) -> list[int]:
+        """Ids of one text, without end-of-sequence."""
+        return self.encode([text])[0]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of ids up to the first end-of-sequence; zeros at the end are padding."""
+        ids = [int(one) for one in ids]
+        while ids and ids[-1] == 0:
+            ids.pop()
+        return self.vocabulary.decode([one for one in ids if one != self.eos_id or self.eos_id is None])
+
+    def pieces(self, ids: Sequence[int] | np.ndarray) -> list[str]:
+        """The piece of text that each id stands for."""
+        if self._model is not None:
+            return [self._model.id_to_piece(int(one)) for one in ids]
+        return [self.vocabulary.decode([int(one)]) for one in ids]
+
+    def prefix(self, text: str, tokens: int) -> str:
+        """The beginning of a text that has at most so many tokens, cut where a token ends if the vocabulary allows.
+
+        What is given back is always a prefix of `text` itself, never a normalised form of it.
+        """
+        if tokens <= 0:
+            return ""
+        ids = self.encode_one(text)
+        if len(ids) <= tokens:
+            return text
+        start = self.vocabulary.decode(ids[:tokens])
+        if text.startswith(start) and len(self.encode_one(start)) <= tokens:
+            return start
+        low, high = 0, len(text)  # the longest fitting prefix by bisection: few texts come this way
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if len(self.encode_one(text[:middle])) <= tokens else (low, middle)
+        return text[:low]
+
+
+@functools.lru_cache(maxsize=64)
+def _shared_tokenizer(name: str) -> Tokenizer:
+    return Tokenizer(name)
+
+
+def tokenizer(vocabulary: VocabularyLike) -> Tokenizer:
+    """A `Tokenizer`, shared by all who name the same vocabulary by a string."""
+    return (
+        Tokenizer(vocabulary) if isinstance(vocabulary, seqio.Vocabulary) else _shared_tokenizer(os.fspath(vocabulary))
+    )
+
+
+def train_sentencepiece(
+    texts: Iterable[str], size: int, path: str | os.PathLike[str], options: Mapping[str, Any] | None = None
+) -> None:
+    """Learns a byte-pair SentencePiece model that gives every text back exactly, and writes it to `path`.
+
+    Unknown characters fall back to bytes; nothing is normalised; a line break is a piece of its own. Ids: 0 pads, 1 ends a
+    sequence, 2 is unknown. The same texts in the same order give the same bytes (one thread).
+
+    Args:
+      texts: the texts to learn from.
+      size: the number of pieces, bytes and the three special ones among them (at least some 260).
+      path: the file to write.
+      options: further options of SentencePiece's trainer.
+
+    Raises:
+      UserError: the texts are too few for so many pieces.
+    """
+    settings: dict[str, Any] = dict(
+        model_type="bpe",
+        vocab_size=size,
+        byte_fallback=True,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        user_defined_symbols=["\n"],
+        max_sentence_length=2**20,
+        minloglevel=2,
+    )
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts), model_writer=model, **settings | dict(options or {})
+        )
+    except RuntimeError as error:
+        reason = str(error).rpartition("] ")[2] or str(error)
+        raise UserError(f"No vocabulary of {size} pieces can be learnt from these texts: {reason}") from None
+    unfinished = f"{os.fspath(path)}.part{os.getpid()}"
+    with open(unfinished, "wb") as file:
+        file.write(model.getvalue())
+    os.replace(unfinished, path)
