@@ -7,8 +7,8 @@ A packed row of an encoder-decoder, two examples, lengths 6 / 5 (EOS is 1, paddi
     encoder_positions       0 1 2 0 1 0        decoder_segment_ids     1 1 2 2 2
                                                decoder_loss_weights    1 1 1 1 1
 
-A decoder-only row holds inputs ++ targets of each example; its loss weights are 0 on the inputs, and `decoder_prefix_mask`
-marks the positions whose input token belongs to the inputs. Names are seqio's.
+A decoder-only row holds inputs ++ targets of each example; its loss weights are 0 on the inputs, and
+`decoder_prefix_mask` marks the positions whose input token belongs to the inputs. Names are seqio's.
 """
 
 import collections

@@ -3,8 +3,8 @@
     lengths  [[5, 2], [3, 2], [2, 1]], capacities [8, 4]
     row_of   [0, 0, 1]                  # 5 + 3 inputs and 2 + 2 targets fill row 0; nothing more fits
 
-A row has one budget (decoder-only) or two (inputs and targets of an encoder-decoder). Longest first, each example goes to
-the open row that it leaves fullest; rows that nothing can enter any more are closed, which keeps the search short.
+A row has one budget (decoder-only) or two (inputs and targets of an encoder-decoder). Longest first, each example goes
+to the open row that it leaves fullest; rows that nothing can enter any more are closed, which keeps the search short.
 """
 
 import functools

@@ -1,13 +1,13 @@
 """The data plan: which example sits in which row of which step, from integers alone.
 
     virtual time   0 ........ W ........ 2W ........           cut into windows of W examples
-    task i         its share r_i of 2^40 gives how many of its examples each window holds
+    task i         its share r_i of 2^40 says how many of its examples each window holds
     example j of i epoch j // n_i, place j % n_i in that epoch's keyed permutation
     window         all its examples, packed into rows (packing.py), rows in a keyed order
     row            numbered through the run; step s of batch size B trains on rows [s * B, (s + 1) * B)
 
-So the plan is a pure function of (tasks, counts, shares, row shape, seed): steps, hosts and meshes are no part of it, and
-any window can be computed without those before it. The only thing that accumulates is how many rows the windows hold.
+So the plan is a pure function of (tasks, counts, shares, row shape, seed): steps, hosts and meshes are no part of it,
+and any window can be computed without those before it. Only how many rows the windows hold accumulates.
 """
 
 import dataclasses
@@ -274,16 +274,15 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     after = {task["name"]: task for task in new["tasks"]}
     said += [f"task {name!r} is gone" for name in before if name not in after]
     said += [f"task {name!r} is new" for name in after if name not in before]
-    for name in before.keys() & after.keys():
+    for name in (name for name in before if name in after):
         was, now = before[name], after[name]
         if was["fingerprint"] != now["fingerprint"]:
             said.append(f"task {name!r} has other text or tokens")
         if was["count"] != now["count"]:
             said.append(f"task {name!r} had {was['count']} examples, has {now['count']}")
         if was["share"] != now["share"] and was["count"] == now["count"]:
-            said.append(
-                f"task {name!r} had {was['share'] / 2**SHARE_BITS:.4%} of the mixture, has {now['share'] / 2**SHARE_BITS:.4%}"
-            )
+            old_share, new_share = was["share"] / 2**SHARE_BITS, now["share"] / 2**SHARE_BITS
+            said.append(f"task {name!r} had {old_share:.4%} of the mixture, has {new_share:.4%}")
     return said
 
 

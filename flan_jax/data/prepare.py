@@ -1,5 +1,6 @@
 """Fills token stores, and whatever else needs the tasks themselves; all but the command runs in the child process."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -39,7 +40,7 @@ def prepare_draw(task: str, folder: str, draw: int, fingerprint: str, how: Mappi
         for left in target.parent.glob(f"{target.name}.partial-*"):
             stores.remove(left)  # of a process that was killed: the lock says that none is writing now
         tally = examples.Tally()
-        writer = stores.StoreWriter(target, examples.vocabulary_of(task).vocab_size)
+        writer = stores.StoreWriter(target, _vocabulary(task).vocab_size)
         try:
             for example in examples.examples(
                 task,
@@ -55,7 +56,7 @@ def prepare_draw(task: str, folder: str, draw: int, fingerprint: str, how: Mappi
                 writer.add(example)
             about = {"task": task, "draw": draw, "fingerprint": fingerprint, **{key: how[key] for key in _SHAPING}}
             about["objective"] = examples.describe(task).get("objective", "instruction")
-            return writer.finish({**about, "tally": tally.as_dict()})
+            return writer.finish({**about, "tally": dataclasses.asdict(tally)})
         except OSError as error:
             writer.abandon()
             raise UserError(
@@ -83,8 +84,10 @@ def prepare_in_child(
 
 def estimate_in_child(
     *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, sample: int, **how: Any
-) -> list[dict[str, Any]]:
+) -> dict[str, Any]:
     """Answers `estimate`: lengths of the first examples of each task, and how many there are, without storing any."""
+    import seqio
+
     from flan_jax.data.resolve import _members
     from flan_jax.tasks import examples, rates
 
@@ -95,25 +98,23 @@ def estimate_in_child(
         tally = examples.Tally()
         options = {"seed": how["seed"], "draw": 0, "tally": tally, "on_long": how["on_long"], "limit": sample}
         lengths, trainable = [], []
-        for example in examples.examples(
-            name, how["split"], how["lengths"], on_bad_row=how["on_bad_row"], **options
-        ):
+        for example in examples.examples(name, how["split"], how["lengths"], on_bad_row=how["on_bad_row"], **options):
             lengths.append([len(example.inputs), len(example.targets)])
             loss = example.weights
             trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
         if not lengths:
             raise UserError(f"task {name!r} gave no example in split {how['split']!r} of the first {sample} rows")
-        rows = examples.count(name, how["split"])
-        read = max(1, tally.as_dict().get("read", len(lengths)))
+        rows = seqio.get_mixture_or_task(name).num_input_examples(how["split"])
+        read = max(1, tally.read)
         whole = len(lengths) if rows is None else round(rows * len(lengths) / min(read, max(rows, 1)))
         found.append({"name": name, "lengths": lengths, "trainable": trainable, "rows": rows, "count": max(1, whole)})
-        found[-1]["tally"] = tally.as_dict()
+        found[-1]["tally"] = dataclasses.asdict(tally)
     rate_of = rates.rate_of(mixture, {task["name"]: task["count"] for task in found})
     caps = rates.caps_of(mixture)
     for task in found:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     progress(what="sampling", done=len(names), total=len(names), unit="task", name="")
-    return found
+    return {"tasks": found, "vocabulary_size": _vocabulary(names[0]).vocab_size}
 
 
 def preview_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None], **arguments: Any) -> list[dict]:
@@ -128,22 +129,25 @@ def preview_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None],
 def score_in_child(
     *, setup: Mapping[str, Any], progress: Callable[..., None], jobs: Sequence[Mapping[str, Any]], **how: Any
 ) -> list[dict[str, float]]:
-    """Answers `score`: the tasks' own metrics of predictions, one job a task."""
+    """Answers `score`: the tasks' own metrics of predictions, one job a task.
+
+    A job has "predictions", texts, or "choices", the index of an option for each example.
+    """
     from flan_jax.tasks import examples
 
-    return [
-        examples.score(
-            job["task"],
-            how["split"],
-            job["predictions"],
-            lengths=how["lengths"],
-            seed=how["seed"],
-            limit=how["limit"],
-            on_long=how["on_long"],
-            on_bad_row=how["on_bad_row"],
-        )
-        for job in jobs
-    ]
+    same = {name: how[name] for name in ("lengths", "seed", "limit", "on_long", "on_bad_row")}
+    figures = []
+    for job in jobs:
+        texts = job.get("predictions")
+        if texts is None:
+            decode = _vocabulary(job["task"]).decode
+            answered = zip(examples.examples(job["task"], how["split"], **same), job["choices"], strict=True)
+            texts = [
+                example.targets_text if choice == example.answer else decode(example.options[choice].tolist())
+                for example, choice in answered
+            ]
+        figures.append(examples.score(job["task"], how["split"], texts, **same))
+    return figures
 
 
 def vocabulary_in_child(
@@ -176,9 +180,8 @@ def encode_in_child(
 ) -> list[list[int]]:
     """Answers `encode`: token ids of texts, with the vocabulary of a mixture."""
     from flan_jax.data.resolve import _members
-    from flan_jax.tasks import examples
 
-    vocabulary = examples.vocabulary_of(_members(mixture)[0])
+    vocabulary = _vocabulary(_members(mixture)[0])
     return [[int(token) for token in vocabulary.encode(text)] for text in texts]
 
 
@@ -187,19 +190,27 @@ def decode_in_child(
 ) -> list[str]:
     """Answers `decode`: texts of token ids, with the vocabulary of a mixture."""
     from flan_jax.data.resolve import _members
-    from flan_jax.tasks import examples
 
-    vocabulary = examples.vocabulary_of(_members(mixture)[0])
+    vocabulary = _vocabulary(_members(mixture)[0])
     return [vocabulary.decode(list(row)) for row in ids]
 
 
+def _vocabulary(task: str) -> Any:
+    """The vocabulary of a task's targets."""
+    import seqio
+
+    return seqio.get_mixture_or_task(task).output_features["targets"].vocabulary
+
+
 def register_files(files: Sequence[str], fields: Mapping[str, str], **options: Any) -> None:
-    """Registers the files of `--data` as tasks, and the mixture `user_data` over them."""
+    """Registers the files of `--data`: one as the task `user_data`, several as a mixture of that name."""
     from flan_jax.tasks import formats, rates
 
-    names = []
-    for number, file in enumerate(files):
-        name = "user_data_" + (re.sub(r"\W", "_", pathlib.Path(file).stem) or str(number))
-        formats.task_from_file(file, name, fields=dict(fields) or None, **options).register()
-        names.append(name)
+    how = {"fields": dict(fields) or None, **options}
+    if len(files) == 1:
+        formats.task_from_file(files[0], "user_data", **how).register()
+        return
+    names = [f"user_data_{number}" for number in range(len(files))]
+    for file, name in zip(files, names, strict=True):
+        formats.task_from_file(file, name, **how).register()
     rates.mixture("user_data", names)

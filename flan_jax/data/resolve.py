@@ -1,7 +1,7 @@
 """From a mixture's name to its tasks, stores, counts and rates.
 
-The child does the work with seqio and writes `mixture.json`; the parent uses that file again, without a child, for as long
-as the request, the package versions, the task modules' sources and the data files are the same.
+The child does the work with seqio; the parent keeps the answer and uses it again, without a child, for as long as the
+request, the package versions, the task modules' sources and the data files are the same.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flan_jax.data import store as stores
@@ -178,16 +178,17 @@ def resolve_in_child(
     tasks = []
     for done, name in enumerate(names):
         progress(what=f"preparing {how['split']}", done=done, total=len(names), unit="task", name=name)
-        about = examples.describe(name)
+        about = _about(examples.describe(name))
         fingerprint = examples.fingerprint(name)
         folder = store_folder(name, fingerprint, how)
         manifest = prepare_draw(name, folder, 0, fingerprint, how)
         if not manifest["count"]:
             raise UserError(
-                f"task {name!r} has no examples in split {how['split']!r}: {manifest['tally'].get('read', 0)} rows were "
-                f"read and none was kept ({_why_none(manifest['tally'])}); check its source, or take it out of {mixture!r}"
+                f"task {name!r} has no examples in split {how['split']!r}: {manifest['tally'].get('read', 0)} rows "
+                f"were read and none was kept ({_why_none(manifest['tally'])}); check its source, or take it out of "
+                f"{mixture!r}"
             )
-        draws = how["max_draws"] if about.get("random", False) else 1
+        draws = how["max_draws"] if about["random"] else 1
         facts = {"folder": folder, "fingerprint": fingerprint, "count": manifest["count"], "tally": manifest["tally"]}
         tasks.append({"name": name, **facts, "draws": draws, "about": about})
     progress(what=f"preparing {how['split']}", done=len(names), total=len(names), unit="task", name="")
@@ -206,6 +207,15 @@ def resolve_in_child(
     return {"tasks": tasks, "vocabulary": described, "watched": watched}
 
 
+def _about(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run needs to know of a task's declaration, and whether its draws differ."""
+    names = ("kind", "cluster", "chance", "siblings", "sibling", "shots", "eval_kind", "metrics", "objective")
+    about = {name: described[name] for name in names if name in described}
+    wordings = len(described.get("templates") or ())
+    corrupted = described.get("objective") in ("span_corruption", "prefix_lm")
+    return {**about, "random": wordings > 1 or bool(described.get("shots")) or corrupted}
+
+
 def list_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]) -> list[dict[str, Any]]:
     """Answers `list`: every registered task and mixture with what is known without reading data."""
     import seqio
@@ -217,7 +227,9 @@ def list_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]) ->
         members = [task.name for task in seqio.MixtureRegistry.get(name).tasks]
         found.append({"name": name, "kind": "mixture", "tasks": members})
     for name in sorted(seqio.TaskRegistry.names()):
-        found.append({"name": name, "kind": "task", **examples.describe(name)})
+        described = examples.describe(name)
+        wordings = len(described.get("templates") or ())
+        found.append({**described, "name": name, "kind": "task", "templates": wordings or None})
     return found
 
 
@@ -238,7 +250,9 @@ def _members(mixture: str) -> list[str]:
 
 
 def _why_none(tally: Mapping[str, int]) -> str:
-    causes = [f"{value} {key.replace('_', ' ')}" for key, value in tally.items() if value and key not in ("read", "kept")]
+    causes = [
+        f"{value} {key.replace('_', ' ')}" for key, value in tally.items() if value and key not in ("read", "kept")
+    ]
     return ", ".join(causes) or "the source is empty"
 
 
@@ -256,5 +270,3 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-

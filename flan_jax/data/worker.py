@@ -3,7 +3,7 @@
 The training process imports neither (6 to 9 s and 0.8 GB); it asks this child, a line of JSON each way:
 
     parent → {"op": "resolve", "arguments": {...}}
-    child  → {"progress": {...}} any number of times, then {"result": ...} or {"error": "a sentence"} or {"crash": "..."}
+    child  → {"progress": {...}} any number of times, then {"result": ...}, {"error": "a sentence"} or {"crash": "..."}
 
 The child starts at the first call, imports the built-in mixtures and the user's modules, and lives until `close`.
 """
@@ -43,6 +43,7 @@ class Worker:
       modules: the user's modules, imported after the built-in mixtures.
       data_files: files given by `--data`; they are registered as the mixture `user_data`.
       data_fields: which column is which, where the files' rows are not recognised.
+      folders: where the user's modules are found beside the folder one is in.
       on_progress: called with each progress report {"what", "done", "total", "unit"}.
     """
 
@@ -51,14 +52,14 @@ class Worker:
         modules: Sequence[str] = (),
         data_files: Sequence[str] = (),
         data_fields: Mapping[str, str] | None = None,
+        folders: Sequence[str] = (),
         on_progress: Callable[[dict], None] | None = None,
-        **data_options: Any,
     ):
         self._setup = {
             "modules": list(modules),
             "data_files": [os.path.abspath(path) for path in data_files],
             "data_fields": dict(data_fields or {}),
-            "data_options": data_options,
+            "folders": list(folders),
         }
         self._on_progress = on_progress
         self._process: subprocess.Popen | None = None
@@ -176,13 +177,12 @@ def main() -> None:
     """Answers requests until standard input ends."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints goes to the log
-    sys.path.insert(0, os.getcwd())
-
     def reply(**message: Any) -> None:
         replies.write(json.dumps(message) + "\n")
         replies.flush()
 
     setup = json.loads(sys.stdin.readline())
+    sys.path += [folder for folder in setup["folders"] if folder not in sys.path]
     failed: UserError | None = None
     try:
         import_mixtures()
@@ -191,7 +191,7 @@ def main() -> None:
         if setup["data_files"]:
             from flan_jax.data.prepare import register_files
 
-            register_files(setup["data_files"], setup["data_fields"], **setup["data_options"])
+            register_files(setup["data_files"], setup["data_fields"])
     except UserError as error:
         failed = error
     except Exception as error:

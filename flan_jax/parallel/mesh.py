@@ -77,3 +77,15 @@ def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """The sharding of a batch's arrays [B, L]: rows over "data" and "fsdp", lengths whole."""
     return NamedSharding(mesh, spec("batch", None))
+
+
+def local_rows(batch_size: int, mesh: Mesh) -> range:
+    """Which rows of the global batch this host's devices hold; the host loads these and no others.
+
+    Args:
+      batch_size: B, rows of the global batch.
+      mesh: the mesh; hosts that only differ along "tensor" hold the same rows.
+    """
+    here = batch_sharding(mesh).addressable_devices_indices_map((batch_size, 1)).values()
+    spans = [rows[0].indices(batch_size) for rows in here if rows is not None]
+    return range(min(start for start, _, _ in spans), max(stop for _, stop, _ in spans))

@@ -1,0 +1,1 @@
+"""What `flan-jax` does beside training and evaluation: plan, inspect, tasks, prepare, vocab."""

@@ -1,0 +1,120 @@
+"""`flan-jax inspect`: examples as the model sees them."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from flan_jax import config as configs
+from flan_jax import setup
+from flan_jax.config import RunConfig
+from flan_jax.data import plan as plans
+from flan_jax.data import vocabulary
+from flan_jax.data.loader import Loader, lengths_reader, row_shape
+from flan_jax.data.vocabulary import Codec
+from flan_jax.errors import UserError
+
+
+def inspect_command(
+    config: RunConfig, task: str | None = None, step: int | None = None, num: int = 3, split: str | None = None
+) -> int:
+    """Prints examples: of a task straight from its source, or what a step trains on.
+
+    Args:
+      config: the run.
+      task: a task (or mixture) to render anew, without any store.
+      step: which step's rows; by default the first.
+      num: how many examples, or rows.
+      split: the split of `task`; by default the one trained on.
+    """
+    if task is not None:
+        return _inspect_task(config, task, split or config.data.split, num)
+    folder = pathlib.Path(config.run_dir)
+    if (folder / "plan.json").exists():
+        return _inspect_run(config, folder, step or 0, num)
+    configs.check(config, needs=("mixture",))
+    with setup.worker_of(config) as worker:
+        data = setup.open_data(config, worker)
+        facts = {t.name: t.about for t in data.resolved.tasks}
+        _print_rows(data.loader(config), data.codec, step or 0, num, facts)
+    return 0
+
+
+def _inspect_task(config: RunConfig, task: str, split: str, num: int) -> int:
+    """Renders a few examples from the source; nothing is stored."""
+    with setup.worker_of(config) as worker:
+        lengths = dict(config.feature_lengths)
+        examples = worker.call("preview", task=task, split=split, lengths=lengths, num=num, seed=config.seed)
+    for example in examples:
+        print(f"=== {example['task']}  example {example['id']}  template {example['template']}  {example['objective']}")
+        print(f"inputs:  {example['inputs_text']}")
+        print(f"targets: {example['targets_text']}")
+        if example.get("options_text"):
+            print(f"options: {example['options_text']}  (answer {example['answer']})")
+        print(f"input ids:  {example['inputs']}")
+        print(f"target ids: {example['targets']}")
+        print("tokens (* bears loss): " + _marked(example["pieces"], example["weights"]))
+        if example.get("cut_tokens"):
+            print(f"cut to fit: {example['cut_tokens']} tokens of a field")
+        print()
+    return 0
+
+
+def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -> int:
+    """What a step of an existing run trains on, from its plan file and its stores; the tasks are not needed."""
+    kept = json.loads((folder / "plan.json").read_text())
+    plan = plans.Plan.from_description(kept["plan"])
+    shape = row_shape(config.model.architecture, config.feature_lengths)
+    index = plans.RowIndex(plan, lengths_reader(kept["folders"], shape), folder / f"rows-{plan.fingerprint}.index")
+    loader = Loader(plan, kept["folders"], shape, config.batch_size, index=index)
+    described = vocabulary.kept(folder)
+    if described is None:
+        raise UserError(
+            f"{folder} has a plan but no vocabulary.json; it was not written whole: run `flan-jax train` again"
+        )
+    _print_rows(loader, Codec(described), step, num, {})
+    return 0
+
+
+def _print_rows(loader: Loader, codec: Codec, step: int, num: int, facts: dict[str, Any]) -> None:
+    """Prints the first `num` rows of a step: a drawing of each row, then its examples."""
+    rows = range(min(num, loader.batch_size))
+    contents = loader.contents(step, rows)
+    capacity = " + ".join(f"{size} {name}" for name, size in loader.shape.capacities.items())
+    print(f"step {step}: rows {rows.start} to {rows.stop - 1} of {loader.batch_size}, {capacity} tokens each")
+    for number, (row, segments) in enumerate(zip(contents, loader.segments(contents), strict=True)):
+        print(f"\n=== row {number}: {len(row)} examples")
+        for name, size in loader.shape.capacities.items():
+            lengths = [len(s.inputs) * (name != "targets") + len(s.targets) * (name != "inputs") for s in segments]
+            print(f"{name:>8} {draw_row(lengths, size)}")
+        for place, ((task, at, draw, epoch), segment) in enumerate(zip(row, segments, strict=True), 1):
+            store = loader.store(task, draw)
+            stored = store[at]
+            print(
+                f"--- segment {place}: {loader.plan.tasks[task].name}  example {stored.id}  epoch {epoch}  "
+                f"draw {draw}  template {stored.template}  {store.manifest.get('objective', '')}"
+            )
+            weights = [1.0] * len(segment.targets) if segment.weights is None else segment.weights.tolist()
+            print(f"inputs  [{len(segment.inputs)}]: {codec.decode(segment.inputs)}")
+            print(f"   ids: {segment.inputs.tolist()}")
+            print(f"targets [{len(segment.targets)}]: {codec.decode(segment.targets)}")
+            print(f"   ids: {segment.targets.tolist()}")
+            print("   tokens (* bears loss): " + _marked(codec.pieces(segment.targets), weights))
+
+
+def draw_row(lengths: Sequence[int], capacity: int, width: int = 64) -> str:
+    """Draws how segments share a row; dots are padding.
+
+    >>> draw_row([30, 20], 64, width=32)
+    '|111111111111111|2222222222|....... 50/64'
+    """
+    scale = min(1.0, width / capacity)
+    drawn = "".join(
+        "|" + (str(n % 10) * max(1, round(length * scale))) for n, length in enumerate(lengths, 1) if length
+    )
+    rest = max(0, round((capacity - sum(lengths)) * scale))
+    return f"{drawn}|{'.' * rest} {sum(lengths)}/{capacity}"
+
+
+def _marked(pieces: Sequence[str], weights: Sequence[float]) -> str:
+    return " ".join(f"{piece}{'*' if weight > 0 else ''}" for piece, weight in zip(pieces, weights, strict=True))

@@ -1,0 +1,40 @@
+"""`flan-jax tasks`: what is registered, searchable."""
+
+from typing import Any
+
+from flan_jax import setup, tables
+from flan_jax.config import RunConfig
+from flan_jax.errors import nearest
+
+
+def tasks_command(config: RunConfig, query: str | None = None) -> int:
+    """Prints the registered mixtures and tasks whose name, cluster or kind holds every word of the query."""
+    with setup.worker_of(config) as worker:
+        found = worker.call("list")
+    words = (query or "").lower().split()
+    chosen = [entry for entry in found if all(word in _text(entry) for word in words)]
+    mixtures = [entry for entry in chosen if entry["kind"] == "mixture"]
+    tasks = [entry for entry in chosen if entry["kind"] == "task"]
+    if mixtures:
+        print(tables.table(["mixture", "tasks"], [[m["name"], len(m["tasks"])] for m in mixtures]), end="\n\n")
+    if tasks:
+        heads = ["task", "cluster", "scored by", "wordings", "objective"]
+        rows = [
+            [t["name"], t.get("cluster") or "-", _scored(t), t.get("templates"), t.get("objective", "-")] for t in tasks
+        ]
+        print(tables.table(heads, rows))
+    if not chosen:
+        names = [entry["name"] for entry in found]
+        print(f"nothing among {len(names)} names matches {query!r}{nearest(query or '', names)}")
+        return 1
+    print(f"\n{len(mixtures)} mixtures, {len(tasks)} tasks; `flan-jax inspect --task NAME` shows examples of one")
+    return 0
+
+
+def _text(entry: dict[str, Any]) -> str:
+    return f"{entry['name']} {entry.get('cluster', '')} {entry['kind']} {entry.get('objective', '')}".lower()
+
+
+def _scored(task: dict[str, Any]) -> str:
+    kind = {"rank": "ranking", "generate": "generation"}.get(task.get("eval_kind", ""), "-")
+    return f"{kind}: {', '.join(task.get('metrics', ())) or '-'}"

@@ -1,0 +1,40 @@
+"""`flan-jax prepare` and `flan-jax vocab`: what a run would do first, ahead of it."""
+
+import pathlib
+
+from flan_jax import config as configs
+from flan_jax import setup
+from flan_jax.config import RunConfig
+from flan_jax.data.resolve import resolve
+from flan_jax.data.store import open_store
+
+
+def prepare_command(config: RunConfig) -> int:
+    """Writes the token stores of a run's training and eval mixtures, and says where they are."""
+    configs.check(config, needs=("mixture",))
+    with setup.worker_of(config) as worker:
+        data = setup.open_data(config, worker)
+        counts = [task.count for task in data.resolved.tasks]
+        print(f"{config.mixture}: {len(counts)} tasks, {sum(counts):,} examples in {pathlib.Path(config.store_dir)}")
+        if config.eval_mixture:
+            limit = config.evaluation.max_examples
+            evals = resolve(setup.request_of(config, config.eval_mixture, config.evaluation.split, limit), worker)
+            total = sum(open_store(task.store()).count for task in evals.tasks)
+            print(f"{config.eval_mixture}: {len(evals.tasks)} tasks, {total:,} examples to score")
+    return 0
+
+
+def vocab_command(config: RunConfig, size: int, output: str, max_examples: int) -> int:
+    """Trains a SentencePiece vocabulary on the rendered text of a mixture."""
+    configs.check(config, needs=("mixture",))
+    with setup.worker_of(config) as worker:
+        made = worker.call(
+            "vocabulary",
+            mixture=config.mixture,
+            split=config.data.split,
+            size=size,
+            output=str(pathlib.Path(output).absolute()),
+            max_examples=max_examples,
+        )
+    print(f"{output}: {made['size']:,} pieces; tasks use it by vocabulary={output!r}")
+    return 0

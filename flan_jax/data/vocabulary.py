@@ -1,0 +1,111 @@
+"""A run's vocabulary without seqio: text to ids and back in the training process.
+
+SentencePiece and byte vocabularies are read here; any other seqio vocabulary is reached through the data process.
+"""
+
+import functools
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flan_jax.data import store as stores
+from flan_jax.data.worker import Worker
+from flan_jax.errors import UserError
+
+
+class Codec:
+    """Encodes and decodes as the tasks' vocabulary does.
+
+    Args:
+      description: what `flan_jax.tasks.vocabularies.describe` said.
+      worker: answers for vocabularies that only seqio can read.
+      mixture: whose vocabulary the worker is to use.
+    """
+
+    def __init__(self, description: Mapping[str, Any], worker: Worker | None = None, mixture: str = ""):
+        self.description = dict(description)
+        self.kind: str = description["kind"]
+        self.size: int = description["size"]
+        self.eos_id: int = description["eos_id"]
+        self._worker, self._mixture = worker, mixture
+
+    @functools.cached_property
+    def _pieces(self):
+        import sentencepiece
+
+        path = self.description["path"]
+        if not pathlib.Path(path).exists():
+            raise UserError(f"the vocabulary {path} is gone; put it back, or name another in the task and train anew")
+        return sentencepiece.SentencePieceProcessor(model_file=path)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, without EOS."""
+        if self.kind == "sentencepiece":
+            return self._pieces.encode(text)
+        if self.kind == "byte":
+            return [byte + 3 for byte in text.encode()]
+        return self._ask("encode", texts=[text])[0]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, up to the first EOS."""
+        ids = [int(token) for token in ids]
+        if self.eos_id in ids:
+            ids = ids[: ids.index(self.eos_id)]
+        if self.kind == "sentencepiece":
+            size = self._pieces.get_piece_size()
+            return self._pieces.decode([token if token < size else self._pieces.unk_id() for token in ids])
+        if self.kind == "byte":
+            return bytes(token - 3 for token in ids if 3 <= token < 259).decode(errors="replace")
+        return self._ask("decode", ids=[ids])[0]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The written form of each token, for people."""
+        if self.kind != "sentencepiece":
+            return [self.decode([token]) for token in ids]
+        size = self._pieces.get_piece_size()
+        known = self._pieces
+        return [known.id_to_piece(int(t)) if t < size else f"<extra_{self.size - 1 - int(t)}>" for t in ids]
+
+    def _ask(self, op: str, **what: Any) -> Any:
+        if self._worker is None:
+            raise UserError(f"a {self.kind} vocabulary needs its task's module: add --module and --mixture")
+        return self._worker.call(op, mixture=self._mixture, **what)
+
+
+def keep(description: Mapping[str, Any], folder: pathlib.Path) -> dict[str, Any]:
+    """Copies a vocabulary into a run's folder, so that the run can be used without its tasks."""
+    kept = dict(description)
+    if description.get("path"):
+        target = folder / "vocabulary.model"
+        if not target.exists():
+            shutil.copyfile(description["path"], target)
+        kept["path"] = target.name
+    stores.write_json(folder / "vocabulary.json", kept)
+    return kept
+
+
+def kept(folder: pathlib.Path) -> dict[str, Any] | None:
+    """The vocabulary that a run's folder keeps, None where it keeps none."""
+    try:
+        description = json.loads((folder / "vocabulary.json").read_text())
+    except FileNotFoundError:
+        return None
+    if description.get("path"):
+        description["path"] = str(folder / description["path"])
+    return description
+
+
+def check_same(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None, where: str) -> None:
+    """Refuses a checkpoint whose vocabulary is not the data's.
+
+    Raises:
+      UserError: the fingerprints differ.
+    """
+    if theirs is not None and ours["fingerprint"] != theirs["fingerprint"]:
+        raise UserError(
+            f"the checkpoint in {where} was trained with another vocabulary ({theirs['size']} tokens, "
+            f"{theirs['fingerprint'][:8]}) than the tasks use ({ours['size']} tokens, {ours['fingerprint'][:8]}); "
+            f"give the tasks vocabulary='{where}/vocabulary.model'"
+        )

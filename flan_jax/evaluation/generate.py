@@ -1,0 +1,167 @@
+"""`flan-jax generate`: answers a prompt, a file of prompts, or whoever sits at the keyboard."""
+
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from flan_jax import setup
+from flan_jax.config import RunConfig
+from flan_jax.data.vocabulary import Codec
+from flan_jax.errors import UserError
+from flan_jax.evaluation.model import Asked
+from flan_jax.evaluation.run import load_model
+from flan_jax.evaluation.scoring import padded
+from flan_jax.progress import Progress
+
+
+def generate(
+    config: RunConfig,
+    prompt: str | None = None,
+    prompts_file: str | None = None,
+    output: str | None = None,
+    score: bool = False,
+    max_new_tokens: int | None = None,
+    temperature: float = 0.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    step: int | None = None,
+) -> int:
+    """Answers prompts with a run's checkpoint.
+
+    Args:
+      config: the run, read back from its folder.
+      prompt: one prompt; the answer is printed.
+      prompts_file: JSONL rows with "inputs" (or "prompt"); the answers are appended to `output`, one row a row, so that
+        a run that was interrupted goes on after the last whole one.
+      output: by default beside the prompts, as NAME.answers.jsonl.
+      score: give the log-probability of each row's "targets" instead of an answer.
+      max_new_tokens: the longest answer; by default as long as targets in training.
+      temperature: 0 is greedy.
+      top_k: sample among the k likeliest; 0 for all.
+      top_p: sample among the likeliest that hold this much probability.
+      step: which checkpoint; by default the latest.
+    """
+    sampling = None
+    if temperature > 0:
+        sampling = {"seed": config.seed, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    with setup.worker_of(config) as worker:
+        asked, codec, _ = load_model(config, step, worker)
+        model = _Answering(config, asked, codec, max_new_tokens or config.feature_lengths["targets"], sampling)
+        if prompts_file:
+            _answer_file(model, pathlib.Path(prompts_file), output, score, config.evaluation.batch_size)
+        elif prompt is not None:
+            print(model.answer([prompt])[0])
+        else:
+            _converse(model)
+    return 0
+
+
+class _Answering:
+    """A model with its vocabulary and the way it answers."""
+
+    def __init__(self, config: RunConfig, asked: Asked, codec: Codec, new_tokens: int, sampling: dict[str, Any] | None):
+        self.asked, self.codec, self.new_tokens, self.sampling = asked, codec, new_tokens, sampling
+        self.room = config.feature_lengths["inputs"]
+        self.rows = asked.mesh.size  # the mesh divides the rows
+
+    def encode(self, text: str) -> np.ndarray:
+        """Ids of a prompt; one that is too long is refused, as cutting it would cut the instruction."""
+        ids = self.codec.encode(text)
+        if len(ids) > self.room:
+            raise UserError(
+                f"the prompt has {len(ids)} tokens and the model was trained on at most {self.room}; shorten it, or "
+                f"give --feature_lengths inputs={len(ids)},targets={self.new_tokens}"
+            )
+        return np.array(ids, np.int32)
+
+    def answer(self, prompts: Sequence[str]) -> list[str]:
+        """Answers prompts together."""
+        rows = -(-len(prompts) // self.rows) * self.rows
+        inputs = padded([self.encode(text) for text in prompts], (rows, self.room))
+        answers = self.asked.answers(inputs, self.new_tokens, self.sampling)
+        return [self.codec.decode(answer) for answer in answers[: len(prompts)]]
+
+    def log_probability(self, prompts: Sequence[str], targets: Sequence[str]) -> list[float]:
+        """Summed log-probability of given targets, EOS included."""
+        rows = -(-len(prompts) // self.rows) * self.rows
+        inputs = padded([self.encode(text) for text in prompts], (rows, self.room))
+        ids = [np.array([*self.codec.encode(text), self.codec.eos_id], np.int32) for text in targets]
+        longest = -(-max(len(row) for row in ids) // 16) * 16
+        options = padded(ids, (rows, longest))[:, None, :]
+        return [float(value) for value in self.asked.option_scores(inputs, options)[0][: len(prompts), 0]]
+
+
+def _answer_file(model: _Answering, path: pathlib.Path, output: str | None, score: bool, batch_size: int) -> None:
+    rows = list(_read_rows(path, score))
+    target = pathlib.Path(output) if output else path.with_suffix(".answers.jsonl")
+    done = _whole_rows(target)
+    if done > len(rows):
+        raise UserError(f"{target} has {done} answers, {path} has {len(rows)} prompts; give another --output")
+    with target.open("a", encoding="utf-8") as file, Progress("answering", len(rows), done, "prompt", 100) as bar:
+        for start in range(done, len(rows), batch_size):
+            part = rows[start : start + batch_size]
+            prompts = [row["inputs"] for row in part]
+            if score:
+                added = [{"log_probability": v} for v in model.log_probability(prompts, [r["targets"] for r in part])]
+            else:
+                added = [{"prediction": text} for text in model.answer(prompts)]
+            for row, more in zip(part, added, strict=True):
+                file.write(json.dumps({**row, **more}, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            bar.update(start + len(part))
+    print(f"{len(rows)} rows in {target}")
+
+
+def _read_rows(path: pathlib.Path, score: bool) -> Iterator[dict[str, Any]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}; --prompts wants a JSONL file") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            raise UserError(f'{path}:{number} is not JSON; each line wants an object with "inputs"') from None
+        if isinstance(row, dict) and "inputs" not in row and "prompt" in row:
+            row["inputs"] = row["prompt"]
+        wanted = ["inputs", "targets"] if score else ["inputs"]
+        if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in wanted):
+            seen = sorted(row) if isinstance(row, dict) else type(row).__name__
+            raise UserError(f"{path}:{number} has {seen}; each line wants text under {' and '.join(map(repr, wanted))}")
+        yield row
+
+
+def _whole_rows(path: pathlib.Path) -> int:
+    """Counts the answers that stand in a file; a torn last line is cut off."""
+    if not path.exists():
+        return 0
+    raw = path.read_bytes()
+    whole = raw[: raw.rfind(b"\n") + 1]
+    if len(whole) != len(raw):
+        path.write_bytes(whole)
+    return whole.count(b"\n")
+
+
+def _converse(model: _Answering) -> None:
+    """Asks for prompts until the input ends."""
+    prompted = sys.stdin.isatty()
+    if prompted:
+        print("Type a prompt and Enter; Ctrl-D ends.")
+    while True:
+        try:
+            text = input("> " if prompted else "")
+        except EOFError:
+            return
+        if text.strip():
+            try:
+                print(model.answer([text])[0], flush=True)
+            except UserError as error:
+                print(error, file=sys.stderr)

@@ -1,0 +1,124 @@
+"""Evaluates a run: while it trains, and by `flan-jax eval`."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import jax
+from flax import nnx
+
+from flan_jax import setup
+from flan_jax.config import RunConfig
+from flan_jax.data import vocabulary
+from flan_jax.data.resolve import Resolved, resolve
+from flan_jax.data.vocabulary import Codec
+from flan_jax.data.worker import Worker
+from flan_jax.errors import UserError
+from flan_jax.evaluation import reports
+from flan_jax.evaluation.model import Asked
+from flan_jax.evaluation.scoring import TaskScore, score
+from flan_jax.models.build import abstract_model
+from flan_jax.parallel import mesh as meshes
+from flan_jax.parallel.axes import sharding_of
+from flan_jax.progress import Progress
+from flan_jax.run_folder import RunFolder
+from flan_jax.training.checkpoints import Checkpoints
+
+
+class Evaluator:
+    """Scores parameters on a run's eval mixture; false where the run has none.
+
+    Args:
+      config: the run.
+      worker: its data process.
+      codec: its vocabulary.
+      asked: makes a model to ask of parameters.
+    """
+
+    def __init__(self, config: RunConfig, worker: Worker, codec: Codec, asked: Callable[[Any], Asked]):
+        self.config, self.worker, self.codec, self.asked = config, worker, codec, asked
+        self.resolved: Resolved | None = None
+        if config.eval_mixture:
+            how = config.evaluation
+            request = setup.request_of(config, config.eval_mixture, how.split, how.max_examples)
+            self.resolved = resolve(request, worker)
+            vocabulary.check_same(self.resolved.vocabulary, codec.description, config.run_dir)
+
+    def __bool__(self) -> bool:
+        return self.resolved is not None
+
+    def __call__(self, params: Any) -> list[TaskScore]:
+        """Scores these parameters on every task."""
+        assert self.resolved is not None
+        how = self.config.evaluation
+        with Progress("scoring", len(self.resolved.tasks), unit="task", every=10**9) as bar:
+            return score(
+                self.asked(params),
+                self.resolved,
+                self.worker,
+                self.codec,
+                batch_size=how.batch_size,
+                ranking=how.ranking,
+                max_new_tokens=how.max_new_tokens,
+                on_progress=lambda done, _: bar.update(done),
+            )
+
+
+def evaluate_run(
+    config: RunConfig, mixture: str | None = None, split: str | None = None, step: int | None = None
+) -> int:
+    """Scores a checkpoint of the run in `config.run_dir` and prints the table.
+
+    Args:
+      config: the run, read back from its folder.
+      mixture: what to score on; by default the run's eval mixture, else what it trained on.
+      split: which split; by default the run's.
+      step: which checkpoint; by default the latest.
+    """
+    evaluation = dataclasses.replace(config.evaluation, split=split or config.evaluation.split)
+    name = mixture or config.eval_mixture or config.mixture
+    config = dataclasses.replace(config, eval_mixture=name, evaluation=evaluation)
+    with setup.worker_of(config) as worker:
+        asked, codec, step = load_model(config, step, worker)
+        scores = Evaluator(config, worker, codec, asked.with_params)(asked.params)
+    folder = RunFolder(config.run_dir)
+    trained = [task["name"] for task in json.loads((folder.path / "plan.json").read_text())["plan"]["tasks"]]
+    result = reports.table([dataclasses.asdict(s) for s in scores], None, trained, step)
+    print(reports.render(result))
+    return 0
+
+
+def load_model(config: RunConfig, step: int | None, worker: Worker | None = None) -> tuple[Asked, Codec, int]:
+    """Reads the model of a run's checkpoint, with the vocabulary that the run keeps.
+
+    Args:
+      config: the run, read back from its folder.
+      step: which checkpoint; None takes the latest.
+      worker: for vocabularies that only seqio can read.
+
+    Returns:
+      The model, its vocabulary, and the checkpoint's step.
+
+    Raises:
+      UserError: no such checkpoint, or no vocabulary in the folder.
+    """
+    folder = pathlib.Path(config.run_dir)
+    described = vocabulary.kept(folder)
+    if described is None:
+        raise UserError(f"{folder} holds no vocabulary.json: no run was started there; set --run_dir to one that was")
+    codec = Codec(described, worker, config.mixture)
+    mesh = meshes.make_mesh(config.mesh)
+    graph, params = nnx.split(abstract_model(config.model), nnx.Param)
+    placed = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        params,
+        sharding_of(params, mesh),
+    )
+    with closing(Checkpoints(folder / "checkpoints", read_only=True)) as checkpoints:
+        found = checkpoints.latest() if step is None else step
+        if found is None:
+            raise UserError(f"{folder} holds no checkpoint yet; train it first with `flan-jax train`")
+        return Asked(graph, checkpoints.restore_params(found, placed), mesh, codec.eos_id), codec, found

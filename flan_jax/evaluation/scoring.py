@@ -1,0 +1,164 @@
+"""Scores a model on the prepared tasks of an eval mixture, with the tasks' own metrics.
+
+A task with answer options is scored by rank classification: its prompt is read once, each option gets the
+log-probability that the model gives it, the best one is the prediction. Any other task is scored by greedy generation.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flan_jax.data.resolve import Resolved, ResolvedTask
+from flan_jax.data.store import Store, open_store
+from flan_jax.data.vocabulary import Codec
+from flan_jax.data.worker import Worker
+from flan_jax.evaluation.model import Asked
+
+RANKINGS = ("sum", "mean", "unconditional")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskScore:
+    """How a model did on one task.
+
+    Attributes:
+      task: the seqio task.
+      kind: "rank" or "generate".
+      examples: how many it was scored on.
+      metrics: all of the task's metrics.
+      score: the first of them, in 0 .. 1 where it is a rate.
+      chance: the score of guessing among the options, None where there are none.
+      about: the task's declaration.
+    """
+
+    task: str
+    kind: str
+    examples: int
+    metrics: dict[str, float]
+    score: float
+    chance: float | None
+    about: dict[str, Any]
+
+
+def score(
+    asked: Asked,
+    resolved: Resolved,
+    worker: Worker,
+    codec: Codec,
+    *,
+    batch_size: int,
+    ranking: str = "sum",
+    max_new_tokens: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[TaskScore]:
+    """Scores every task of a resolved eval mixture.
+
+    Args:
+      asked: the model.
+      resolved: the eval mixture; its stores' order is the order of the predictions.
+      worker: computes the metrics.
+      codec: turns generated ids into text.
+      batch_size: prompts asked at once; the mesh must divide it.
+      ranking: how options are compared; see `choose`.
+      max_new_tokens: length of generated answers; None takes the longest that a target may have.
+      on_progress: called with (tasks done, tasks).
+
+    Returns:
+      A score a task, in the mixture's order.
+    """
+    lengths = resolved.request.lengths
+    jobs = []
+    for done, task in enumerate(resolved.tasks):
+        store = open_store(task.store())
+        if _kind(task) == "rank":
+            choices = choose(asked, store, lengths["inputs"], batch_size, ranking)
+            jobs.append({"task": task.name, "choices": choices})
+        else:
+            new_tokens = max_new_tokens or lengths["targets"]
+            rows = write(asked, store, lengths["inputs"], new_tokens, batch_size)
+            jobs.append({"task": task.name, "predictions": [codec.decode(row) for row in rows]})
+        if on_progress:
+            on_progress(done + 1, len(resolved.tasks))
+    scored = worker.call("score", jobs=jobs, **_how(resolved))
+    return [_task_score(task, metrics) for task, metrics in zip(resolved.tasks, scored, strict=True)]
+
+
+def choose(asked: Asked, store: Store, length: int, batch_size: int, ranking: str = "sum") -> list[int]:
+    """Ranks the options of every example.
+
+    Args:
+      asked: the model.
+      store: a store with options.
+      length: tokens of a prompt.
+      batch_size: prompts at once.
+      ranking: "sum" compares summed log-probabilities (FLAN's way, which favours short options), "mean" divides by the
+        option's tokens, "unconditional" subtracts the option's log-probability after an empty prompt.
+
+    Returns:
+      The index of the best option of each example.
+    """
+    most = max(len(store.options(i)) for i in range(store.count))
+    longest = max(len(option) for i in range(store.count) for option in store.options(i))
+    shape = (batch_size, _rounded(most, 2), _rounded(longest, 4))
+    chosen: list[int] = []
+    for start in range(0, store.count, batch_size):
+        rows = range(start, min(start + batch_size, store.count))
+        inputs = padded([store.tokens("inputs", i) for i in rows], (batch_size, length))
+        options = np.zeros(shape, np.int32)
+        for b, i in enumerate(rows):
+            for o, option in enumerate(store.options(i)):
+                options[b, o, : len(option)] = option
+        sums, tokens = asked.option_scores(inputs, options)
+        if ranking == "mean":
+            sums = sums / np.maximum(tokens, 1)
+        elif ranking == "unconditional":
+            alone, _ = asked.option_scores(np.zeros_like(inputs), options)
+            sums = np.where(np.isfinite(sums), sums - np.where(np.isfinite(alone), alone, 0), sums)
+        chosen += [int(best) for best in np.argmax(sums[: len(rows)], axis=1)]
+    return chosen
+
+
+def write(asked: Asked, store: Store, length: int, new_tokens: int, batch_size: int) -> list[np.ndarray]:
+    """Writes an answer to every example's prompt, greedily; token ids, 0 after the end."""
+    rows: list[np.ndarray] = []
+    for start in range(0, store.count, batch_size):
+        prompts = [store.tokens("inputs", i) for i in range(start, min(start + batch_size, store.count))]
+        rows += list(asked.answers(padded(prompts, (batch_size, length)), new_tokens)[: len(prompts)])
+    return rows
+
+
+def padded(rows: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """Token ids as an int32 array, 0 where there is none.
+
+    >>> padded([np.array([5, 6]), np.array([7])], (3, 3)).tolist()
+    [[5, 6, 0], [7, 0, 0], [0, 0, 0]]
+    """
+    array = np.zeros(shape, np.int32)
+    for b, row in enumerate(rows):
+        array[b, : len(row)] = row[: shape[1]]
+    return array
+
+
+def _kind(task: ResolvedTask) -> str:
+    return task.about.get("eval_kind", "generate")
+
+
+def _how(resolved: Resolved) -> dict[str, Any]:
+    return {k: v for k, v in resolved.request.arguments().items() if k not in ("mixture", "store_dir", "max_draws")}
+
+
+def _task_score(task: ResolvedTask, metrics: dict[str, float]) -> TaskScore:
+    kind = _kind(task)
+    chance = task.about.get("chance")
+    if chance is None and kind == "rank":
+        store = open_store(task.store())
+        chance = float(np.mean([1 / len(store.options(i)) for i in range(store.count)]))
+    first = next(iter(metrics.values())) if metrics else float("nan")
+    return TaskScore(task.name, kind, task.count, metrics, first, chance, dict(task.about))
+
+
+def _rounded(value: int, step: int) -> int:
+    """Few shapes, few compilations."""
+    return -(-value // step) * step

@@ -1,0 +1,110 @@
+"""What stands in a run's folder, and what has to agree with it when the run goes on.
+
+config.json  operative.gin  versions.json    what was asked for, and what ran it
+plan.json    rows-*.index                    what it trains on
+vocabulary.json  vocabulary.model            text to ids, without the tasks
+checkpoints/                                 Orbax
+metrics.jsonl  events.out.tfevents.*         curves
+scores/step-*.json  results.json             evals, and the final table
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+import platform
+import sys
+from typing import Any
+
+from flan_jax import config as configs
+from flan_jax.config import RunConfig
+from flan_jax.data import plan as plans
+from flan_jax.data import vocabulary
+from flan_jax.data.store import write_json
+from flan_jax.errors import UserError
+from flan_jax.setup import Data
+
+_PACKAGES = ("flan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "numba", "seqio", "tensorflow")
+
+
+class RunFolder:
+    """A run's folder.
+
+    Args:
+      path: made if it is not there.
+    """
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path)
+        try:
+            (self.path / "scores").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"RUN_DIR {self.path} cannot be made: {error.strerror}; set --run_dir elsewhere") from None
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Where Orbax keeps the checkpoints."""
+        return self.path / "checkpoints"
+
+    def earlier(self) -> RunConfig | None:
+        """The configuration that this folder was last run with."""
+        return configs.load_run(self.path) if (self.path / configs.CONFIG_FILE).exists() else None
+
+    def check_plan(self, data: Data, on_changed: str) -> list[str]:
+        """Compares the plan with the one that the folder was written by.
+
+        Returns:
+          What differs, in words; empty for a new folder.
+
+        Raises:
+          UserError: something differs and `on_changed` is "refuse".
+        """
+        try:
+            old = json.loads((self.path / "plan.json").read_text())["plan"]
+        except FileNotFoundError:
+            return []
+        said = plans.differences(old, data.plan.describe())
+        if said and on_changed == "refuse":
+            more = f" and {len(said) - 6} more" if len(said) > 6 else ""
+            raise UserError(
+                f"{self.path} was trained by another plan: {'; '.join(said[:6])}{more}. Undo that, take another "
+                f"--run_dir, or go on by the new plan with --gin.Data.on_changed_plan=\"'continue'\""
+            )
+        return said
+
+    def write(self, config: RunConfig, data: Data, table: dict[str, Any]) -> None:
+        """Keeps what was asked for, the plan, the vocabulary and the versions."""
+        if config.data_files:
+            configs.write_equivalent(config, self.path)
+        _write_text(self.path / configs.CONFIG_FILE, configs.to_json(config))
+        _write_text(self.path / "operative.gin", config.operative or "# no gin file and no bindings were given\n")
+        write_json(self.path / "plan.json", {"plan": data.plan.describe(), "folders": data.folders, "table": table})
+        vocabulary.keep(data.resolved.vocabulary, self.path)
+        versions = {name: _version(name) for name in _PACKAGES}
+        about = {"python": sys.version.split()[0], "machine": platform.platform(), "packages": versions}
+        write_json(self.path / "versions.json", about)
+
+    def write_scores(self, step: int, scores: list[Any]) -> None:
+        """Keeps the scores of an eval."""
+        rows = [dataclasses.asdict(score) for score in scores]
+        write_json(self.path / "scores" / f"step-{step}.json", {"step": step, "tasks": rows})
+
+    def read_scores(self, step: int) -> list[dict[str, Any]] | None:
+        """The scores of an earlier eval, None where there was none."""
+        try:
+            return json.loads((self.path / "scores" / f"step-{step}.json").read_text())["tasks"]
+        except FileNotFoundError:
+            return None
+
+
+def _write_text(path: pathlib.Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,125 @@
+"""From a configuration to the data it trains on: the parts that `train`, `plan`, `inspect` and `prepare` share."""
+
+import dataclasses
+import math
+import pathlib
+from typing import Any
+
+from flan_jax.config import RunConfig
+from flan_jax.data import plan as plans
+from flan_jax.data.loader import Loader, RowShape, lengths_reader, row_shape
+from flan_jax.data.resolve import Request, Resolved, resolve
+from flan_jax.data.store import whole
+from flan_jax.data.vocabulary import Codec
+from flan_jax.data.worker import Worker
+from flan_jax.errors import UserError
+from flan_jax.progress import WorkerProgress
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a run trains on."""
+
+    resolved: Resolved
+    plan: plans.Plan
+    index: plans.RowIndex
+    shape: RowShape
+    folders: list[list[str]]
+    codec: Codec
+
+    def loader(self, config: RunConfig, local_rows: range | None = None) -> Loader:
+        """Batches of this data for a run, or for the rows that one of its hosts owns."""
+        return Loader(
+            self.plan,
+            self.folders,
+            self.shape,
+            config.batch_size,
+            local_rows=local_rows,
+            index=self.index,
+            threads=config.data.threads,
+            prefetch=config.data.prefetch,
+        )
+
+    def steps(self, config: RunConfig) -> int:
+        """How many steps the run takes: STEPS, or as many as EPOCHS needs."""
+        if config.steps is not None:
+            return config.steps
+        if config.epochs is None:
+            raise UserError("neither STEPS nor EPOCHS is set; set one of them")
+        return max(1, math.ceil(self.index.rows_in(config.epochs) / config.batch_size))
+
+
+def worker_of(config: RunConfig) -> Worker:
+    """The data process of a run; not started yet."""
+    return Worker(
+        config.modules,
+        config.data_files,
+        config.data_fields,
+        config.module_folders,
+        on_progress=WorkerProgress(),
+    )
+
+
+def request_of(config: RunConfig, mixture: str, split: str, limit: int | None = None) -> Request:
+    """What a run asks of its data."""
+    return Request(
+        mixture=mixture,
+        split=split,
+        lengths=config.feature_lengths,
+        seed=config.seed,
+        store_dir=config.store_dir,
+        on_long=config.data.on_long,
+        on_bad_row=config.data.on_bad_row,
+        max_draws=config.data.max_draws,
+        limit=limit,
+        modules=config.modules,
+        data_files=config.data_files,
+        data_fields=config.data_fields,
+    )
+
+
+def open_data(config: RunConfig, worker: Worker, folder: pathlib.Path | None = None) -> Data:
+    """Resolves, prepares and plans a run's training data.
+
+    Args:
+      config: the run.
+      worker: its data process; started only if something has to be resolved or prepared.
+      folder: the run's folder, which keeps the index of rows; None keeps it in memory.
+    """
+    resolved = resolve(request_of(config, config.mixture, config.data.split), worker)
+    shape = row_shape(config.model.architecture, config.feature_lengths)
+    plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
+    folders = resolved.folders(plan)
+    read = lengths_reader(folders, shape)
+
+    def lengths_of(task: int, draw: int) -> Any:
+        _prepare_missing(resolved, plan, [(task, draw)], worker)
+        return read(task, draw)
+
+    path = folder / f"rows-{plan.fingerprint}.index" if folder else None
+    index = plans.RowIndex(plan, lengths_of, path)
+    data = Data(resolved, plan, index, shape, folders, Codec(resolved.vocabulary, worker, config.mixture))
+    _prepare_reached(data, config, worker)
+    return data
+
+
+def _prepare_reached(data: Data, config: RunConfig, worker: Worker) -> None:
+    """Prepares in one go the draws that the run will reach; a draw that was misjudged is prepared when it is met."""
+    if config.steps is not None:
+        windows = math.ceil(config.steps * config.batch_size / max(1, data.index.end(0))) + 1
+    else:
+        windows = math.ceil(data.plan.windows_of(config.epochs or 0))
+    reached = data.plan.draws_reached(max(1, windows))
+    wanted = [(task, draw) for task, draws in enumerate(reached) for draw in range(draws)]
+    _prepare_missing(data.resolved, data.plan, wanted, worker)
+
+
+def _prepare_missing(resolved: Resolved, plan: plans.Plan, wanted: list[tuple[int, int]], worker: Worker) -> None:
+    by_name = {task.name: task for task in resolved.tasks}
+    missing = []
+    for number, draw in wanted:
+        task = by_name[plan.tasks[number].name]
+        if draw and not whole(pathlib.Path(task.store(draw))):
+            missing.append((task.name, task.folder, task.fingerprint, draw))
+    if missing:
+        worker.call("prepare", wanted=missing, **resolved.request.arguments())
