@@ -196,7 +196,7 @@ def _reader(flag: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
     return checked
 
 
-def _add_shared(parser: argparse.ArgumentParser) -> None:
+def _add_shared(command: str, parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("configuration")
     files.add_argument(
         "--gin_file",
@@ -219,6 +219,22 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         metavar="PACKAGE.MODULE",
         help="a Python module of yours that registers tasks or mixtures; may be given again",
     )
+    parser.set_defaults(data=[], fields=None)
+    if command in ("train", "plan", "prepare", "inspect", "vocab"):
+        _add_data(files)
+    settings = parser.add_argument_group("settings, over the files and --gin.")
+    for name, macro in MACROS.items():
+        flag = f"--{name.lower()}"
+        settings.add_argument(
+            flag,
+            dest=f"macro_{name}",
+            type=_reader(flag, macro.read),
+            metavar=macro.metavar,
+            help=macro.help.replace("%", "%%"),
+        )
+
+
+def _add_data(files: Any) -> None:
     files.add_argument(
         "--data",
         action="append",
@@ -232,16 +248,6 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
         metavar="inputs=COL,targets=COL",
         help="the columns of --data, where its rows are of no known kind",
     )
-    settings = parser.add_argument_group("settings, over the files and --gin.")
-    for name, macro in MACROS.items():
-        flag = f"--{name.lower()}"
-        settings.add_argument(
-            flag,
-            dest=f"macro_{name}",
-            type=_reader(flag, macro.read),
-            metavar=macro.metavar,
-            help=macro.help.replace("%", "%%"),
-        )
 
 
 def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
@@ -285,7 +291,7 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
     if command is not None:
         parser = Parser(prog=f"flan-jax {command}", description=COMMANDS[command], epilog=EPILOGS[command], **shape)
         _add_own(command, parser)
-        _add_shared(parser)
+        _add_shared(command, parser)
         return parser
     listing = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
     parser = Parser(
@@ -355,6 +361,7 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace, dict[str, Any],
         flag = unknown[0].partition("=")[0]
         known = [text for action in parser._actions for text in action.option_strings if "." not in text]
         hint = T5X_NAMES.get(flag.lstrip("-").upper())
+        hint = f"--{hint.lower()}" if hint in MACROS else hint
         told = f"; here it is {hint}" if hint else nearest(flag.replace("-", "_").replace("__", "--", 1), known)
         raise UserError(f"`flan-jax {command}` has no {flag!r}{told}; see `flan-jax {command} --help`")
     if options.gin_help:

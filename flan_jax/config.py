@@ -292,7 +292,7 @@ class MissingFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Raises `UserError`: only what calls the function needs it."""
         raise UserError(
-            f"the run uses the function {self.name!r}, which is not found here; start from the folder that holds its module"
+            f"the run uses the function {self.name!r}, which is not found; start from the folder that holds its module"
         )
 
 
@@ -329,7 +329,9 @@ def from_json(text: str, name: str = CONFIG_FILE) -> RunConfig:
     if not isinstance(saved, dict) or not {"mixture", "feature_lengths", "model"} <= set(saved):
         raise UserError(f"{name} does not hold the configuration of a flan-jax run")
 
-    def build(base: Any, values: Mapping[str, Any], prefix: str) -> Any:
+    def build(base: Any, values: Any, prefix: str) -> Any:
+        if not isinstance(values, Mapping):
+            raise UserError(f"{name} is damaged: {prefix.rstrip('.')} is {values!r}, wanted its settings")
         known = {item.name for item in dataclasses.fields(base)}
         for key in values:
             if key not in known:
@@ -340,7 +342,10 @@ def from_json(text: str, name: str = CONFIG_FILE) -> RunConfig:
         changes = {key: _from_plain(value) for key, value in values.items() if key not in nested}
         return conform(base, changes | {key: build(getattr(base, key), values[key], f"{key}.") for key in nested})
 
-    return typing.cast(RunConfig, build(RunConfig(), saved, ""))
+    config = typing.cast(RunConfig, build(RunConfig(), saved, ""))
+    if faults := check_types(config):
+        raise UserError(f"{name} is damaged: " + "; ".join(f"{setting(path)}: {fault}" for path, fault in faults))
+    return config
 
 
 def load_run(run_dir: str | Path) -> RunConfig:

@@ -5,7 +5,7 @@ import functools
 import importlib
 import importlib.machinery
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gin
@@ -40,18 +40,67 @@ def _import(module: str, place: str) -> Any:
         raise UserError(f"{place}: importing {module} failed with {type(error).__name__}: {error}") from error
 
 
-def _attribute(root: Any, path: str) -> Any:
-    return functools.reduce(lambda value, name: getattr(value, name, None), path.split("."), root)
+def _walk(root: Any, path: str, place: str) -> tuple[Any, list[str]]:
+    """Follows a dotted path from a module, into submodules too; also gives the names where it ended."""
+    value = root
+    for name in path.split("."):
+        inner = getattr(value, name, None)
+        if inner is None and hasattr(value, "__path__"):
+            spec = importlib.machinery.PathFinder.find_spec(f"{value.__name__}.{name}", value.__path__)
+            inner = _import(f"{value.__name__}.{name}", place) if spec else None
+        if inner is None:
+            return None, [word for word in dir(value) if not word.startswith("_")]
+        value = inner
+    return value, []
+
+
+def _by_imports(selector: str, place: str, imports: Sequence[Import], used: set[str]) -> tuple[Any, str, list[str]]:
+    """Looks a name up as Python would after the import lines; then as a full path; then in each imported module.
+
+    Returns:
+      What was found or None, its full name, and names that would have been found.
+    """
+    first, _, rest = selector.partition(".")
+    for line in reversed(imports):
+        if rest and first == line.bound:
+            used.add(line.module)
+            module = _import(line.module, line.place)
+            top = line.line.startswith("import") and " as " not in line.line
+            root, home = (_import(first, line.place), first) if top else (module, line.module)
+            found, offered = _walk(root, rest, place)
+            return found, f"{home}.{rest}", [f"{selector.rpartition('.')[0]}.{name}" for name in offered]
+    if rest and first not in {section.partition(".")[0] for section in register()}:
+        if importlib.machinery.PathFinder.find_spec(first) is None:
+            raise UserError(
+                f"{place}: nothing imports {selector!r}; write `import {selector.rpartition('.')[0]}` in the gin file"
+            )
+        found, offered = _walk(_import(first, place), rest, place)
+        return found, selector, [f"{selector.rpartition('.')[0]}.{name}" for name in offered]
+    offered = []
+    for line in reversed(imports):
+        module = _import(line.module, line.place)
+        used.add(line.module)
+        found, names = _walk(module, selector, place)
+        if found is not None:
+            return found, f"{line.module}.{selector}", []
+        offered += names
+    return None, selector, offered
 
 
 def _in_registry(selector: str) -> Any:
+    """What gin calls for a name, or None."""
     try:
         return gin.get_configurable(selector)
     except (ValueError, KeyError):
         return None
 
 
-def resolve_function(selector: str, place: str, imports: Sequence[Import], used: set[str]) -> Any:
+def _unwrapped(configurable: Any) -> Any:
+    """The function or class that gin wrapped."""
+    return configurable.__mro__[1] if inspect.isclass(configurable) else getattr(configurable, "__wrapped__", None)
+
+
+def resolve_function(selector: str, place: str, imports: Sequence[Import], used: set[str]) -> str:
     """Finds the user's function or class that a gin name means, and makes it known to gin, decorated or not.
 
     Args:
@@ -61,45 +110,22 @@ def resolve_function(selector: str, place: str, imports: Sequence[Import], used:
       used: the modules whose import was needed here are added to it.
 
     Returns:
-      What gin calls for it.
+      The full name under which gin knows it.
 
     Raises:
       UserError: it is nowhere.
     """
-    if (found := _in_registry(selector)) is not None:
-        return found
-    short, offered = [], []
-    for line in reversed(imports):
-        if selector.startswith((f"{line.bound}.", f"{line.module}.")):
-            module = _import(line.module, line.place)
-            used.add(line.module)
-            prefix = line.module if selector.startswith(f"{line.module}.") else line.bound
-            found = _attribute(module, selector.removeprefix(f"{prefix}."))
-            offered += [f"{prefix}.{name}" for name in vars(module) if not name.startswith("_")]
-            break
-        short.append(line)
-    else:
-        if "." in selector:
-            module_name, _, path = selector.rpartition(".")
-            if importlib.machinery.PathFinder.find_spec(selector.partition(".")[0]) is None:
-                raise UserError(f"{place}: nothing imports {selector!r}; write `import {module_name}` in the gin file")
-            module = _import(module_name, place)
-            found = _attribute(module, path)
-            offered += [f"{module_name}.{name}" for name in vars(module) if not name.startswith("_")]
-        for line in short if found is None else ():
-            module = _import(line.module, line.place)
-            used.add(line.module)
-            if (found := _in_registry(selector)) is not None:
-                return found
-            if (found := _attribute(module, selector)) is not None:
-                break
-            offered += [name for name in vars(module) if not name.startswith("_")]
-    if (registered := _in_registry(selector)) is not None:
-        return registered
+    found, name, offered = _by_imports(selector, place, imports, used)
+    if found is None and _in_registry(selector) is not None:  # a name given by @gin.configurable("another_name")
+        return selector
     if not callable(found):
         raise UserError(f"{place}: there is no function or class {selector!r}{nearest(selector, offered)}")
-    module_name, _, name = selector.rpartition(".")
-    return gin.external_configurable(found, name=name, module=module_name or found.__module__)
+    known = _in_registry(name)
+    if known is None or (known is not found and _unwrapped(known) is not found):
+        module, _, short = name.rpartition(".")
+        with gin.config.interactive_mode():  # the name may stand for an older function of a module that was loaded anew
+            gin.external_configurable(found, name=short, module=module)
+    return name
 
 
 def _check_macro(binding: Binding, read: set[str]) -> str | None:
@@ -140,12 +166,13 @@ def section_name(binding: Binding) -> str:
     return binding.selector.removeprefix("flan_jax.")
 
 
-def check_names(statements: Statements, used: set[str]) -> list[str]:
+def check_names(statements: Statements, used: set[str], names: dict[str, str]) -> list[str]:
     """Checks every name that was read, and finds the user's functions.
 
     Args:
       statements: what was read.
       used: gets the modules that were imported for a reference.
+      names: gets, for each function's name as written, the full name under which gin knows it.
 
     Returns:
       The faults, each with its place.
@@ -160,29 +187,29 @@ def check_names(statements: Statements, used: set[str]) -> list[str]:
         elif section_name(binding) in sections:
             faults += filter(None, [_check_section(binding, sections[section_name(binding)])])
         else:
-            faults += _check_function(binding, statements.imports, used, sections)
+            faults += _check_function(binding, statements.imports, used, names)
     for binding, reference in every:
         if reference.macro and "." not in reference.name and reference.name not in final:
             faults.append(f"{binding.place}: %{reference.name} is read, but nothing sets {reference.name}")
         elif not reference.macro:
             try:
-                resolve_function(reference.name.rpartition("/")[2], binding.place, statements.imports, used)
+                selector = reference.name.rpartition("/")[2]
+                names[selector] = resolve_function(selector, binding.place, statements.imports, used)
             except UserError as fault:
                 faults.append(str(fault))
     return list(dict.fromkeys(faults))
 
 
-def _check_function(
-    binding: Binding, imports: Sequence[Import], used: set[str], sections: dict[str, type]
-) -> list[str]:
+def _check_function(binding: Binding, imports: Sequence[Import], used: set[str], names: dict[str, str]) -> list[str]:
+    sections = register()
     try:
-        function = resolve_function(binding.selector, binding.place, imports, used)
+        names[binding.selector] = resolve_function(binding.selector, binding.place, imports, used)
     except UserError as fault:
         if "." in binding.selector and not nearest(binding.selector, sections):
             return [str(fault)]
         close = nearest(binding.selector, sections) or f"; the sections are {', '.join(sections)}"
         return [f"{binding.place}: there is no {binding.selector!r} to set {binding.parameter!r} of{close}"]
-    parameters = inspect.signature(function).parameters
+    parameters = inspect.signature(inspect.unwrap(_in_registry(names[binding.selector]))).parameters
     takes_any = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values())
     if takes_any or binding.parameter in parameters:
         return []
@@ -190,15 +217,16 @@ def _check_function(
     return [f"{binding.place}: {binding.selector} has no parameter {binding.parameter!r}{close}"]
 
 
-def _to_gin(value: Any) -> Any:
+def _to_gin(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, Reference):
         if value.macro:
             return gin.config.ParserDelegate().macro(value.name)
-        return gin.config.ConfigurableReference(value.name, value.evaluate)
+        scope, slash, selector = value.name.rpartition("/")
+        return gin.config.ConfigurableReference(scope + slash + names[selector], value.evaluate)
     if isinstance(value, dict):
-        return {_to_gin(key): _to_gin(item) for key, item in value.items()}
+        return {_to_gin(key, names): _to_gin(item, names) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(_to_gin(item) for item in value)
+        return type(value)(_to_gin(item, names) for item in value)
     return value
 
 
@@ -214,15 +242,16 @@ def _plain(value: Any) -> Any:
         arguments = gin.get_bindings(value)
     except (ValueError, TypeError):
         return value
-    function = getattr(value, "__wrapped__", None) or (value.__mro__[1] if inspect.isclass(value) else value)
+    function = _unwrapped(value) or value
     return functools.partial(function, **_plain(arguments)) if arguments else function
 
 
-def bind(statements: Statements) -> tuple[dict[str, dict[str, Any]], str]:
+def bind(statements: Statements, names: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], str]:
     """Binds checked statements in gin.
 
     Args:
       statements: without faults.
+      names: the functions' full names, from `check_names`.
 
     Returns:
       For each section the values that were bound, and the gin text of everything bound.
@@ -235,16 +264,17 @@ def bind(statements: Statements) -> tuple[dict[str, dict[str, Any]], str]:
     final = statements.final()
     for binding in final.values():
         if not binding.parameter:
-            gin.bind_parameter((binding.selector, "gin.macro", "value"), _to_gin(binding.value))
+            gin.bind_parameter((binding.selector, "gin.macro", "value"), _to_gin(binding.value, names))
         elif not (
             section_name(binding) in sections and binding.value in [Reference(name, macro=True) for name in MACROS]
         ):
-            gin.bind_parameter((binding.scope, binding.selector, binding.parameter), _to_gin(binding.value))
+            selector = names.get(binding.selector, binding.selector)
+            gin.bind_parameter((binding.scope, selector, binding.parameter), _to_gin(binding.value, names))
     text = "\n".join([*dict.fromkeys(line.line for line in statements.imports), "", gin.config_str(120)]).lstrip("\n")
     for name in MACROS:
         if name in final:
             section, _, parameter = MACROS[name].target.partition(".")
-            gin.bind_parameter(("", f"flan_jax.{section}", parameter), _to_gin(Reference(name, macro=True)))
+            gin.bind_parameter(("", f"flan_jax.{section}", parameter), _to_gin(Reference(name, macro=True), names))
     try:
         return {name: _plain(gin.get_bindings(f"flan_jax.{name}")) for name in sections}, text
     except Exception as error:

@@ -170,8 +170,7 @@ def read_text(text: str, place: str, rank: int, into: Statements, beside: Path |
                 )
             elif isinstance(statement, config_parser.ImportStatement):
                 if not statement.module.startswith("__gin__"):
-                    bound = statement.partial_path() if not statement.is_from else statement.bound_name()
-                    into.imports.append(Import(bound, statement.module, statement.format(), where))
+                    into.imports.append(Import(statement.bound_name(), statement.module, statement.format(), where))
             elif isinstance(statement, config_parser.IncludeStatement):
                 try:
                     read_file(find_gin_file(statement.filename, beside), rank, into, seen)
@@ -180,7 +179,8 @@ def read_text(text: str, place: str, rank: int, into: Statements, beside: Path |
     except SyntaxError as error:
         into.faults.append(_syntax_fault(error, text, place))
     except Exception as error:  # the tokenizer of gin raises its own kinds for text that ends too early
-        into.faults.append(f"{place}: cannot be read as gin ({str(error).splitlines()[0]})")
+        told = str(error.args[0] if error.args else error).splitlines()[0]
+        into.faults.append(f"{place}: cannot be read as gin ({told}); is a bracket or a quote left open?")
 
 
 def read_file(path: Path, rank: int, into: Statements, seen: tuple[Path, ...] = ()) -> None:

@@ -6,14 +6,13 @@ subcommand needs is imported: `--help` and a mistyped flag are answered without 
 
 import argparse
 import dataclasses
-import functools
 import importlib
 import importlib.machinery
 import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,16 @@ DATA_DEFAULTS: dict[str, Any] = {
     "BATCH_SIZE": 16,
     "EPOCHS": 3.0,
     "LEARNING_RATE": 1e-3,
+}
+ENTRY_POINTS: dict[str, str] = {
+    "train": "flan_jax.train:train",
+    "eval": "flan_jax.evaluation.run:evaluate_run",
+    "generate": "flan_jax.evaluation.generate:generate",
+    "prepare": "flan_jax.commands.prepare:prepare_command",
+    "plan": "flan_jax.commands.plan:plan_command",
+    "inspect": "flan_jax.commands.inspect:inspect_command",
+    "tasks": "flan_jax.commands.listing:tasks_command",
+    "vocab": "flan_jax.commands.prepare:vocab_command",
 }
 NEEDS: dict[str, tuple[str, ...]] = {
     "train": ("mixture", "length"),
@@ -123,7 +132,9 @@ def _model_file(statements: "Statements", base: "RunConfig | None") -> "RunConfi
         try:
             start = RunConfig(model=load_run(init_from).model)
         except UserError as fault:
-            raise UserError(f"{final['INIT_FROM'].place}: INIT_FROM: {fault}") from fault
+            raise UserError(
+                f"{final['INIT_FROM'].place}: {str(fault).partition(';')[0]}; INIT_FROM names the folder of a run"
+            ) from fault
     if model is None and start is not None:
         return start
     if isinstance(model, Reference) or not isinstance(model, str | None):
@@ -208,10 +219,11 @@ def resolve(
     from flan_jax.config import SECTIONS, RunConfig, check
 
     used: set[str] = set()
-    faults = gin_bindings.check_names(statements, used)
+    names: dict[str, str] = {}
+    faults = gin_bindings.check_names(statements, used, names)
     if faults:
         raise UserError((f"{len(faults)} faults: " if len(faults) > 1 else "") + "; ".join(faults))
-    values, text = gin_bindings.bind(statements)
+    values, text = gin_bindings.bind(statements, names)
     config = over or RunConfig()
     sections = {path: conform(getattr(config, path), values[name]) for name, path in SECTIONS.items() if path}
     run = values["Run"]
@@ -251,48 +263,41 @@ def _with_modules(
     return dataclasses.replace(config, **changes)
 
 
-def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any], bindings: Sequence[str]) -> int | None:
-    mixture = macros.pop("MIXTURE", None) if command == "eval" else None
-    config = resolve(command, options, macros, bindings)
-    call = functools.partial(_call, config=config)
-    if command == "train":
-        return call("flan_jax.train", "train")
-    if command == "eval":
-        return call(
-            "flan_jax.evaluation.run",
-            "evaluate_run",
-            run_dir=config.run_dir,
-            mixture=mixture or config.eval_mixture or config.mixture,
-            split=options.split,
-            step=options.step,
-        )
+def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What a subcommand takes besides the configuration, by the names of its function's parameters.
+
+    Raises:
+      UserError: options that do not go together.
+    """
     if command == "generate":
         if options.prompt is not None and options.prompts is not None:
             raise UserError("--prompt and --prompts are both given; keep one")
         if options.prompts is None and (options.score or options.output):
             raise UserError("--score and --output go with --prompts FILE")
-        names = ("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p", "step")
-        interactive = options.prompt is None and options.prompts is None
-        own = {name: getattr(options, name) for name in names}
-        return call(
-            "flan_jax.evaluation.generate", "generate", prompts_file=options.prompts, interactive=interactive, **own
-        )
-    if command == "prepare":
-        return call("flan_jax.data.prepare", "prepare_command")
+    names = {
+        "eval": ("split", "step"),
+        "generate": ("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p", "step"),
+        "inspect": ("task", "step", "num", "split"),
+        "plan": ("estimate",),
+        "tasks": ("query",),
+        "vocab": ("size", "output", "max_examples"),
+    }
+    own = {name: getattr(options, name) for name in names.get(command, ())}
     if command == "plan":
-        return call("flan_jax.data.report", "plan_command", as_json=options.json, estimate=options.estimate)
-    if command == "inspect":
-        own = {name: getattr(options, name) for name in ("task", "step", "num", "split")}
-        return call("flan_jax.data.inspect", "inspect_command", **own)
-    if command == "tasks":
-        return call("flan_jax.data.report", "tasks_command", query=options.query)
-    own = {name: getattr(options, name) for name in ("size", "output", "max_examples")}
-    return call("flan_jax.data.prepare", "vocab_command", **own)
+        own["as_json"] = options.json
+    if command == "generate":
+        own |= {"prompts_file": options.prompts, "interactive": options.prompt is None and options.prompts is None}
+    return own
 
 
-def _call(module: str, function: str, config: "RunConfig", **own: Any) -> int | None:
-    command: Callable[..., int | None] = getattr(importlib.import_module(module), function)
-    return command(config, **own)
+def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any], bindings: Sequence[str]) -> int | None:
+    own = own_arguments(command, options)
+    mixture = macros.pop("MIXTURE", None) if command == "eval" else None  # there it says what to score
+    config = resolve(command, options, macros, bindings)
+    if command == "eval":
+        own |= {"run_dir": config.run_dir, "mixture": mixture or config.eval_mixture or config.mixture}
+    module, _, function = ENTRY_POINTS[command].partition(":")
+    return getattr(importlib.import_module(module), function)(config, **own)
 
 
 def main(argv: Sequence[str]) -> int:
