@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.layers import dropout, kernel
+from flan_jax.models.layers import dropout, kernel, project
 from flan_jax.parallel.axes import shard
 
 MASKED = -1e9  # finite, so that a row that may look at nothing stays finite
@@ -35,15 +35,15 @@ class KeysValues:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Keys and values with the biases on their logits, each of which broadcasts to [B, H, Lq, Lk]."""
+    """Keys and values with the biases on their logits, each of which broadcasts to [B, N, H / N, Lq, Lk]."""
 
     seen: KeysValues
     biases: tuple[Array, ...] = ()
 
 
-def mask_bias(allowed: Bool[Array, "B Lq Lk"]) -> Float[Array, "B 1 Lq Lk"]:
+def mask_bias(allowed: Bool[Array, "B Lq Lk"]) -> Float[Array, "B 1 1 Lq Lk"]:
     """Zero where a query may look, a large negative number elsewhere."""
-    return jnp.where(allowed, 0.0, MASKED).astype(jnp.float32)[:, None]
+    return jnp.where(allowed, 0.0, MASKED).astype(jnp.float32)[:, None, None]
 
 
 def segment_mask(
@@ -97,7 +97,7 @@ class RelativeBias(nnx.Module):
     """
 
     def __init__(self, config: ModelConfig, *, bidirectional: bool, rngs: nnx.Rngs):
-        self.bidirectional = bidirectional
+        self.bidirectional, self.kv_heads = bidirectional, config.kv_heads
         self.num_buckets, self.max_distance = config.relative_buckets, config.relative_max_distance
         self.table = kernel(rngs, (self.num_buckets, config.num_heads), (None, "heads"), 0.1, config.param_dtype)
         if config.local_heads:
@@ -116,7 +116,7 @@ class RelativeBias(nnx.Module):
             return table[jnp.clip(-distance, 0, self.max_distance)]
         return table[jnp.clip(jnp.abs(distance), 0, self.max_distance)] + half * (distance > 0)
 
-    def __call__(self, queries: int, keys: int, first_query: Int[Array, ""] | int = 0) -> Float[Array, "1 H Lq Lk"]:
+    def __call__(self, queries: int, keys: int, first_query: Int[Array, ""] | int = 0) -> Float[Array, "1 N G Lq Lk"]:
         """The bias for `queries` rows from row `first_query` on, over keys 0 .. keys - 1, in float32."""
         # Bias depends on key - query alone: it is looked up once for each of n distances and laid out as a Toeplitz
         # matrix by repeating the n values and cutting rows of n - 1, each of which starts one value later. Unlike an
@@ -127,7 +127,8 @@ class RelativeBias(nnx.Module):
         by_distance = self.table[...].astype(jnp.float32)[self.buckets(distance)].T  # [H, n]
         tiled = jnp.broadcast_to(by_distance[:, None], (by_distance.shape[0], queries, n)).reshape(-1, queries * n)
         skewed = tiled[:, : queries * (n - 1)].reshape(-1, queries, n - 1)
-        return shard(skewed[None, :, :, :keys], None, "heads", None, None)
+        bias = shard(skewed[:, :, :keys], "heads", None, None)
+        return bias.reshape(1, self.kv_heads, -1, queries, keys)
 
 
 def rotary(
@@ -165,19 +166,15 @@ class Attention(nnx.Module):
 
     def queries(self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None) -> Float[Array, "B L H K"]:
         """Projects queries, turned by rotary positions where `turns` are given."""
-        q = shard(
-            jnp.einsum("bld,dhk->blhk", x, self.query[...].astype(x.dtype)), "batch", "length", "heads", "head_dim"
-        )
+        q = shard(project(x, self.query[...].astype(x.dtype)), "batch", "length", "heads", "head_dim")
         q = q if turns is None else rotate(q, turns)
         return q * self.config.width**-0.5 if self.scaled else q
 
     def keys_values(self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None) -> KeysValues:
         """Projects keys and values."""
-        project = lambda w: shard(
-            jnp.einsum("bld,dnk->blnk", x, w[...].astype(x.dtype)), "batch", "length", "kv_heads", "head_dim"
-        )
-        k = project(self.key)
-        return KeysValues(k if turns is None else rotate(k, turns), project(self.value))
+        split = lambda w: shard(project(x, w[...].astype(x.dtype)), "batch", "length", "kv_heads", "head_dim")
+        k = split(self.key)
+        return KeysValues(k if turns is None else rotate(k, turns), split(self.value))
 
     def __call__(
         self, q: Float[Array, "B Lq H K"], sources: Sequence[Source], key: PRNGKeyArray | None = None
@@ -195,11 +192,9 @@ class Attention(nnx.Module):
         logits = []
         for source in sources:
             raw = jnp.einsum("blngk,bsnk->bngls", grouped, source.seen.keys, preferred_element_type=jnp.float32)
-            raw = raw.reshape(batch, heads, length, -1)
             logits.append(functools.reduce(jnp.add, source.biases, raw))
         weights = jax.nn.softmax(jnp.concatenate(logits, axis=-1) if len(logits) > 1 else logits[0], axis=-1)
         weights = dropout(weights, self.config.dropout_rate, key).astype(q.dtype)
-        weights = weights.reshape(batch, kv_heads, heads // kv_heads, length, -1)
         parts, start = [], 0
         for source in sources:
             end = start + source.seen.keys.shape[1]
@@ -207,4 +202,4 @@ class Attention(nnx.Module):
             start = end
         seen = functools.reduce(jnp.add, parts).reshape(batch, length, heads, width)
         seen = shard(seen, "batch", "length", "heads", "head_dim")
-        return shard(jnp.einsum("blhk,hkd->bld", seen, self.out[...].astype(q.dtype)), "batch", "length", "embed")
+        return shard(project(seen, self.out[...].astype(q.dtype), 2), "batch", "length", "embed")

@@ -41,6 +41,8 @@ class ModelConfig:
       dtype: what is computed in; "auto" is bfloat16 on accelerators and float32 on CPU.
       param_dtype: what parameters are kept in.
       remat: what the backward pass computes anew: "none", "dots" (all but matrix products of weights) or "full".
+      unroll: layers in one turn of the scan over layers. 1 compiles in a time that is flat in depth; all of them is a
+        quarter faster for a small model on CPU.
       relative_buckets: buckets of the relative bias.
       relative_max_distance: distance from which on the last bucket holds.
       rope_theta: base of the rotary positions' wavelengths.
@@ -66,6 +68,7 @@ class ModelConfig:
     dtype: str = "auto"
     param_dtype: str = "float32"
     remat: str = "none"
+    unroll: int = 1
     relative_buckets: int = 32
     relative_max_distance: int = 128
     rope_theta: float = 10_000.0
@@ -126,7 +129,7 @@ class ModelConfig:
         ]
 
     def _number_faults(self) -> list[str]:
-        at_least = {name: 1 for name in ("embed_dim", "num_heads", "mlp_dim", "num_decoder_layers")}
+        at_least = {name: 1 for name in ("embed_dim", "num_heads", "mlp_dim", "num_decoder_layers", "unroll")}
         at_least |= {name: 0 for name in ("vocab_size", "num_kv_heads", "head_dim")}
         if self.architecture != "decoder":
             at_least |= {"num_encoder_layers": 1, "relative_buckets": 4}

@@ -163,7 +163,8 @@ class Stack(nnx.Module):
             x, result = nnx.merge(graph, params)(x, context, past, key)
             return x, result if keep or past is not None else None
 
-        x, results = jax.lax.scan(rematerialised(layer, self.config.remat), x, (stacked, cache, keys))
+        scanned = rematerialised(layer, self.config.remat)
+        x, results = jax.lax.scan(scanned, x, (stacked, cache, keys), unroll=min(self.config.unroll, self.num_layers))
         x = self.norm(x)
         return x if dropout_key is None else dropout(x, self.config.dropout_rate, leave), results
 
