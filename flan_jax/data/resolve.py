@@ -141,9 +141,10 @@ def resolve(request: Request, worker: Worker) -> Resolved:
     path = pathlib.Path(request.store_dir) / "resolved" / f"{request.key}.json"
     known = _read(path)
     if known is None:
-        known = worker.call("resolve", **request.arguments())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stores.write_json(path, known)
+        with stores.told(request.store_dir):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            known = worker.call("resolve", **request.arguments())
+            stores.write_json(path, known)
     tasks = tuple(ResolvedTask(**task) for task in known["tasks"])
     return Resolved(request, tasks, known["vocabulary"])
 
@@ -152,7 +153,7 @@ def _read(path: pathlib.Path) -> dict[str, Any] | None:
     """An earlier answer, if nothing that it rests on has changed since."""
     try:
         known = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
     if any(_state_of(file) != state for file, state in known["watched"]):
         return None
@@ -171,15 +172,16 @@ def resolve_in_child(
     """Answers `resolve`: prepares what is missing, then works out the rates from the counts that were kept."""
     import seqio
 
+    from flan_jax import tasks as declared
     from flan_jax.data.prepare import prepare_draw, store_folder
-    from flan_jax.tasks import examples, rates, vocabularies
+    from flan_jax.tasks import vocabularies
 
     names = _members(mixture)
     tasks = []
     for done, name in enumerate(names):
         progress(what=f"preparing {how['split']}", done=done, total=len(names), unit="task", name=name)
-        about = _about(examples.describe(name))
-        fingerprint = examples.fingerprint(name)
+        about = _about(declared.describe(name))
+        fingerprint = declared.fingerprint(name)
         folder = store_folder(name, fingerprint, how)
         manifest = prepare_draw(name, folder, 0, fingerprint, how)
         if not manifest["count"]:
@@ -193,13 +195,13 @@ def resolve_in_child(
         tasks.append({"name": name, **facts, "draws": draws, "about": about})
     progress(what=f"preparing {how['split']}", done=len(names), total=len(names), unit="task", name="")
     counts = {task["name"]: task["count"] for task in tasks}
-    rate_of = rates.rate_of(mixture, counts)
-    caps = rates.caps_of(mixture)
+    rate_of = declared.rate_of(mixture, counts)
+    caps = declared.caps_of(mixture)
     for task in tasks:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     files = watched_files(setup["modules"]) + setup["data_files"]
     for name in names:
-        files += [os.path.abspath(path) for path in examples.source_files(name)]
+        files += [os.path.abspath(path) for path in declared.source_files(name)]
     vocabulary = seqio.get_mixture_or_task(names[0]).output_features["targets"].vocabulary
     described = vocabularies.describe(vocabulary)
     files += [described["path"]] if described.get("path") else []
@@ -220,14 +222,14 @@ def list_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]) ->
     """Answers `list`: every registered task and mixture with what is known without reading data."""
     import seqio
 
-    from flan_jax.tasks import examples
+    from flan_jax import tasks as declared
 
     found = []
     for name in sorted(seqio.MixtureRegistry.names()):
         members = [task.name for task in seqio.MixtureRegistry.get(name).tasks]
         found.append({"name": name, "kind": "mixture", "tasks": members})
     for name in sorted(seqio.TaskRegistry.names()):
-        described = examples.describe(name)
+        described = declared.describe(name)
         wordings = len(described.get("templates") or ())
         found.append({**described, "name": name, "kind": "task", "templates": wordings or None})
     return found

@@ -279,6 +279,18 @@ def exclusive(folder: pathlib.Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def told(place: str | os.PathLike) -> Iterator[None]:
+    """Turns a failure of the file system (a full disk, a read-only folder) into a sentence that names the setting."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the token stores in {os.fspath(place)} cannot be written: {error.strerror or error}; free some space, or "
+            f"set STORE_DIR elsewhere"
+        ) from error
+
+
 def remove(folder: pathlib.Path) -> None:
     """Deletes a store; it loses its name first, so that what is half gone is never taken for whole."""
     if not folder.exists():

@@ -177,6 +177,7 @@ def main() -> None:
     """Answers requests until standard input ends."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints goes to the log
+
     def reply(**message: Any) -> None:
         replies.write(json.dumps(message) + "\n")
         replies.flush()

@@ -1,0 +1,104 @@
+"""Fixtures that more than one room uses; the costly ones are made once a session."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
+
+# Two of our tasks, a plain seqio task, and mixtures of them: what a user's own module looks like.
+USER_TASKS = """
+import functools
+import os
+
+import seqio
+import tensorflow as tf
+
+from flan_jax.tasks import InstructionTask, jsonl, mixture, proportional
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+BYTES = seqio.ByteVocabulary()
+
+InstructionTask(
+    name="capitals",
+    source=jsonl(FOLDER + "/capitals.jsonl", validation_rows=6),
+    templates=("What is the capital of {country}?", "Name {country}'s capital."),
+    held_out_templates=("Which city governs {country}?",),
+    answer="capital",
+    vocabulary=BYTES,
+    cap=15,
+).register()
+
+InstructionTask(
+    name="parity",
+    source=jsonl(FOLDER + "/parity.jsonl", validation_rows=6),
+    templates=("Is {number} odd or even?",),
+    options=("odd", "even"),
+    answer="parity",
+    vocabulary=BYTES,
+).register()
+
+seqio.TaskRegistry.add(
+    "shout",
+    source=seqio.FunctionDataSource(
+        lambda split, shuffle_files, seed=None: tf.data.Dataset.range(40).map(
+            lambda i: {"inputs": tf.strings.join(["say ", tf.strings.as_string(i)]), "targets": tf.strings.as_string(i)}
+        ),
+        splits=["train", "validation"],
+        num_input_examples={"train": 40, "validation": 40},
+    ),
+    preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
+    output_features={name: seqio.Feature(BYTES, add_eos=name == "targets") for name in ("inputs", "targets")},
+    postprocess_fn=lambda text, **_: text,
+    metric_fns=[lambda targets, predictions: {"equal": sum(map(str.__eq__, targets, predictions)) / len(targets)}],
+)
+
+mixture("ours", ["capitals", "parity"])
+at_most_20 = functools.partial(seqio.mixing_rate_num_examples, maximum=20)
+seqio.MixtureRegistry.add("theirs", ["shout", "parity"], default_rate=at_most_20)
+seqio.MixtureRegistry.add("nested", [("ours", 1.0), ("shout", 2.0)])
+"""
+
+
+@pytest.fixture(scope="session")
+def user_folder(tmp_path_factory) -> pathlib.Path:
+    """A folder as a user has it: a module of tasks, and data beside it."""
+    folder = tmp_path_factory.mktemp("a user's folder")
+    (folder / "user_tasks.py").write_text(USER_TASKS)
+    rows = [{"country": f"Country {i}", "capital": f"Town {i}"} for i in range(30)]
+    (folder / "capitals.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = [{"number": i, "parity": ("even", "odd")[i % 2]} for i in range(46)]
+    (folder / "parity.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def worker(user_folder):
+    """One data process with the user's module; importing TensorFlow costs seconds, so tests share it."""
+    from flan_jax.data.worker import Worker
+
+    with Worker(["user_tasks"], folders=[str(user_folder)]) as shared:
+        yield shared
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 200 kB; skipped where mounting is not allowed."""
+    place = tmp_path / "small disk"
+    place.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(place)], capture_output=True)
+    if made.returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """The folder of real instruction data that lies beside the clone; tests that want it are skipped without it."""
+    if not DATA.exists():
+        pytest.skip(f"no real data at {os.path.relpath(DATA)}")
+    return DATA
