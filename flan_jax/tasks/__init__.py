@@ -1,7 +1,10 @@
 """Declares instruction tasks and derives their uses; the only room that imports seqio."""
 
-from flan_jax.tasks.examples import Example, Tally, describe, examples, fingerprint, references, score, source_files
+from flan_jax.tasks.chats import ChatTask
+from flan_jax.tasks.examples import Example, Tally
+from flan_jax.tasks.formats import task_from_file
 from flan_jax.tasks.instruction import InstructionTask
+from flan_jax.tasks.objectives import PrefixLanguageModel, SpanCorruption
 from flan_jax.tasks.rates import caps_of, mixture, proportional, rate_of
 from flan_jax.tasks.registry import declared, names
 from flan_jax.tasks.sources import csv, generator, json_array, jsonl, text
@@ -9,16 +12,16 @@ from flan_jax.tasks.templates import Template
 from flan_jax.tasks.vocabularies import train_sentencepiece
 
 __all__ = [
+    "ChatTask",
     "Example",
     "InstructionTask",
+    "PrefixLanguageModel",
+    "SpanCorruption",
     "Tally",
     "Template",
     "caps_of",
     "csv",
     "declared",
-    "describe",
-    "examples",
-    "fingerprint",
     "generator",
     "json_array",
     "jsonl",
@@ -26,9 +29,7 @@ __all__ = [
     "names",
     "proportional",
     "rate_of",
-    "references",
-    "score",
-    "source_files",
+    "task_from_file",
     "text",
     "train_sentencepiece",
 ]

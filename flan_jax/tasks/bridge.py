@@ -1,4 +1,5 @@
-"""Our tasks as seqio tasks, so that whoever knows seqio can use them: the same rows, templates and ids through tf.data."""
+"""Our tasks as seqio tasks, so that whoever knows seqio can use them: the same rows, templates and ids through
+tf.data."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,9 @@ def seqio_task(recipe: Recipe) -> seqio.Task:
         postprocess_fn=references_or_text,
         metric_fns=[metrics.function(metric) for metric in recipe.metrics],
     )
+
+
+_TEXTS = ("id", "inputs_pretokenized", "targets_pretokenized", "references")
 
 
 class RowSource(seqio.DataSource):
@@ -95,18 +99,20 @@ class Render:
             packed = tf.numpy_function(render, [element["id"], element["split"], element["row"]], types)
             for tensor in packed:
                 tensor.set_shape([None])
-            inputs, input_lengths, targets, target_lengths, weights, ids, input_texts, target_texts, references = packed
-            return tf.data.Dataset.from_tensor_slices(
-                {
-                    "inputs": tf.RaggedTensor.from_row_lengths(inputs, input_lengths),
-                    "targets": tf.RaggedTensor.from_row_lengths(targets, target_lengths),
-                    "targets_loss_weights": tf.RaggedTensor.from_row_lengths(weights, target_lengths),
-                    "id": ids,
-                    "inputs_pretokenized": input_texts,
-                    "targets_pretokenized": target_texts,
-                    "references": references,
+            inputs, input_lengths, targets, target_lengths, weights, *texts = packed
+            input_ends, target_ends = tf.cumsum(input_lengths), tf.cumsum(target_lengths)
+
+            def one(number: tf.Tensor) -> dict[str, tf.Tensor]:
+                own_inputs = slice(input_ends[number] - input_lengths[number], input_ends[number])
+                own_targets = slice(target_ends[number] - target_lengths[number], target_ends[number])
+                return {
+                    "inputs": inputs[own_inputs],
+                    "targets": targets[own_targets],
+                    "targets_loss_weights": weights[own_targets],
+                    **{key: column[number] for key, column in zip(_TEXTS, texts, strict=True)},
                 }
-            )
+
+            return tf.data.Dataset.range(tf.size(input_lengths, tf.int64)).map(one)
 
         return dataset.flat_map(expand)
 
@@ -131,7 +137,8 @@ def _packed(examples: list[Example]) -> list[np.ndarray]:
 
 
 def references_or_text(output: Any, example: Mapping[str, Any] | None = None, is_target: bool = False) -> Any:
-    """The seqio postprocessor of our tasks: a target becomes all its references, a prediction its text without outer blanks."""
+    """The seqio postprocessor of our tasks: a target becomes all its references, a prediction its text without outer
+    blanks."""
     if is_target and example is not None and "references" in example:
         encoded = example["references"]
         return json.loads(encoded if isinstance(encoded, str | bytes) else encoded.item()) or [str(output)]

@@ -1,7 +1,8 @@
 """Draws that are a pure function of (seed, task, example, draw).
 
-Which template, which exemplars, which span is corrupted: each is drawn from a keyed hash of these four and of the draw's purpose. So
-hosts and restarts agree, and neither the order of the examples nor another task's randomness has a say.
+Which template, which exemplars, which span is corrupted: each is drawn from a keyed hash of these four and of the
+draw's purpose. So hosts and restarts agree, and neither the order of the examples nor another task's randomness has a
+say.
 """
 
 import hashlib

@@ -82,8 +82,10 @@ class Finisher:
         """
         if self.request.on_long == "refuse":
             raise UserError(
-                f"Task {self.task!r}, example {example_id!r} ({place()}): its {feature} have {length} tokens and at most "
-                f"{self.request.lengths[feature]} are wanted; raise the feature length, or set on_long to 'truncate' or 'drop'."
+                f"Task {self.task!r}, example {example_id!r} ({place()}): its {feature} have {length} tokens and at "
+                f"most "
+                f"{self.request.lengths[feature]} are wanted; raise the feature length, or set on_long to 'truncate' "
+                f"or 'drop'."
             )
         if self.request.on_long == "drop":
             self.tally.too_long += 1
@@ -119,9 +121,10 @@ def _room(request: Request, feature: str, ends: int) -> int | None:
 class DraftEncoder:
     """Encodes drafts in batches; the targets of option tasks are tokenised once for each text."""
 
-    def __init__(self, finisher: Finisher, trim_field: str | None, where: Callable[[str], str]):
+    def __init__(self, finisher: Finisher, trim_field: str | None, trim_from: str, where: Callable[[str], str]):
         self._finisher = finisher
         self._trim_field = trim_field
+        self._trim_from = trim_from
         self._where = where
         self._known: dict[str, list[int]] = {}
 
@@ -188,7 +191,7 @@ class DraftEncoder:
             return text, ids, 0
         if finisher.is_refused(draft.id, "inputs", len(ids) + len(finisher.inputs_end), lambda: self._where(draft.id)):
             return None
-        fitted = fit(draft.prompt, draft.values, limit, finisher.tokenizer, self._trim_field)
+        fitted = fit(draft.prompt, draft.values, limit, finisher.tokenizer, self._trim_field, self._trim_from)
         if fitted is None:
             finisher.tally.too_long += 1
             return None

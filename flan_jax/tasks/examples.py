@@ -1,6 +1,7 @@
 """The examples of any registered seqio task, one after another: what preparing, inspecting and scoring read.
 
-Our own tasks are rendered and tokenised in plain Python, in batches; tasks of other code run through their seqio preprocessors.
+Our own tasks are rendered and tokenised in plain Python, in batches; tasks of other code run through their seqio
+preprocessors.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,13 +10,12 @@ from typing import Any
 import seqio
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import fingerprint as hashing
-from flan_jax.tasks import foreign, metrics, registry, vocabularies
+from flan_jax.tasks import fingerprints, foreign, metrics, registry, vocabularies
 from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import as_source
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
 
-__all__ = ["Example", "Tally", "describe", "examples", "fingerprint", "references", "score", "source_files"]
+__all__ = ["Example", "Tally", "describe", "examples", "fingerprint", "references", "score", "source_files", "texts"]
 
 CODE_VERSION = 1  # raise it when the same declaration comes to give other tokens
 
@@ -41,8 +41,8 @@ def examples(
       seed: the run's seed.
       draw: which pass over the data this is; templates, exemplars and spans are drawn anew in each.
       tally: counts what becomes of the rows while they are read.
-      on_long: "truncate" cuts a field of the prompt or the end of the targets, "refuse" raises, "drop" leaves the example out. One that
-        does not fit even with its fields empty is left out and counted as too long.
+      on_long: "truncate" cuts a field of the prompt or the end of the targets, "refuse" raises, "drop" leaves the
+        example out. One that does not fit even with its fields empty is left out and counted as too long.
       on_bad_row: "error" raises at a row that cannot be used, "skip" counts it.
       limit: stop after so many examples.
 
@@ -58,6 +58,7 @@ def examples(
     task = registry.seqio_task(task_name)
     recipe = registry.recipe(task_name)
     request = Request(dict(lengths), seed, draw, on_long, on_bad_row, Tally() if tally is None else tally)
+    found: Iterator[Example]
     if recipe is None:
         found = (example for example, _ in foreign.examples(task, split, request))
     else:
@@ -75,25 +76,34 @@ def _first(found: Iterator[Any], limit: int | None) -> Iterator[Any]:
             return
 
 
+def texts(task_name: str, split: str, limit: int | None = None) -> Iterator[str]:
+    """Yields the inputs and targets of a task's examples as text; for our own tasks no vocabulary is needed.
+
+    Args:
+      task_name: a registered seqio task's name.
+      split: "train", "validation", ...
+      limit: stop after so many texts.
+    """
+    task = registry.seqio_task(task_name)
+    recipe = registry.recipe(task_name)
+    yield from _first(foreign.texts(task, split) if recipe is None else recipe.texts(split), limit)
+
+
 def describe(task_name: str) -> dict[str, Any]:
     """What reports and evaluations must know of a task, fit for JSON.
 
     Returns:
-      "name", "ours", "task" (the declaration's name), "kind" (plain, held_out_wordings, inverted, few_shot, sibling), "cluster", "cap",
-      "chance", "siblings", "sibling", "shots", "options" (where fixed), "eval_kind" ("rank", "generate" or "loss"), "metrics" (names),
-      "templates", "held_out_wordings" (their number), "objective", "version", "splits" and "vocabulary" (see `vocabularies.describe`).
+      "name", "ours", "vocabulary" (see `vocabularies.named`), "task" (the declaration's name), "kind" (plain,
+      held_out_wordings, inverted, few_shot, sibling), "cluster", "cap", "chance", "siblings", "sibling", "shots",
+      "options" (where fixed), "eval_kind" ("rank", "generate" or "loss"), "metrics" (names), "templates",
+      "held_out_wordings" (their number), "objective", "random" (whether another draw may give other tokens) and
+      "version". Nothing is read for it.
     """
     task = registry.seqio_task(task_name)
     recipe = registry.recipe(task_name)
     described = foreign.describe(task) if recipe is None else recipe.describe()
     vocabulary = task.output_features["targets"].vocabulary if recipe is None else recipe.vocabulary
-    return {
-        "name": task_name,
-        "ours": recipe is not None,
-        "splits": list(task.splits),
-        "vocabulary": vocabularies.describe(vocabulary),
-        **described,
-    }
+    return {"name": task_name, "ours": recipe is not None, "vocabulary": vocabularies.named(vocabulary), **described}
 
 
 def source_files(task_name: str) -> list[str]:
@@ -110,8 +120,8 @@ def _source(task_name: str):
 def fingerprint(task_name: str) -> str:
     """A hash of all that shapes a task's tokens besides lengths, seed and draw.
 
-    It covers the source and the state of its files, the code of its functions, the templates' text and the vocabulary's content; not
-    caps, clusters or metrics, which change no token.
+    It covers the source and the state of its files, the code of its functions, the templates' text and the vocabulary's
+    content; not caps, clusters or metrics, which change no token.
     """
     task = registry.seqio_task(task_name)
     recipe = registry.recipe(task_name)
@@ -121,8 +131,8 @@ def fingerprint(task_name: str) -> str:
     else:
         source = recipe.source
         shape = (recipe.shaping(), vocabularies.content_digest(vocabularies.load(recipe.vocabulary)))
-    stamps = [hashing.stamp(path) for path in source_files(task_name)]
-    return hashing.of((CODE_VERSION, shape, source, stamps))
+    stamps = [fingerprints.stamp(path) for path in source_files(task_name)]
+    return fingerprints.of((CODE_VERSION, shape, source, stamps))
 
 
 def references(
@@ -136,18 +146,19 @@ def references(
     on_bad_row: OnBadRow = "error",
     limit: int | None = None,
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yields what a task's metrics compare with, one for each example of `examples` called with the same arguments, in its order.
+    """Yields what a task's metrics compare with, one for each example of `examples` called with the same arguments, in
+    its order.
 
     Returns:
       (target, example) pairs: the postprocessed target, and a dict of what else is known of the example.
     """
-    arguments = dict(seed=seed, draw=draw, on_long=on_long, on_bad_row=on_bad_row)
+    arguments: Any = dict(seed=seed, draw=draw, on_long=on_long, on_bad_row=on_bad_row)
     task = registry.seqio_task(task_name)
     if registry.recipe(task_name) is None:
-        request = Request(dict(lengths), **arguments)  # type: ignore[arg-type]
+        request = Request(dict(lengths), **arguments)
         yield from _first(foreign.references(task, split, request), limit)
         return
-    for example in examples(task_name, split, lengths, limit=limit, **arguments):  # type: ignore[arg-type]
+    for example in examples(task_name, split, lengths, limit=limit, **arguments):
         known = {
             "id": example.id,
             "inputs_pretokenized": example.inputs_text,
@@ -194,7 +205,8 @@ def score(
     )
     if len(found) != len(predictions):
         raise UserError(
-            f"Task {task_name!r} has {len(found)} examples in {split!r} and {len(predictions)} predictions were given; give one for each."
+            f"Task {task_name!r} has {len(found)} examples in {split!r} and {len(predictions)} predictions were given; "
+            f"give one for each."
         )
     task: seqio.Task = registry.seqio_task(task_name)
     functions = task.predict_metric_fns

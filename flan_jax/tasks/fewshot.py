@@ -1,6 +1,7 @@
 """Few-shot prompts: exemplars drawn from the train split by hash, never the example itself."""
 
 import itertools
+from collections.abc import Iterator
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.drawing import Draws
@@ -37,14 +38,16 @@ class Pool:
             self._rows = list(itertools.islice(self._source.rows("train", "skip"), POOL_ROWS))
         return self._rows
 
-    def order(self, example_id: str, draws: Draws, tries: int) -> list[tuple[str, Row]]:
-        """Up to `tries` different rows in a drawn order, without the example's own."""
+    def order(self, example_id: str, draws: Draws) -> Iterator[tuple[str, Row]]:
+        """All rows but the example's own in a drawn order, each once."""
         rows = self.rows()
-        chosen: dict[int, None] = {}
-        stream = draws.stream(example_id, "exemplars")
-        while len(chosen) < min(tries, len(rows)):
-            index = next(stream) % len(rows)
+        chosen: set[int] = set()
+        for number in draws.stream(example_id, "exemplars"):
+            if len(chosen) == len(rows):
+                return
+            index = number % len(rows)
             while index in chosen:
                 index = (index + 1) % len(rows)
-            chosen[index] = None
-        return [rows[index] for index in chosen if rows[index][0] != example_id]
+            chosen.add(index)
+            if rows[index][0] != example_id:
+                yield rows[index]

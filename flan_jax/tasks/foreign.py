@@ -16,7 +16,8 @@ from flan_jax.tasks.vocabularies import Tokenizer
 def examples(task: seqio.Task, split: str, request: Request) -> Iterator[tuple[Example, dict[str, Any]]]:
     """Yields each example with all features that the task's preprocessors gave it.
 
-    Ids longer than the lengths are cut at the end, or handled as `on_long` says; an end-of-sequence that a feature wants stays.
+    Ids longer than the lengths are cut at the end, or handled as `on_long` says; an end-of-sequence that a feature
+    wants stays.
 
     Raises:
       UserError: no such split, no "targets", or an example that is refused.
@@ -81,7 +82,8 @@ def _shorten(task: seqio.Task, example: Example, request: Request) -> bool:
             continue
         if request.on_long == "refuse":
             raise UserError(
-                f"Task {task.name!r}, example {example.id!r}: its {name} have {len(ids)} tokens and at most {length} are wanted; "
+                f"Task {task.name!r}, example {example.id!r}: its {name} have {len(ids)} tokens and at most {length} "
+                f"are wanted; "
                 "raise the feature length, or set on_long to 'truncate' or 'drop'."
             )
         if request.on_long == "drop":
@@ -110,6 +112,12 @@ def references(task: seqio.Task, split: str, request: Request) -> Iterator[tuple
         yield task.postprocess_fn(example.targets_text, example=features, is_target=True), features
 
 
+def texts(task: seqio.Task, split: str) -> Iterator[str]:
+    """Yields the inputs and targets of each example as text."""
+    for example, _ in examples(task, split, Request({})):
+        yield from (text for text in (example.inputs_text, example.targets_text) if text)
+
+
 def describe(task: seqio.Task) -> dict[str, Any]:
     """What is known of the task; see `flan_jax.tasks.examples.describe`."""
     names = [getattr(function, "__name__", type(function).__name__) for function in task.predict_metric_fns]
@@ -128,6 +136,7 @@ def describe(task: seqio.Task) -> dict[str, Any]:
         "templates": [],
         "held_out_wordings": 0,
         "objective": "seqio",
+        "random": False,  # its preprocessors do not say
         "version": "",
     }
 

@@ -8,8 +8,8 @@
         answer="label",
     ).register()
 
-A row {"text": "A fine soup.", "label": "good"} becomes the inputs "Is this review good or bad?\nA fine soup.\nOPTIONS:\n- good\n- bad" and
-the targets "good".
+A row {"text": "A fine soup.", "label": "good"} becomes the inputs "Is this review good or bad?\nA fine
+soup.\nOPTIONS:\n- good\n- bad" and the targets "good".
 """
 
 import dataclasses
@@ -30,11 +30,12 @@ from flan_jax.tasks.vocabularies import VocabularyLike
 
 @dataclasses.dataclass(frozen=True)
 class InstructionTask:
-    """Declares a task; `register()` adds it and what is derived from it to seqio's registry. Nothing is read before it is used.
+    """Declares a task; `register()` adds it and what is derived from it to seqio's registry. Nothing is read before it
+    is used.
 
-    Registering adds NAME; NAME.held_out_wordings where there are held-out templates; NAME.inverted where there are inverted ones;
-    NAME.K_shot for each K of `few_shot`; NAME.as_SIBLING for each sibling: this task's rows and answers under the sibling's instruction,
-    a control that tells whether a model heeds the instruction.
+    Registering adds NAME; NAME.held_out_wordings where there are held-out templates; NAME.inverted where there are
+    inverted ones; NAME.K_shot for each K of `few_shot`; NAME.as_SIBLING for each sibling: this task's rows and answers
+    under the sibling's instruction, a control that tells whether a model heeds the instruction.
 
     Attributes:
       name: the seqio task's name: letters, digits, `.`, `_`, `:`.
@@ -43,10 +44,12 @@ class InstructionTask:
       held_out_templates: wordings for evaluation only.
       inverted_templates: wordings that show the answer and ask for a field.
       options: the answers to choose from, or the name of the row's field that lists them; None for free text.
-      answer: the row's field that holds the answer: one of the options or its index; for free text a text, or a list of right ones.
-      preprocess: turns a row into the fields that templates name, or None to leave the row out; None takes rows as they are.
-      metrics: names ("accuracy", "exact_match", "f1") or functions of (targets, predictions); empty for accuracy with options and
-        exact_match without.
+      answer: the row's field that holds the answer: one of the options or its index; for free text a text, or a list of
+        right ones.
+      preprocess: turns a row into the fields that templates name, or None to leave the row out; None takes rows as they
+        are.
+      metrics: names ("accuracy", "exact_match", "f1") or functions of (targets, predictions); empty for accuracy with
+        options and exact_match without.
       vocabulary: "starter", a SentencePiece model's path, or a seqio vocabulary.
       cap: the most examples that count for mixing rates; None leaves it to the mixture.
       cluster: the kind of task, for leaving out clusters and for reports.
@@ -54,10 +57,12 @@ class InstructionTask:
       chance: the score of guessing, from 0 to 1; None for 1 over the number of fixed options.
       few_shot: numbers of exemplars to derive tasks with.
       trim_field: the field to shorten when a prompt is too long; None shortens the longest.
+      trim_from: "end" cuts a field's end; "middle" keeps its beginning and its end, for prompts that come as one text,
+        whose instruction may stand on either side.
       version: any text; changing it has the task prepared anew.
       add_eos_to_inputs: whether inputs end in end-of-sequence; targets always do.
-      option_styles: names of the ways to write the options (`flan_jax.tasks.options.STYLES`), one drawn for each example. With a
-        lettered one the answer is the letter.
+      option_styles: names of the ways to write the options (`flan_jax.tasks.options.STYLES`), one drawn for each
+        example. With a lettered one the answer is the letter.
     """
 
     name: str
@@ -76,6 +81,7 @@ class InstructionTask:
     chance: float | None = None
     few_shot: tuple[int, ...] = ()
     trim_field: str | None = None
+    trim_from: str = "end"
     version: str = ""
     add_eos_to_inputs: bool = False
     option_styles: tuple[str, ...] = DEFAULT_STYLES
@@ -110,17 +116,21 @@ class InstructionTask:
             template.check(has_options)
             if has_options and not {"answer", self.answer} & set(template.response.fields):
                 raise UserError(
-                    f"template {template.inputs!r} has the targets {template.targets!r}, which leave out {{answer}}, one of the options."
+                    f"template {template.inputs!r} has the targets {template.targets!r}, which leave out {{answer}}, "
+                    f"one of the options."
                 )
         inversion.check(self.inverted_templates, self.answer)
-        if isinstance(self.options, tuple):
-            if len(set(self.options)) < max(2, len(self.options)) or not all(self.options):
-                raise UserError(f"options={self.options!r}; at least two different texts are wanted, none empty.")
+        if isinstance(self.options, tuple) and (
+            len(set(self.options)) < max(2, len(self.options)) or not all(self.options)
+        ):
+            raise UserError(f"options={self.options!r}; at least two different texts are wanted, none empty.")
         check_styles(self.option_styles)
         for metric in self.metrics:
             metric_functions.function(metric)
         if self.trim_field and not any(self.trim_field in one.prompt.fields for one in self.templates):
             raise UserError(f"trim_field={self.trim_field!r} is in no template's inputs.")
+        if self.trim_from not in ("end", "middle"):
+            raise UserError(f"trim_from={self.trim_from!r}; it is 'end' or 'middle'.")
         if self.cap is not None and self.cap < 1:
             raise UserError(f"cap={self.cap}; give a positive number of examples, or None.")
         if any(shots < 1 for shots in self.few_shot):

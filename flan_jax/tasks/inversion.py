@@ -26,6 +26,7 @@ def check(templates: Iterable[Template], answer: str) -> None:
             )
         if shown & set(template.response.fields):
             raise UserError(
-                f"The inverted template {template.inputs!r} asks for the answer itself; name another field in its targets."
+                f"The inverted template {template.inputs!r} asks for the answer itself; name another field in its "
+                f"targets."
             )
         template.check(has_options=True)

@@ -1,6 +1,7 @@
 """Metric functions by name; each takes targets and predictions in the same order and gives named figures.
 
-A target is a text or a list of texts that are all right; then the best of them counts. Figures are percentages, as in seqio's tasks.
+A target is a text or a list of texts that are all right; then the best of them counts. Figures are percentages, as in
+seqio's tasks.
 """
 
 import collections
@@ -95,7 +96,8 @@ def function(metric: str | MetricFunction) -> MetricFunction:
         return metric
     if metric not in METRICS:
         raise UserError(
-            f"There is no metric {metric!r} (there is {', '.join(METRICS)}){nearest(metric, METRICS)}; or give a function."
+            f"There is no metric {metric!r} (there is {', '.join(METRICS)}){nearest(metric, METRICS)}; or give a "
+            f"function."
         )
     return METRICS[metric]
 
@@ -115,9 +117,8 @@ def evaluate(
     figures: dict[str, float] = {}
     for metric in functions:
         for name, value in metric(targets, predictions).items():
-            value = getattr(value, "value", value)
             try:
-                number = float(value)
+                number = float(getattr(value, "value", value))  # type: ignore[arg-type]
             except (TypeError, ValueError):
                 continue
             if name in figures:

@@ -1,4 +1,5 @@
-"""Mixing rates: examples-proportional with caps and temperature, and any seqio mixture's rates for the counts that were realised."""
+"""Mixing rates: examples-proportional with caps and temperature, and any seqio mixture's rates for the counts that were
+realised."""
 
 import dataclasses
 import functools
@@ -8,7 +9,7 @@ from typing import Any
 import seqio
 
 from flan_jax.errors import UserError, nearest
-from flan_jax.tasks import fingerprint, registry
+from flan_jax.tasks import fingerprints, registry
 
 Rate = float | Callable[[Any], float]
 Member = str | tuple[str, Rate]
@@ -37,7 +38,8 @@ class Proportional:
         count = task.num_input_examples("train")
         if count is None:
             raise UserError(
-                f"The number of examples of task {task.name!r} is not known before it is prepared; prepare it, or give its rate as a number."
+                f"The number of examples of task {task.name!r} is not known before it is prepared; prepare it, or give "
+                f"its rate as a number."
             )
         size = count * self.scale
         if self.cap is not None:
@@ -66,8 +68,9 @@ def mixture(name: str, members: Iterable[Member], cap: int | None = None, temper
 
     Args:
       name: the mixture's name.
-      members: names of registered tasks, or (name, rate) pairs of tasks or mixtures. A task without a rate is mixed in proportion to its
-        examples, capped at `cap` and at its own cap, whichever is less; a mixture among the members needs a number.
+      members: names of registered tasks, or (name, rate) pairs of tasks or mixtures. A task without a rate is mixed in
+        proportion to its examples, capped at `cap` and at its own cap, whichever is less; a mixture among the members
+        needs a number.
       cap: the most examples of a task that count.
       temperature: see `Proportional`.
 
@@ -84,7 +87,7 @@ def mixture(name: str, members: Iterable[Member], cap: int | None = None, temper
         raise UserError(f"{name!r} is the name of a task already; give the mixture another name.")
     if name in seqio.MixtureRegistry.names():
         present = seqio.MixtureRegistry.get(name)
-        if fingerprint.of(dict(present.rate_per_task_name)) == fingerprint.of(dict(pairs)):
+        if fingerprints.of(dict(present.rate_per_task_name)) == fingerprints.of(dict(pairs)):
             return present
         raise UserError(
             f"{name!r} is registered already with other members or rates; give one of the two another name."
@@ -97,7 +100,8 @@ def _with_rate(mixture_name: str, member: Member, cap: int | None, temperature: 
     if name in seqio.MixtureRegistry.names() and name not in seqio.TaskRegistry.names():
         if callable(rate) or rate is None:
             raise UserError(
-                f"Mixture {mixture_name!r} has the mixture {name!r} as a member; give its share as a number: ({name!r}, 1.0)."
+                f"Mixture {mixture_name!r} has the mixture {name!r} as a member; give its share as a number: "
+                f"({name!r}, 1.0)."
             )
     elif name not in seqio.TaskRegistry.names():
         close = nearest(name, [*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()])
@@ -133,7 +137,8 @@ class _Counted:
 def rate_of(mixture_name: str, counts: Mapping[str, int]) -> dict[str, float]:
     """The rate of each task of a mixture, with the numbers of examples that were really kept.
 
-    It follows seqio's definition for nested mixtures: a member mixture's rate is shared among its tasks by their rates there.
+    It follows seqio's definition for nested mixtures: a member mixture's rate is shared among its tasks by their rates
+    there.
 
     Args:
       mixture_name: a registered mixture, or a task, whose rate is then 1.
@@ -148,7 +153,8 @@ def rate_of(mixture_name: str, counts: Mapping[str, int]) -> dict[str, float]:
     missing = [task.name for task in top.tasks if task.name not in counts]
     if missing:
         raise UserError(
-            f"Mixture {mixture_name!r}: the number of examples of {', '.join(missing[:3])} is not known; prepare it first."
+            f"Mixture {mixture_name!r}: the number of examples of {', '.join(missing[:3])} is not known; prepare it "
+            f"first."
         )
     return _rates(top, counts)
 

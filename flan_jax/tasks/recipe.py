@@ -105,6 +105,10 @@ class Recipe(Protocol):
         """A function that turns rows of a split into examples, in order."""
         ...
 
+    def texts(self, split: str) -> Iterator[str]:
+        """The rendered inputs and targets of a split, before any vocabulary: what one may be learnt from."""
+        ...
+
     def shaping(self) -> Any:
         """All that shapes its tokens besides files, vocabulary, lengths, seed and draw; hashed into its fingerprint."""
         ...

@@ -5,7 +5,7 @@ from typing import Any
 import seqio
 
 from flan_jax.errors import UserError, nearest
-from flan_jax.tasks import fingerprint
+from flan_jax.tasks import fingerprints
 from flan_jax.tasks.recipe import Recipe
 
 _RECIPES: dict[str, Recipe] = {}
@@ -39,7 +39,7 @@ def _is_known(recipe: Recipe) -> bool:
         raise UserError(
             f"{name!r} is the name of a seqio task already that other code registered; give the task another name."
         )
-    if known == recipe or fingerprint.of(known) == fingerprint.of(recipe):
+    if known == recipe or fingerprints.of(known) == fingerprints.of(recipe):
         return True
     raise UserError(f"{name!r} is registered already with a different declaration; give one of the two another name.")
 
@@ -50,7 +50,8 @@ def recipe(name: str) -> Recipe | None:
 
 
 def declared(name: str) -> Any | None:
-    """The declaration (`InstructionTask`, `ChatTask`, ...) behind a seqio task's name, or None where it is not one of ours."""
+    """The declaration (`InstructionTask`, `ChatTask`, ...) behind a seqio task's name, or None where it is not one of
+    ours."""
     found = recipe(name)
     return None if found is None else found.declaration
 

@@ -1,7 +1,7 @@
 """Where a task's rows come from: files, Python generators, or any seqio data source.
 
-Sources are frozen dataclasses that only name what they read. A row is a dict of named fields, and its id is made of its file and its
-number there, since ids inside data sets repeat.
+Sources are frozen dataclasses that only name what they read. A row is a dict of named fields, and its id is made of its
+file and its number there, since ids inside data sets repeat.
 """
 
 import dataclasses
@@ -53,7 +53,8 @@ class FileSource:
     Attributes:
       patterns: (split, pattern) pairs; a pattern is a path, perhaps with `*`, `?` and `**`.
       reader: turns one file into numbered rows.
-      slices: (split, slice) pairs such as ("validation", "[:200]") over the rows of all files; a split without one has all of them.
+      slices: (split, slice) pairs such as ("validation", "[:200]") over the rows of all files; a split without one has
+        all of them.
       on_bad_row: "error" or "skip"; None leaves it to who reads.
     """
 
@@ -115,9 +116,9 @@ class FileSource:
         paths = self.files(split)
         if files.size_of(paths) > files.CHEAP_BYTES:
             return None
-        total = sum(files.count_rows(self.reader, path, files.stamp(path)) for path in paths)
+        counts = [files.count_rows(self.reader, path, files.stamp(path)) for path in paths]
         start, stop = _parse_slice(dict(self.slices).get(split, "[:]"))
-        return len(range(*slice(start, stop).indices(total)))
+        return len(range(*slice(start, stop).indices(sum(counts))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,7 +250,8 @@ def jsonl(
 
     Args:
       pattern: a path or pattern, or a mapping of splits to them.
-      splits: slices of the rows by split, for example {"train": "[200:]", "validation": "[:200]"}; only for a single pattern.
+      splits: slices of the rows by split, for example {"train": "[200:]", "validation": "[:200]"}; only for a single
+        pattern.
       validation_rows: the first so many rows become the validation split, the others train; short for `splits`.
       on_bad_row: "error" or "skip" for lines that are no JSON object; None leaves it to who reads.
     """

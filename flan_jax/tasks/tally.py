@@ -13,7 +13,8 @@ OnLong = Literal["truncate", "refuse", "drop"]
 class Tally:
     """Counts of one pass over a task.
 
-    Every row that is read is kept, bad, dropped or too long; for tasks that cut a row into several examples, `read` counts those.
+    Every row that is read is kept, bad, dropped or too long; for tasks that cut a row into several examples, `read`
+    counts those.
 
     Attributes:
       read: examples read.

@@ -70,11 +70,13 @@ def parse(text: str) -> Pattern:
             literal += token[0]
         elif field is None:
             raise UserError(
-                f"Template {text!r} has an unbalanced {token!r} at character {match.start()}; write {token * 2!r} for a brace."
+                f"Template {text!r} has an unbalanced {token!r} at character {match.start()}; write {token * 2!r} for "
+                f"a brace."
             )
         elif not field.strip() or field != field.strip():
             raise UserError(
-                f"Template {text!r} has the placeholder {token!r}; put a field's name between the braces, without blanks."
+                f"Template {text!r} has the placeholder {token!r}; put a field's name between the braces, without "
+                f"blanks."
             )
         else:
             parts.append((literal, field))
@@ -147,7 +149,8 @@ def as_templates(templates: Iterable[Template | str | tuple[str, str]]) -> tuple
 
 
 def text_of(value: object) -> str | None:
-    """How a field's value reads in a prompt: text as it is, numbers by `str`, lists joined by commas, None for nothing that reads.
+    """How a field's value reads in a prompt: text as it is, numbers by `str`, lists joined by commas, None for nothing
+    that reads.
 
     >>> text_of(["red", "green"]), text_of(3), text_of({"a": 1})
     ('red, green', '3', None)
@@ -185,7 +188,8 @@ def values_for(fields: Iterable[str], row: Mapping[str, object], wording: str) -
                 )
             known = [str(name) for name in row]
             raise BadRow(
-                f"template {wording!r} names the field {field!r}, the row has {', '.join(known) or 'none'}{nearest(field, known)}"
+                f"template {wording!r} names the field {field!r}, the row has "
+                f"{', '.join(known) or 'none'}{nearest(field, known)}"
             )
         values[field] = text
     return values
@@ -197,7 +201,7 @@ def fit(
     limit: int,
     tokenizer: Tokenizer,
     trim_field: str | None = None,
-    prefix: str = "",
+    trim_from: str = "end",
 ) -> tuple[str, list[int]] | None:
     """Renders a prompt in at most `limit` tokens by cutting the end of its longest field.
 
@@ -207,12 +211,12 @@ def fit(
       limit: the most tokens.
       tokenizer: counts them.
       trim_field: the only field that may be cut; None lets the longest be, in tokens, but never the options.
-      prefix: text before the prompt that stays.
+      trim_from: "end", or "middle" to keep the field's beginning and its end.
 
     Returns:
       The text and its ids, or None where it does not fit even with those fields empty.
     """
-    values = dict(values)
+    originals, values = values, dict(values)
     candidates = (
         [trim_field]
         if trim_field in pattern.fields
@@ -226,7 +230,7 @@ def fit(
         else {}
     )
     while True:
-        text = prefix + pattern.render(values)
+        text = pattern.render(values)
         ids = tokenizer.encode_one(text)
         over = len(ids) - limit
         if over <= 0:
@@ -235,5 +239,12 @@ def fit(
         if longest is None or lengths[longest] == 0:
             return None
         keep = max(0, lengths[longest] - -(-over // pattern.count(longest)))
-        values[longest] = tokenizer.prefix(values[longest], keep).rstrip()
+        if trim_from == "middle" and keep > 4:
+            head, tail = (
+                tokenizer.prefix(originals[longest], keep // 2),
+                tokenizer.suffix(originals[longest], keep // 2),
+            )
+            values[longest] = f"{head.rstrip()} ... {tail.lstrip()}"
+        else:
+            values[longest] = tokenizer.prefix(originals[longest], keep).rstrip()
         lengths[longest] = min(keep, len(tokenizer.encode_one(values[longest])))

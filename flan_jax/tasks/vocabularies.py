@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import sentencepiece
@@ -18,15 +18,15 @@ from flan_jax.errors import UserError
 from flan_jax.tasks import files
 
 EXTRA_IDS = 100  # T5's number of sentinels; given to vocabularies that are named by a path
-VocabularyLike = str | os.PathLike[str] | seqio.Vocabulary
+VocabularyLike: TypeAlias = str | os.PathLike[str] | seqio.Vocabulary
 
 
 def load(vocabulary: VocabularyLike) -> seqio.Vocabulary:
     """Gives the seqio vocabulary; its model file is only read when it is used.
 
     Args:
-      vocabulary: "starter" (the packaged one), a path of a SentencePiece model, to which `EXTRA_IDS` sentinels are added, or a seqio
-        vocabulary, which is given back.
+      vocabulary: "starter" (the packaged one), a path of a SentencePiece model, to which `EXTRA_IDS` sentinels are
+        added, or a seqio vocabulary, which is given back.
     """
     return vocabulary if isinstance(vocabulary, seqio.Vocabulary) else _load(os.fspath(vocabulary))
 
@@ -49,25 +49,32 @@ def describe(vocabulary: VocabularyLike) -> dict[str, Any]:
     """What a reader of the tokens must know of the vocabulary, fit for JSON.
 
     Returns:
-      "kind", "path" (None where it has none), "extra_ids", "size" (with extra ids), "pad_id", "eos_id", "unk_id" and "fingerprint" (of
-      its content, the same wherever the file lies).
+      "kind", "path" (None where it has none), "extra_ids", "size" (with extra ids), "pad_id", "eos_id", "unk_id" and
+      "fingerprint" (of its content, the same wherever the file lies).
 
     Raises:
       UserError: its model file is missing or unreadable.
     """
     vocabulary = load(vocabulary)
-    described: dict[str, Any] = {"kind": type(vocabulary).__name__, "path": None}
     if isinstance(vocabulary, seqio.SentencePieceVocabulary):
-        described = {"kind": "sentencepiece", "path": vocabulary.sentencepiece_model_file}
         _require(vocabulary)
-    described |= {
-        "extra_ids": int(vocabulary.extra_ids),
+    described = named(vocabulary) | {
         "size": int(vocabulary.vocab_size),
         "pad_id": int(vocabulary.pad_id),
         "eos_id": None if vocabulary.eos_id is None else int(vocabulary.eos_id),
         "unk_id": None if vocabulary.unk_id is None else int(vocabulary.unk_id),
     }
     return described | {"fingerprint": content_digest(vocabulary)}
+
+
+def named(vocabulary: VocabularyLike) -> dict[str, Any]:
+    """What is known of a vocabulary without reading it: "kind", "path" and "extra_ids"."""
+    vocabulary = load(vocabulary)
+    if isinstance(vocabulary, seqio.SentencePieceVocabulary):
+        path, kind = vocabulary.sentencepiece_model_file, "sentencepiece"
+    else:
+        path, kind = None, type(vocabulary).__name__
+    return {"kind": kind, "path": path, "extra_ids": int(vocabulary.extra_ids)}
 
 
 def content_digest(vocabulary: seqio.Vocabulary) -> str:
@@ -77,9 +84,9 @@ def content_digest(vocabulary: seqio.Vocabulary) -> str:
         _require(vocabulary)
         digest.update(vocabulary.sp_model)
     else:
-        from flan_jax.tasks import fingerprint
+        from flan_jax.tasks import fingerprints
 
-        digest.update(fingerprint.of(vars(vocabulary)).encode())
+        digest.update(fingerprints.of(vars(vocabulary)).encode())
     return digest.hexdigest()[:32]
 
 
@@ -95,7 +102,8 @@ def _require(vocabulary: seqio.SentencePieceVocabulary) -> None:
 
 
 class Tokenizer:
-    """Turns text into ids and back in batches, with no TensorFlow in between; the ids are those of the seqio vocabulary.
+    """Turns text into ids and back in batches, with no TensorFlow in between; the ids are those of the seqio
+    vocabulary.
 
     Args:
       vocabulary: as in `load`.
@@ -124,7 +132,7 @@ class Tokenizer:
         return self.encode([text])[0]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids up to the first end-of-sequence; zeros at the end are padding."""
+        """Text of ids without end-of-sequence, of which a conversation has several; zeros at the end are padding."""
         ids = [int(one) for one in ids]
         while ids and ids[-1] == 0:
             ids.pop()
@@ -155,6 +163,22 @@ class Tokenizer:
             low, high = (middle, high) if len(self.encode_one(text[:middle])) <= tokens else (low, middle)
         return text[:low]
 
+    def suffix(self, text: str, tokens: int) -> str:
+        """The end of a text that has at most so many tokens; see `prefix`."""
+        if tokens <= 0:
+            return ""
+        ids = self.encode_one(text)
+        if len(ids) <= tokens:
+            return text
+        end = self.vocabulary.decode(ids[-tokens:])
+        if end and text.endswith(end) and len(self.encode_one(end)) <= tokens:
+            return end
+        low, high = 0, len(text)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if len(self.encode_one(text[middle:])) <= tokens else (middle, high)
+        return text[high:]
+
 
 @functools.lru_cache(maxsize=64)
 def _shared_tokenizer(name: str) -> Tokenizer:
@@ -170,17 +194,20 @@ def tokenizer(vocabulary: VocabularyLike) -> Tokenizer:
 
 def train_sentencepiece(
     texts: Iterable[str], size: int, path: str | os.PathLike[str], options: Mapping[str, Any] | None = None
-) -> None:
+) -> dict[str, Any]:
     """Learns a byte-pair SentencePiece model that gives every text back exactly, and writes it to `path`.
 
-    Unknown characters fall back to bytes; nothing is normalised; a line break is a piece of its own. Ids: 0 pads, 1 ends a
-    sequence, 2 is unknown. The same texts in the same order give the same bytes (one thread).
+    Unknown characters fall back to bytes; nothing is normalised; a line break is a piece of its own. Ids: 0 pads, 1
+    ends a sequence, 2 is unknown. The same texts in the same order give the same bytes (one thread).
 
     Args:
       texts: the texts to learn from.
       size: the number of pieces, bytes and the three special ones among them (at least some 260).
       path: the file to write.
       options: further options of SentencePiece's trainer.
+
+    Returns:
+      What `describe` tells of it once it is named as a task's vocabulary.
 
     Raises:
       UserError: the texts are too few for so many pieces.
@@ -212,3 +239,4 @@ def train_sentencepiece(
     with open(unfinished, "wb") as file:
         file.write(model.getvalue())
     os.replace(unfinished, path)
+    return describe(seqio.SentencePieceVocabulary(os.fspath(path), extra_ids=EXTRA_IDS))

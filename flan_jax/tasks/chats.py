@@ -1,0 +1,374 @@
+"""Conversations: the prompt is all up to the first answer, the targets are the rest, and only what the assistant says
+is learnt.
+
+    System: Be brief.
+    User: Hello
+    Assistant:                 <- the inputs end here
+     Hi!<eos>                  <- weight 1
+    User: Who are you?
+    Assistant:                 <- weight 0
+     A program.<eos>           <- weight 1
+
+Each answer ends in end-of-sequence, so that the model learns to stop.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import seqio
+
+from flan_jax.errors import UserError
+from flan_jax.tasks import metrics as metric_functions
+from flan_jax.tasks import registry, vocabularies
+from flan_jax.tasks.encoding import Finisher, batched
+from flan_jax.tasks.recipe import Encoder, Example, Request
+from flan_jax.tasks.sources import Row, Source, as_source
+from flan_jax.tasks.tally import BadRow, bad_row
+from flan_jax.tasks.templates import Pattern, fit
+
+ROLES = {
+    "system": "system",
+    **dict.fromkeys(("user", "human", "prompter"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "bot", "model", "function_call"), "assistant"),
+    **dict.fromkeys(("tool", "observation", "function"), "tool"),
+}
+ROLE_NAMES = (("system", "System"), ("user", "User"), ("assistant", "Assistant"), ("tool", "Tool"))
+_READ_PARTS = ("text", "tool_call")
+
+
+@dataclasses.dataclass(slots=True)
+class Turn:
+    """One message.
+
+    Attributes:
+      role: "system", "user", "assistant" or "tool".
+      text: what is said, without blanks at the ends.
+      weight: how much its tokens count in the loss, if the assistant says it.
+    """
+
+    role: str
+    text: str
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ChatTask:
+    """Declares a task of conversations.
+
+    Attributes:
+      name: the seqio task's name.
+      source: rows that hold a list of messages, in OpenAI's form ({"role", "content"}) or ShareGPT's ({"from",
+        "value"}). A message's own "loss_weight" is heeded; content may be a list of parts, of which texts and tool
+        calls are read.
+      messages: the field that holds the list.
+      preprocess: turns a row into one with such a field, or None to leave it out.
+      role_names: how each role is called in the text.
+      metrics: names or functions; empty where only the loss is of interest.
+      vocabulary: as in `InstructionTask`.
+      cap: as in `InstructionTask`.
+      cluster: as in `InstructionTask`.
+      version: as in `InstructionTask`.
+      add_eos_to_inputs: as in `InstructionTask`.
+    """
+
+    name: str
+    source: Source | seqio.DataSource
+    messages: str = "messages"
+    preprocess: Callable[[Row], Row | None] | None = None
+    role_names: tuple[tuple[str, str], ...] = ROLE_NAMES
+    metrics: tuple[str | Callable[..., Mapping[str, Any]], ...] = ()
+    vocabulary: vocabularies.VocabularyLike = "starter"
+    cap: int | None = None
+    cluster: str = ""
+    version: str = ""
+    add_eos_to_inputs: bool = False
+
+    def register(self) -> "ChatTask":
+        """Adds the task to seqio's registry; doing so twice changes nothing.
+
+        Raises:
+          UserError: the declaration has a fault, or the name is taken.
+        """
+        if missing := {role for role, _ in ROLE_NAMES} - {role for role, _ in self.role_names}:
+            raise UserError(
+                f"Task {self.name!r}: role_names leaves out {', '.join(sorted(missing))}; name all four roles."
+            )
+        for metric in self.metrics:
+            metric_functions.function(metric)
+        registry.add([ChatRecipe(self)])
+        return self
+
+
+@dataclasses.dataclass(frozen=True)
+class ChatRecipe:
+    """The recipe of a `ChatTask`."""
+
+    declaration: ChatTask
+
+    @property
+    def name(self) -> str:
+        """The seqio task's name."""
+        return self.declaration.name
+
+    @property
+    def source(self) -> Source:
+        """The declaration's source."""
+        return as_source(self.declaration.source)
+
+    @property
+    def vocabulary(self) -> vocabularies.VocabularyLike:
+        """The declaration's vocabulary."""
+        return self.declaration.vocabulary
+
+    @property
+    def add_eos_to_inputs(self) -> bool:
+        """What the declaration says."""
+        return self.declaration.add_eos_to_inputs
+
+    @property
+    def metrics(self) -> tuple[str | Callable[..., Mapping[str, Any]], ...]:
+        """The declaration's metrics."""
+        return self.declaration.metrics
+
+    def encoder(self, split: str, request: Request) -> Encoder:
+        """See `Recipe`."""
+        encode = _ChatEncoder(self, split, request)
+
+        def encoder(rows: Iterable[tuple[str, Row]]) -> Iterator[Example]:
+            for batch in batched(rows, 256):
+                for row_id, row in batch:
+                    if (example := encode(row_id, row)) is not None:
+                        yield example
+
+        return encoder
+
+    def texts(self, split: str) -> Iterator[str]:
+        """See `Recipe`."""
+        for _, row in self.source.rows(split, "skip"):
+            try:
+                dialogue = dialogue_of(self.declaration, row)
+            except BadRow:
+                continue
+            if dialogue is not None:
+                yield dialogue.prompt.render(dialogue.values)
+                yield dialogue.text
+
+    def shaping(self) -> Any:
+        """See `Recipe`."""
+        task = self.declaration
+        return (task.name, task.messages, task.preprocess, task.role_names, task.version, task.add_eos_to_inputs)
+
+    def describe(self) -> dict[str, Any]:
+        """See `Recipe`."""
+        task = self.declaration
+        return {
+            "task": task.name,
+            "kind": "plain",
+            "cluster": task.cluster,
+            "cap": task.cap,
+            "chance": None,
+            "siblings": [],
+            "sibling": None,
+            "shots": 0,
+            "options": None,
+            "eval_kind": "generate" if task.metrics else "loss",
+            "metrics": [metric_functions.name_of(metric) for metric in task.metrics],
+            "templates": [],
+            "held_out_wordings": 0,
+            "objective": "chat",
+            "random": False,
+            "version": task.version,
+        }
+
+
+@dataclasses.dataclass(slots=True)
+class Dialogue:
+    """A conversation in text.
+
+    Attributes:
+      prompt: the pattern of the inputs, a field a turn.
+      values: what is said in those turns.
+      exchanges: (context, answer, weight) of each answer; the first one's context is the prompt and empty here.
+    """
+
+    prompt: Pattern
+    values: dict[str, str]
+    exchanges: list[tuple[str, str, float]]
+
+    @property
+    def text(self) -> str:
+        """The targets as text."""
+        return "".join(f"{context} {answer}" if context else answer for context, answer, _ in self.exchanges)
+
+
+def turns_of(messages: Any) -> list[Turn]:
+    """Reads messages of either form.
+
+    Raises:
+      BadRow: it is no list of messages, or a role is unknown.
+    """
+    if not isinstance(messages, list | tuple):
+        raise BadRow(f"the messages are {type(messages).__name__}; a list is wanted")
+    turns = []
+    for message in messages:
+        if not isinstance(message, Mapping):
+            raise BadRow(f"a message is {message!r}; an object with a role and content is wanted")
+        role = str(message.get("role", message.get("from")))
+        if role.lower() not in ROLES:
+            raise BadRow(f"a message has the role {role!r}; the roles are {', '.join(ROLES)}")
+        content = next((message[key] for key in ("content", "value", "text") if key in message), None)
+        weight = message.get("loss_weight", 1.0)
+        turns.append(Turn(ROLES[role.lower()], _content(content), 1.0 if weight is None else float(weight)))
+    return turns
+
+
+def _content(content: Any) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content.strip()
+    if isinstance(content, list | tuple):
+        read = []
+        for part in content:
+            if isinstance(part, str):
+                read.append(part)
+            elif isinstance(part, Mapping) and part.get("type", "text") in _READ_PARTS:
+                value = next((part[key] for key in ("text", "value", str(part.get("type"))) if key in part), "")
+                read.append(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        return "\n".join(text.strip() for text in read if text.strip())
+    raise BadRow(f"a message's content is {type(content).__name__}; text or a list of parts is wanted")
+
+
+def dialogue_of(task: ChatTask, row: Row) -> Dialogue | None:
+    """Renders a row's conversation; None where the assistant says nothing.
+
+    Raises:
+      BadRow: the row holds no readable list of messages.
+    """
+    if task.preprocess is not None:
+        fields = task.preprocess(dict(row))
+        if fields is None:
+            return None
+        row = fields
+    if task.messages not in row:
+        raise BadRow(f"there is no field {task.messages!r} with the messages, the row has {', '.join(map(str, row))}")
+    turns = turns_of(row[task.messages])
+    while turns and (turns[-1].role != "assistant" or not turns[-1].text):
+        turns.pop()  # nothing answers it
+    first = next((number for number, turn in enumerate(turns) if turn.role == "assistant"), None)
+    if first is None:
+        return None
+    names = dict(task.role_names)
+    parts: list[tuple[str, str | None]] = []
+    values = {}
+    for number, turn in enumerate(turns[:first]):
+        parts.append((("\n" if number else "") + f"{names[turn.role]}: ", f"turn {number}"))
+        values[f"turn {number}"] = turn.text
+    parts.append((("\n" if first else "") + f"{names['assistant']}:", None))
+    exchanges, context = [], ""
+    for number, turn in enumerate(turns[first:]):
+        if turn.role == "assistant":
+            opening = f"{context}\n{names['assistant']}:" if number else ""
+            exchanges.append((opening, turn.text, turn.weight if turn.text else 0.0))
+            context = ""
+        else:
+            context += f"\n{names[turn.role]}: {turn.text}"
+    return Dialogue(Pattern(tuple(parts)), values, exchanges)
+
+
+class _ChatEncoder:
+    """Turns the rows of one split into examples."""
+
+    def __init__(self, recipe: ChatRecipe, split: str, request: Request):
+        self._recipe = recipe
+        self._split = split
+        self._request = request
+        self._tokenizer = vocabularies.tokenizer(recipe.vocabulary)
+        self._finisher = Finisher(recipe.name, self._tokenizer, request, recipe.add_eos_to_inputs)
+
+    def __call__(self, row_id: str, row: Row) -> Example | None:
+        tally = self._request.tally
+        try:
+            dialogue = dialogue_of(self._recipe.declaration, row)
+        except (BadRow, KeyError, ValueError, TypeError, AttributeError) as fault:
+            place = f"Task {self._recipe.name!r}, {self._where(row_id)}"
+            bad_row(place, fault if isinstance(fault, BadRow) else repr(fault), self._request.on_bad_row, tally)
+            return None
+        tally.read += 1
+        if dialogue is None or not any(weight > 0 for _, _, weight in dialogue.exchanges):
+            tally.dropped += 1
+            return None
+        prompt = self._prompt(row_id, dialogue)
+        targets = prompt and self._targets(row_id, dialogue)
+        if not prompt or not targets:
+            return None
+        tally.kept += 1
+        cut = prompt[2] + targets[2]
+        self._finisher.count_cut(cut)
+        weights = targets[1]
+        return Example(
+            id=row_id,
+            inputs=self._finisher.inputs_array(prompt[1]),
+            targets=np.array(targets[0], np.int32),
+            weights=None if all(weight == 1.0 for weight in weights) else np.array(weights, np.float32),
+            objective="chat",
+            inputs_text=prompt[0],
+            targets_text=dialogue.text,
+            cut_tokens=cut,
+            references=(dialogue.text,),
+        )
+
+    def _where(self, row_id: str) -> str:
+        return self._recipe.source.where(self._split, row_id)
+
+    def _prompt(self, row_id: str, dialogue: Dialogue) -> tuple[str, list[int], int] | None:
+        text = dialogue.prompt.render(dialogue.values)
+        ids = self._tokenizer.encode_one(text)
+        limit = self._finisher.most_inputs
+        if limit is None or len(ids) <= limit:
+            return text, ids, 0
+        if self._finisher.is_refused(row_id, "inputs", len(ids), lambda: self._where(row_id)):
+            return None
+        fitted = fit(dialogue.prompt, dialogue.values, limit, self._tokenizer)
+        if fitted is None:
+            self._request.tally.too_long += 1
+            return None
+        return fitted[0], fitted[1], len(ids) - len(fitted[1])
+
+    def _targets(self, row_id: str, dialogue: Dialogue) -> tuple[list[int], list[float], int] | None:
+        """Ids, weights and how many tokens were cut; whole exchanges are left off the end before an answer is cut."""
+        end = self._finisher.end
+        pieces = []
+        for context, answer, weight in dialogue.exchanges:
+            before, ids = self._tokenizer.encode([context, answer])
+            pieces.append((before + ids + end, [0.0] * len(before) + [weight] * (len(ids) + len(end))))
+        length = sum(len(ids) for ids, _ in pieces)
+        limit = self._finisher.most_targets
+        if limit is None or length <= limit + len(end):
+            kept = pieces
+        elif self._finisher.is_refused(row_id, "targets", length, lambda: self._where(row_id)):
+            return None
+        else:
+            kept = self._cut(pieces, limit + len(end))
+        ids = [one for piece, _ in kept for one in piece]
+        weights = [one for _, piece in kept for one in piece]
+        if not any(weights):  # what is learnt was cut off
+            self._request.tally.too_long += 1
+            return None
+        return ids, weights, length - len(ids)
+
+    def _cut(self, pieces: list[tuple[list[int], list[float]]], most: int) -> list[tuple[list[int], list[float]]]:
+        kept, room = [], most
+        for ids, weights in pieces:
+            if len(ids) > room:
+                break
+            kept.append((ids, weights))
+            room -= len(ids)
+        if kept:
+            return kept
+        ids, weights = pieces[0]
+        ends = len(self._finisher.end)
+        return [(ids[: most - ends] + self._finisher.end, weights[: most - ends] + weights[len(weights) - ends :])]

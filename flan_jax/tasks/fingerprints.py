@@ -1,0 +1,188 @@
+"""Hashes of what shapes a task's tokens: declarations, functions with all they refer to, and the files' state.
+
+Nothing is printed or pickled to be hashed: a `repr` may read the network (TFDS) or load a model (SentencePiece).
+"""
+
+import dataclasses
+import enum
+import functools
+import hashlib
+import inspect
+import pathlib
+import re
+import sys
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import seqio
+
+from flan_jax.tasks import files, vocabularies
+
+_SIMPLE = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
+# Code of these counts by name alone: their versions are part of what a store is keyed by, and their objects hold caches
+# and locks.
+_LIBRARIES = {"tensorflow", "tensorflow_datasets", "tensorflow_text", "numpy", "jax", "absl", "clu", "sentencepiece"}
+
+
+def of(thing: Any) -> str:
+    """A hash of a value and of all it refers to, the same in every process on every host.
+
+    Functions count by their code, constants, defaults, closures and the globals of their own package that they use; so
+    a helper or a word list that changes changes the hash, and moving or commenting a function does not.
+
+    >>> of((1, "a")) == of((1, "a")), of(1) == of("1")
+    (True, False)
+    """
+    return _Walk().digest(thing).hex()[:32]
+
+
+def stamp(path: str) -> tuple[str, int, int]:
+    """A file's name, size and time of change; a file that is moved whole keeps its stamp."""
+    return (path.rpartition("/")[2], *files.stamp(path))
+
+
+class _Walk:
+    """Hashes things by what they are made of; shared parts are hashed once, cycles end at the first repeated part."""
+
+    def __init__(self) -> None:
+        self._done: dict[int, tuple[Any, bytes]] = {}  # holds the things too, so that no id is used twice
+        self._open: list[int] = []
+
+    def digest(self, thing: Any) -> bytes:
+        kind = type(thing).__name__.encode()
+        if isinstance(thing, _SIMPLE):
+            text = thing if isinstance(thing, bytes) else repr(thing).encode(errors="surrogatepass")
+            return hashlib.sha256(kind + b":" + text).digest()
+        if id(thing) in self._done:
+            return self._done[id(thing)][1]
+        if id(thing) in self._open:
+            return hashlib.sha256(b"cycle:%d" % (len(self._open) - self._open.index(id(thing)))).digest()
+        self._open.append(id(thing))
+        parts = _parts(thing)
+        inner = [self.digest(part) for part in parts]
+        if isinstance(thing, set | frozenset | Mapping):
+            inner.sort()
+        digest = hashlib.sha256(b"".join([kind, b"(", *inner, b")"])).digest()
+        self._open.pop()
+        self._done[id(thing)] = (thing, digest)
+        return digest
+
+
+def _parts(thing: Any) -> list[Any]:
+    """What a value is made of, in a fixed order (mappings and sets are sorted by who asks)."""
+    if isinstance(thing, enum.Enum):
+        return [thing.name]
+    if isinstance(thing, seqio.Vocabulary):
+        return [vocabularies.content_digest(thing)]
+    if isinstance(thing, pathlib.PurePath):
+        return [str(thing)]
+    if isinstance(thing, re.Pattern):
+        return [thing.pattern, thing.flags]
+    if isinstance(thing, type):
+        return _class_parts(thing)
+    if dataclasses.is_dataclass(thing):
+        return [type(thing), *((field.name, getattr(thing, field.name)) for field in dataclasses.fields(thing))]
+    if isinstance(thing, Mapping):
+        return list(thing.items())
+    if isinstance(thing, list | tuple | set | frozenset | range):
+        return list(thing)
+    if isinstance(thing, functools.partial):
+        return [thing.func, thing.args, thing.keywords]
+    if isinstance(thing, types.MethodType):
+        return [thing.__func__, thing.__self__]
+    if isinstance(thing, types.FunctionType):
+        return _function_parts(thing)
+    if isinstance(thing, types.CodeType):
+        return _code_parts(thing)
+    if isinstance(thing, types.CellType):
+        return [thing.cell_contents] if _is_filled(thing) else []
+    if isinstance(thing, types.ModuleType):
+        return [thing.__name__]
+    if hasattr(thing, "tobytes") and hasattr(thing, "dtype"):
+        return [str(thing.dtype), str(getattr(thing, "shape", "")), thing.tobytes()]
+    return _object_parts(thing)
+
+
+def _object_parts(thing: Any) -> list[Any]:
+    if callable(thing) and hasattr(thing, "__wrapped__"):  # functools.cache
+        return [thing.__wrapped__]
+    if isinstance(thing, types.BuiltinFunctionType | types.MethodDescriptorType | types.WrapperDescriptorType):
+        owner = getattr(thing, "__self__", None)
+        return [thing.__qualname__, *([] if isinstance(owner, types.ModuleType | type(None)) else [owner])]
+    if _is_library(type(thing).__module__):
+        return [type(thing).__module__, type(thing).__qualname__]
+    return [type(thing), dict(getattr(thing, "__dict__", {}))]
+
+
+def _class_parts(cls: type) -> list[Any]:
+    """A class's name and, for a user's class, its members and bases; the classes of this room count by name."""
+    name = [cls.__module__, cls.__qualname__]
+    if _is_library(cls.__module__) or cls.__module__.startswith(("flan_jax.tasks.", "seqio.")):
+        return name
+    members = []
+    for key, value in sorted(vars(cls).items()):
+        if key.startswith("__") and key not in ("__call__", "__init__", "__post_init__") or key == "_abc_impl":
+            continue
+        value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+        if not isinstance(value, types.GetSetDescriptorType | types.MemberDescriptorType):
+            members.append((key, value))
+    return [*name, *members, *(base for base in cls.__bases__ if base is not object)]
+
+
+def _function_parts(function: types.FunctionType) -> list[Any]:
+    code = function.__code__
+    if _is_library(function.__module__):
+        return [function.__module__, function.__qualname__, list(function.__closure__ or ())]
+    parts: list[Any] = [code, function.__defaults__, function.__kwdefaults__, list(function.__closure__ or ())]
+    for name in sorted(_names(code)):
+        if name in function.__globals__:
+            parts.append((name, _global(function.__globals__[name], _package(function.__module__))))
+    return parts
+
+
+def _global(value: Any, package: str) -> Any:
+    """What a global counts as: code of other packages by its name, modules of the same package by their source."""
+    owner = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+    if isinstance(value, types.ModuleType):
+        # What is used of it is not known from here.
+        return _source_of(value) if _package(owner) == package else owner
+    if isinstance(value, types.FunctionType | type) and _package(owner) != package:
+        return (owner, value.__qualname__)
+    return value
+
+
+def _code_parts(code: types.CodeType) -> list[Any]:
+    consts = list(code.co_consts)
+    # The first constant of a `def` is its docstring or None; neither changes what it does.
+    if consts and code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<"):
+        consts = consts[1:] if isinstance(consts[0], str | None) else consts
+    return [code.co_code, consts, code.co_names, code.co_varnames, code.co_freevars]
+
+
+def _names(code: types.CodeType) -> set[str]:
+    nested = [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    return set(code.co_names).union(*(_names(one) for one in nested))
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - reading an empty cell raises
+    except ValueError:
+        return False
+    return True
+
+
+def _package(module: str | None) -> str:
+    return (module or "").partition(".")[0]
+
+
+def _is_library(module: str | None) -> bool:
+    return _package(module) in _LIBRARIES or _package(module) in sys.stdlib_module_names - {"__main__"}
+
+
+def _source_of(module: types.ModuleType) -> str:
+    file = getattr(module, "__file__", None)
+    if not file or not pathlib.Path(file).is_file():
+        return module.__name__
+    return hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()

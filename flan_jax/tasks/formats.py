@@ -1,0 +1,181 @@
+"""Tasks from files as people have them: the format is told by the names of the columns."""
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from flan_jax.errors import UserError, nearest
+from flan_jax.tasks import files, sources
+from flan_jax.tasks.chats import ChatTask
+from flan_jax.tasks.instruction import InstructionTask
+from flan_jax.tasks.sources import FileSource, Row
+from flan_jax.tasks.tally import BadRow
+from flan_jax.tasks.templates import Template, text_of
+from flan_jax.tasks.vocabularies import VocabularyLike
+
+PAIRS = (("prompt", "completion"), ("prompt", "response"), ("inputs", "targets"))
+CONVERSATIONS = ("messages", "conversations")
+END_MARK = "<|endoftext|>"
+_NO_INPUT = {"", "noinput", "no input", "none", "n/a", "<noinput>"}
+_NO_OUTPUT = {"<nooutput>"}
+_LOOKED_AT = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Takes a prompt and its completion from two columns.
+
+    Attributes:
+      inputs: the prompt's column.
+      targets: the completion's column.
+      strip_suffix: a mark taken off the completion's end.
+    """
+
+    inputs: str
+    targets: str
+    strip_suffix: str = END_MARK
+
+    def __call__(self, row: Row) -> Row:
+        """Fields "inputs" and "targets" of a row.
+
+        >>> Pair("prompt", "completion")({"prompt": "2 + 2 =", "completion": " 4<|endoftext|>"})
+        {'inputs': '2 + 2 =', 'targets': '4'}
+        """
+        return {
+            "inputs": _text(row, self.inputs).strip(),
+            "targets": _text(row, self.targets).strip().removesuffix(self.strip_suffix).strip(),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Alpaca:
+    """Takes an instruction, its input, where there is one, and its output."""
+
+    def __call__(self, row: Row) -> Row:
+        """Fields "instruction", "gap", "input" and "output" of a row.
+
+        >>> Alpaca()({"instruction": "Greet.", "input": "Noinput", "output": "Hello"})
+        {'instruction': 'Greet.', 'gap': '', 'input': '', 'output': 'Hello'}
+        """
+        given = (text_of(row.get("input")) or "").strip()
+        given = "" if given.lower() in _NO_INPUT else given
+        output = _text(row, "output").strip().removesuffix(END_MARK).strip()
+        return {
+            "instruction": _text(row, "instruction").strip(),
+            "gap": "\n\n" if given else "",
+            "input": given,
+            "output": "" if output.lower() in _NO_OUTPUT else output,
+        }
+
+
+def _text(row: Row, column: str) -> str:
+    if column not in row:
+        known = [str(name) for name in row]
+        raise BadRow(f"there is no column {column!r}, the row has {', '.join(known)}{nearest(column, known)}")
+    text = text_of(row[column])
+    if text is None:
+        raise BadRow(f"the column {column!r} is {row[column]!r}; text is wanted")
+    return text
+
+
+def task_from_file(
+    path: str | os.PathLike[str],
+    name: str,
+    *,
+    fields: Mapping[str, str] | None = None,
+    vocabulary: VocabularyLike = "starter",
+    validation_rows: int = 0,
+    cap: int | None = None,
+    on_bad_row: str | None = None,
+) -> InstructionTask | ChatTask:
+    """Declares a task for a file of examples; call `register()` on it to use it.
+
+    Recognised by their columns: prompt and completion (or response), inputs and targets; instruction, input and output
+    (Alpaca); messages (OpenAI) or conversations (ShareGPT). JSONL, JSON arrays, CSV and TSV, plain or gzipped.
+
+    Args:
+      path: the file, or a pattern of files of one format.
+      name: the task's name.
+      fields: {"inputs": COLUMN, "targets": COLUMN} for any other columns.
+      vocabulary: as in `InstructionTask`.
+      validation_rows: how many of the first rows become the validation split.
+      cap: as in `InstructionTask`.
+      on_bad_row: "error" or "skip"; None leaves it to who reads.
+
+    Raises:
+      UserError: there is no such file, it is empty, or its columns are not recognised.
+    """
+    source = _source(os.fspath(path), validation_rows, on_bad_row)
+    columns, first = _columns(source)
+    shared: Any = {"source": source, "vocabulary": vocabulary, "cap": cap}
+    if fields:
+        return _pair(name, _checked(fields, columns, path), shared)
+    for column in CONVERSATIONS:
+        if isinstance(first.get(column), list):
+            return ChatTask(name=name, messages=column, **shared)
+    if {"instruction", "output"} <= set(columns):
+        template = Template("{instruction}{gap}{input}", "{output}")
+        # Only the input may be cut; the instruction is never.
+        return InstructionTask(
+            name, templates=(template,), answer="output", preprocess=Alpaca(), trim_field="input", **shared
+        )
+    for pair in PAIRS:
+        if set(pair) <= set(columns):
+            return _pair(name, pair, shared)
+    raise UserError(
+        f"{path} has the columns {', '.join(columns)}, which are of no format known here (prompt/completion, "
+        "instruction/input/output, messages, conversations); name two of them: --fields inputs=COLUMN,targets=COLUMN."
+    )
+
+
+def _pair(name: str, columns: tuple[str, str], shared: Mapping[str, Any]) -> InstructionTask:
+    # A prompt that comes as one text may have its instruction at either end.
+    return InstructionTask(
+        name,
+        templates=(Template("{inputs}", "{targets}"),),
+        answer="targets",
+        preprocess=Pair(*columns),
+        trim_from="middle",
+        **shared,
+    )
+
+
+def _checked(fields: Mapping[str, str], columns: list[str], path: Any) -> tuple[str, str]:
+    if set(fields) != {"inputs", "targets"}:
+        raise UserError(
+            f"fields names {', '.join(fields)}; inputs and targets are wanted: --fields inputs=COLUMN,targets=COLUMN."
+        )
+    for feature, column in fields.items():
+        if column not in columns:
+            raise UserError(
+                f"{path} has no column {column!r} for {feature}, it has {', '.join(columns)}{nearest(column, columns)}."
+            )
+    return fields["inputs"], fields["targets"]
+
+
+def _source(path: str, validation_rows: int, on_bad_row: str | None) -> FileSource:
+    how: Any = {"validation_rows": validation_rows, "on_bad_row": on_bad_row}
+    found = files.matching(path)
+    if not found:
+        raise UserError(f"There is no file {path!r}; give a JSONL, JSON, CSV or TSV file of examples.")
+    kind = found[0].lower().removesuffix(".gz").rpartition(".")[2]
+    if kind in ("csv", "tsv"):
+        return sources.csv(path, delimiter="\t" if kind == "tsv" else ",", **how)
+    with files.open_bytes(found[0]) as file:
+        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if start == b"[":
+        return sources.json_array(path, **how)
+    if start == b"{" or not start:
+        return sources.jsonl(path, **how)
+    raise UserError(f"{path} starts with {start!r}, so it is neither JSONL nor a JSON array; or name it .csv or .tsv.")
+
+
+def _columns(source: FileSource) -> tuple[list[str], Row]:
+    """The columns of the first rows, and the first row."""
+    rows = [row for _, row in itertools.islice(source.rows(source.splits[0], "skip"), _LOOKED_AT)]
+    if not rows:
+        place = source.files(source.splits[0])[0]
+        raise UserError(f"{place} has no rows that can be read; a JSON object a line, a JSON array, or CSV is wanted.")
+    return list(dict.fromkeys(str(column) for row in rows for column in row)), rows[0]

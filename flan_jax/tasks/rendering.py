@@ -1,0 +1,207 @@
+"""Renders rows of an instruction task: finds the answer, draws the wording, puts exemplars before it, and hands drafts
+on."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from flan_jax.errors import nearest
+from flan_jax.tasks import fewshot, options
+from flan_jax.tasks.drawing import Draws
+from flan_jax.tasks.encoding import Draft
+from flan_jax.tasks.recipe import Request
+from flan_jax.tasks.sources import Row
+from flan_jax.tasks.tally import BadRow, bad_row
+from flan_jax.tasks.templates import OPTIONS, Template, text_of, values_for
+
+if TYPE_CHECKING:
+    from flan_jax.tasks.variants import Variant
+
+# What a user's function raises at a row that is not as it expects; other exceptions are faults of the function itself.
+ROW_FAULTS = (KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError)
+
+
+@dataclasses.dataclass(slots=True)
+class Wording:
+    """A row in a template's words.
+
+    Attributes:
+      values: the texts of the template's fields, the answer and the options block among them.
+      targets: the rendered targets.
+      references: the targets for each right answer.
+      choices: the targets for each option; None where the answer is free.
+      answer: the right option's index.
+    """
+
+    values: dict[str, str]
+    targets: str
+    references: tuple[str, ...]
+    choices: list[str] | None = None
+    answer: int | None = None
+
+
+class Renderer:
+    """Turns rows of one split into drafts.
+
+    Args:
+      variant: the task.
+      split: the split's name, for the places of rows in errors.
+      request: seed, draw, what to do with bad rows, and the tally.
+    """
+
+    def __init__(self, variant: "Variant", split: str, request: Request):
+        self._variant = variant
+        self._task = variant.declaration
+        self._split = split
+        self._request = request
+        self._draws = Draws(request.seed, variant.name, request.draw)
+        self._templates = variant.templates
+        self._styles = [options.STYLES[name] for name in self._task.option_styles]
+        self._pool = fewshot.Pool(variant.name, variant.source) if variant.shots else None
+
+    def drafts(self, rows: Iterable[tuple[str, Row]]) -> Iterator[Draft]:
+        """The drafts of rows, in order; rows without one are counted."""
+        for row_id, row in rows:
+            if (draft := self._draft(row_id, row)) is not None:
+                yield draft
+
+    def where(self, row_id: str) -> str:
+        """The place of a row."""
+        return self._variant.source.where(self._split, row_id)
+
+    def _draft(self, row_id: str, row: Row) -> Draft | None:
+        tally = self._request.tally
+        try:
+            fields = self._fields(row)
+            draft = None if fields is None else self._render(row_id, fields)
+        except BadRow as fault:
+            bad_row(f"Task {self._variant.name!r}, {self.where(row_id)}", fault, self._request.on_bad_row, tally)
+            return None
+        tally.read += 1
+        if draft is None or not draft.targets.strip():
+            tally.dropped += 1
+            return None
+        return draft
+
+    def _fields(self, row: Row) -> Row | None:
+        if self._task.preprocess is None:
+            return row
+        try:
+            return self._task.preprocess(dict(row))
+        except ROW_FAULTS as error:
+            raise BadRow(f"its preprocess function failed with {type(error).__name__}: {error}") from error
+
+    def _render(self, row_id: str, fields: Row) -> Draft:
+        number = self._draws.pick(row_id, "template", len(self._templates))
+        template = self._templates[number]
+        style = self._styles[self._draws.pick(row_id, "option style", len(self._styles))]
+        wording = self._word(row_id, fields, template, style)
+        inputs = template.prompt.render(wording.values)
+        exemplars = self._exemplars(row_id, template, style, inputs) if self._pool else []
+        return Draft(
+            id=row_id,
+            template=number,
+            prompt=template.prompt,
+            values=wording.values,
+            inputs="".join(exemplars) + inputs,
+            targets=wording.targets,
+            options=wording.choices,
+            answer=wording.answer,
+            references=wording.references,
+            exemplars=exemplars,
+        )
+
+    def _exemplars(self, row_id: str, template: Template, style: options.OptionStyle, inputs: str) -> list[str]:
+        """Rendered exemplars; the example's own row and rows that read the same are passed over."""
+        assert self._pool is not None
+        found: list[str] = []
+        for exemplar_id, row in self._pool.order(row_id, self._draws):
+            try:
+                fields = self._fields(row)
+                if fields is None:
+                    continue
+                wording = self._word(exemplar_id, fields, template, style)
+            except BadRow:
+                continue
+            text = template.prompt.render(wording.values)
+            if text == inputs or not wording.targets.strip():
+                continue
+            found.append(f"{text}\n{wording.targets}{fewshot.SEPARATOR}")
+            if len(found) == self._variant.shots:
+                break
+        return found
+
+    def _word(self, row_id: str, fields: Row, template: Template, style: options.OptionStyle) -> Wording:
+        """Finds the answer and the texts of the template's fields."""
+        task = self._task
+        wanted = [field for field in template.fields if field not in ("answer", task.answer)]
+        values = values_for(wanted, fields, template.inputs)
+        if task.options is not None:
+            return self._choose(fields, template, values, style)
+        if len(wanted) == len(template.fields):  # no answer is asked for or shown
+            targets = template.response.render(values)
+            return Wording(values, targets, (targets,))
+        answers = _references(task.answer, fields)
+        values["answer"] = values[task.answer] = answers[self._draws.pick(row_id, "reference", len(answers))]
+        worded = dict.fromkeys(self._answered(template, values, answer) for answer in answers)
+        return Wording(values, template.response.render(values), tuple(worded))
+
+    def _choose(self, fields: Row, template: Template, values: dict[str, str], style: options.OptionStyle) -> Wording:
+        """The wording of a row whose answer is one of its options."""
+        task = self._task
+        choices = _choices(task.options, fields)
+        answer = _answer_index(task.answer, fields, choices)
+        names = style.answers(choices) if self._variant.has_options else choices
+        values[OPTIONS] = style.block(choices)
+        values["answer"] = values[task.answer] = names[answer]
+        targets = template.response.render(values)
+        if not self._variant.has_options:
+            return Wording(values, targets, (targets,))
+        return Wording(values, targets, (targets,), [self._answered(template, values, name) for name in names], answer)
+
+    def _answered(self, template: Template, values: dict[str, str], answer: str) -> str:
+        """The targets with another answer."""
+        if template.targets == "{answer}":
+            return answer
+        return template.response.render({**values, "answer": answer, self._task.answer: answer})
+
+
+def _choices(declared: tuple[str, ...] | str | None, fields: Row) -> list[str]:
+    if isinstance(declared, tuple):
+        return list(declared)
+    assert declared is not None
+    value = fields.get(declared)
+    if not isinstance(value, list | tuple) or not value:
+        raise BadRow(f"field {declared!r}, which holds the options, is {value!r}; a list of texts is wanted")
+    texts = [text_of(item) for item in value]
+    if any(not text for text in texts):
+        raise BadRow(f"field {declared!r} has an option that is no text or empty: {value!r}")
+    return texts  # type: ignore[return-value]
+
+
+def _answer_index(field: str, fields: Row, choices: list[str]) -> int:
+    if field not in fields:
+        known = [str(name) for name in fields]
+        raise BadRow(
+            f"there is no field {field!r} for the answer, the row has {', '.join(known)}{nearest(field, known)}"
+        )
+    value = fields[field]
+    text = text_of(value)
+    if text in choices:
+        return choices.index(text)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
+        return value
+    raise BadRow(f"the answer {value!r} is not among the options {choices}")
+
+
+def _references(field: str, fields: Row) -> tuple[str, ...]:
+    value = fields.get(field)
+    texts = [text_of(item) for item in value] if isinstance(value, list | tuple) else [text_of(value)]
+    if texts and None not in texts:
+        return tuple(dict.fromkeys(texts))  # type: ignore[arg-type]
+    known = [str(name) for name in fields]
+    if field not in fields:
+        raise BadRow(
+            f"there is no field {field!r} for the answer, the row has {', '.join(known)}{nearest(field, known)}"
+        )
+    raise BadRow(f"the field {field!r}, which holds the answer, is {value!r}; text or a list of texts is wanted")
