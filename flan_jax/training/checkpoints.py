@@ -5,6 +5,7 @@ step) and `extra` (the caller's JSON). Beside them lies `checksums.json`, writte
 step without it, or with other bytes than it says, is not taken.
 """
 
+import itertools
 import json
 import logging
 import math
@@ -368,16 +369,18 @@ def _differences(saved: Any, wanted: Any, item: str) -> list[str]:
     """How the leaves of a saved item and those of a run differ, a phrase each."""
     there = {names: (tuple(leaf.shape), np.dtype(leaf.dtype).name) for names, leaf in _named(_tree(saved)).items()}
     here = {names: (tuple(leaf.shape), np.dtype(leaf.dtype).name) for names, leaf in _named(wanted).items()}
-    phrases = []
+    changed, saved_alone, run_alone = [], [], []
     for names in sorted(there.keys() | here.keys()):
         name = "/".join((item, *names))
         if names not in here:
-            phrases.append(f"{name} {there[names][0]} is in the checkpoint alone")
+            saved_alone.append(f"{name} {_shown(there[names])} is in the checkpoint alone")
         elif names not in there:
-            phrases.append(f"{name} {here[names][0]} is in this run alone")
+            run_alone.append(f"{name} {_shown(here[names])} is in this run alone")
         elif there[names] != here[names]:
-            phrases.append(f"{name} is {_shown(there[names])} in the checkpoint and {_shown(here[names])} in this run")
-    return phrases
+            changed.append(f"{name} is {_shown(there[names])} in the checkpoint and {_shown(here[names])} in this run")
+    # Of each kind some, as only the first ones are shown.
+    alone = [phrase for pair in itertools.zip_longest(saved_alone, run_alone) for phrase in pair if phrase]
+    return changed + alone
 
 
 def _tree(metadata: Any) -> Any:
