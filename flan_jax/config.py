@@ -2,11 +2,9 @@
 
 import dataclasses
 import functools
-import importlib
-import inspect
 import json
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +13,7 @@ from flan_jax.annotations import check_types, conform
 from flan_jax.command_line import MACROS
 from flan_jax.errors import UserError, nearest
 from flan_jax.models.config import ModelConfig
+from flan_jax.named_functions import from_plain, to_plain
 from flan_jax.training.loss import LossConfig
 from flan_jax.training.optimizer import OptimizerConfig
 
@@ -242,31 +241,6 @@ def check(
         raise UserError(head + "; ".join(faults))
 
 
-def name_of(function: Callable[..., Any]) -> str:
-    """A function's module and qualified name, as `module:name`.
-
-    >>> name_of(name_of)
-    'flan_jax.config:name_of'
-    """
-    plain = inspect.unwrap(function)
-    name = getattr(plain, "__qualname__", type(plain).__qualname__)
-    return f"{getattr(plain, '__module__', None) or type(plain).__module__}:{name}"
-
-
-def _to_plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _to_plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _to_plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_to_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, functools.partial):
-        return {"function": name_of(value.func), "arguments": _to_plain(value.keywords)}
-    return {"function": name_of(value), "arguments": {}} if callable(value) else repr(value)
-
-
 def to_json(config: RunConfig) -> str:
     """Writes the resolved configuration as JSON, functions by their qualified names.
 
@@ -276,37 +250,7 @@ def to_json(config: RunConfig) -> str:
     Returns:
       Text that `from_json` reads back. `operative` is not in it: it is a file of its own.
     """
-    return json.dumps(_to_plain(dataclasses.replace(config, operative="")), indent=2) + "\n"
-
-
-@dataclass(frozen=True)
-class MissingFunction:
-    """Stands for a function of a saved run that is not found here.
-
-    Attributes:
-      name: as `name_of` wrote it.
-    """
-
-    name: str
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises `UserError`: only what calls the function needs it."""
-        raise UserError(
-            f"the run uses the function {self.name!r}, which is not found; start from the folder that holds its module"
-        )
-
-
-def _from_plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        if set(value) != {"function", "arguments"}:
-            return {key: _from_plain(item) for key, item in value.items()}
-        module, _, name = value["function"].partition(":")
-        try:
-            function: Any = functools.reduce(getattr, name.split("."), importlib.import_module(module))
-        except (ImportError, AttributeError):
-            return MissingFunction(value["function"])
-        return functools.partial(function, **_from_plain(value["arguments"])) if value["arguments"] else function
-    return [_from_plain(item) for item in value] if isinstance(value, list) else value
+    return json.dumps(to_plain(dataclasses.replace(config, operative="")), indent=2) + "\n"
 
 
 def from_json(text: str, name: str = CONFIG_FILE) -> RunConfig:
@@ -339,7 +283,7 @@ def from_json(text: str, name: str = CONFIG_FILE) -> RunConfig:
                     f"{name} has a setting {prefix + key!r} that this version does not know{nearest(key, known)}"
                 )
         nested = {key for key in values if dataclasses.is_dataclass(getattr(base, key))}
-        changes = {key: _from_plain(value) for key, value in values.items() if key not in nested}
+        changes = {key: from_plain(value) for key, value in values.items() if key not in nested}
         return conform(base, changes | {key: build(getattr(base, key), values[key], f"{key}.") for key in nested})
 
     config = typing.cast(RunConfig, build(RunConfig(), saved, ""))

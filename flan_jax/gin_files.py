@@ -1,16 +1,10 @@
-"""Reads gin files and flags into statements, each with its place, without binding anything.
-
-gin itself accepts a mistyped macro silently and tells faults one at a time, so all statements are read first and
-checked together (`gin_bindings`); only then does gin see them.
-"""
+"""Gin statements with the place each was written at, the files they are found in, and how their faults are told."""
 
 import importlib.resources
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from gin import config_parser
 
 from flan_jax.command_line import MACROS
 from flan_jax.errors import UserError, nearest
@@ -29,14 +23,6 @@ class Reference:
 
     def __repr__(self) -> str:
         return f"%{self.name}" if self.macro else f"@{self.name}{'()' if self.evaluate else ''}"
-
-
-class _Delegate(config_parser.ParserDelegate):
-    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Reference:
-        return Reference(scoped_configurable_name, evaluate)
-
-    def macro(self, macro_name: str) -> Reference:
-        return Reference(macro_name, macro=True)
 
 
 @dataclass(frozen=True)
@@ -130,7 +116,14 @@ def find_gin_file(name: str, beside: Path | None = None, kind: str = "gin file")
     raise UserError(f"no {kind} {name!r} beside you, in gin_configs/ or as a path{close}")
 
 
-def _syntax_fault(error: SyntaxError, text: str, place: str) -> str:
+def syntax_fault(error: SyntaxError, text: str, place: str) -> str:
+    """Tells what cannot be read as gin, where it stands, and what to type instead.
+
+    Args:
+      error: as gin raised it.
+      text: the whole text.
+      place: the file's name, or the flag.
+    """
     line = getattr(error, "lineno", None)
     location = error.args[1] if len(error.args) > 1 else None
     if location is not None:
@@ -148,52 +141,6 @@ def _syntax_fault(error: SyntaxError, text: str, place: str) -> str:
         return f"{place if place.startswith('--gin.') else f'{place}:{line}'}: {told}"
     where = place if place.startswith("--gin.") else f"{place}:{line}"
     return f"{where}: cannot read {seen!r} ({told})"
-
-
-def read_text(text: str, place: str, rank: int, into: Statements, beside: Path | None = None, seen: tuple = ()) -> None:
-    """Reads gin text, and what it includes, without binding anything.
-
-    Args:
-      text: gin statements.
-      place: the file's name, or the flag.
-      rank: given to the bindings.
-      into: where statements and faults go.
-      beside: the file's folder, looked in first for what it includes.
-      seen: the files that are being read, against a circle of includes.
-    """
-    try:
-        for statement in config_parser.ConfigParser(text, _Delegate()):
-            where = f"{place}:{statement.location.line_num}" if beside else place
-            if isinstance(statement, config_parser.BindingStatement):
-                into.bindings.append(
-                    Binding(statement.selector, statement.arg_name, statement.value, statement.scope, where, rank)
-                )
-            elif isinstance(statement, config_parser.ImportStatement):
-                if not statement.module.startswith("__gin__"):
-                    into.imports.append(Import(statement.bound_name(), statement.module, statement.format(), where))
-            elif isinstance(statement, config_parser.IncludeStatement):
-                try:
-                    read_file(find_gin_file(statement.filename, beside), rank, into, seen)
-                except UserError as fault:
-                    into.faults.append(f"{where}: {fault}")
-    except SyntaxError as error:
-        into.faults.append(_syntax_fault(error, text, place))
-    except Exception as error:  # the tokenizer of gin raises its own kinds for text that ends too early
-        told = str(error.args[0] if error.args else error).splitlines()[0]
-        into.faults.append(f"{place}: cannot be read as gin ({told}); is a bracket or a quote left open?")
-
-
-def read_file(path: Path, rank: int, into: Statements, seen: tuple[Path, ...] = ()) -> None:
-    """Reads a gin file and its includes; see `read_text`."""
-    if path.resolve() in seen:
-        raise UserError(f"{path.name} includes itself")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not path.resolve().is_relative_to(config_folder().resolve()):
-        into.folders.append(str(path.resolve().parent))
-    read_text(text, path.name, rank, into, path.parent, (*seen, path.resolve()))
 
 
 def references(value: Any) -> Iterator[Reference]:

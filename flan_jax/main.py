@@ -1,35 +1,43 @@
 """`flan-jax`: reads the command line and gin files into one `RunConfig`, and hands it to the subcommand.
 
-Later settings win: the model's gin file, the gin files in the order given, `--gin.NAME=value`, plain flags. Only what a
-subcommand needs is imported: `--help` and a mistyped flag are answered without JAX.
+The only module that imports gin. A gin file is taken in three passes: *read* every statement with its place, *check*
+all names (`gin_names`), and only then *bind*. Later settings win: the model's gin file, the gin files in the order
+given, `--gin.NAME=value`, plain flags. Only what a subcommand needs is imported: `--help` is answered without JAX.
 """
 
 import argparse
 import dataclasses
+import functools
 import importlib
-import importlib.machinery
-import importlib.util
+import inspect
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gin
+from gin import config_parser
+
 from flan_jax import command_line
-from flan_jax.errors import UserError
+from flan_jax.command_line import MACROS
+from flan_jax.errors import UserError, nearest
+from flan_jax.gin_files import (
+    FILES,
+    GIN_FLAGS,
+    UNDER_FILES,
+    Binding,
+    Import,
+    Reference,
+    Statements,
+    config_folder,
+    find_gin_file,
+    syntax_fault,
+)
 
 if TYPE_CHECKING:
     from flan_jax.config import RunConfig
-    from flan_jax.gin_files import Statements
 
-DEFAULT_MODEL = "t5_starter"
-DATA_DEFAULTS: dict[str, Any] = {
-    "FEATURE_LENGTHS": {"inputs": 256, "targets": 128},
-    "BATCH_SIZE": 16,
-    "EPOCHS": 3.0,
-    "LEARNING_RATE": 1e-3,
-}
 ENTRY_POINTS: dict[str, str] = {
     "train": "flan_jax.train:train",
     "eval": "flan_jax.evaluation.run:evaluate_run",
@@ -47,141 +55,188 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "inspect": ("mixture",),
     "vocab": ("mixture",),
 }
-OF_A_RUN = ("eval", "generate")  # commands that start from a run's folder
 
 
-def extend_path(folders: Sequence[str]) -> None:
-    """Lets Python find modules in folders, after everything that is installed.
+class _Delegate(config_parser.ParserDelegate):
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Reference:
+        return Reference(scoped_configurable_name, evaluate)
+
+    def macro(self, macro_name: str) -> Reference:
+        return Reference(macro_name, macro=True)
+
+
+def read_text(text: str, place: str, rank: int, into: Statements, beside: Path | None = None, seen: tuple = ()) -> None:
+    """Reads gin text, and what it includes, without binding anything.
 
     Args:
-      folders: absolute paths. At the end of `sys.path`, so that a caller's `tests/` or `mixtures/` shadows nobody's.
+      text: gin statements.
+      place: the file's name, or the flag.
+      rank: given to the bindings.
+      into: where statements and faults go.
+      beside: the file's folder, looked in first for what it includes.
+      seen: the files that are being read, against a circle of includes.
     """
-    sys.path += [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+    try:
+        for statement in config_parser.ConfigParser(text, _Delegate()):
+            where = f"{place}:{statement.location.line_num}" if beside else place
+            if isinstance(statement, config_parser.BindingStatement):
+                into.bindings.append(
+                    Binding(statement.selector, statement.arg_name, statement.value, statement.scope, where, rank)
+                )
+            elif isinstance(statement, config_parser.ImportStatement):
+                if not statement.module.startswith("__gin__"):
+                    into.imports.append(Import(statement.bound_name(), statement.module, statement.format(), where))
+            elif isinstance(statement, config_parser.IncludeStatement):
+                try:
+                    read_file(find_gin_file(statement.filename, beside), rank, into, seen)
+                except UserError as fault:
+                    into.faults.append(f"{where}: {fault}")
+    except SyntaxError as error:
+        into.faults.append(syntax_fault(error, text, place))
+    except Exception as error:  # the tokenizer of gin raises its own kinds for text that ends too early
+        told = str(error.args[0] if error.args else error).splitlines()[0]
+        into.faults.append(f"{place}: cannot be read as gin ({told}); is a bracket or a quote left open?")
 
 
-def check_module(name: str) -> None:
-    """Refuses a module of `--module` that is nowhere, without importing it or its packages.
+def read_file(path: Path, rank: int, into: Statements, seen: tuple[Path, ...] = ()) -> None:
+    """Reads a gin file and its includes; see `read_text`."""
+    if path.resolve() in seen:
+        raise UserError(f"{path.name} includes itself")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not path.resolve().is_relative_to(config_folder().resolve()):
+        into.folders.append(str(path.resolve().parent))
+    read_text(text, path.name, rank, into, path.parent, (*seen, path.resolve()))
+
+
+@functools.cache
+def register() -> dict[str, type]:
+    """Makes the sections of `RunConfig` known to gin, once a process, and returns them by gin name."""
+    from flan_jax.gin_names import section_types
+
+    sections = section_types()
+    for name, section in sections.items():
+        gin.external_configurable(section, name=name, module="flan_jax")
+    return sections
+
+
+def _in_registry(selector: str) -> Any:
+    """What gin calls for a name, or None."""
+    try:
+        return gin.get_configurable(selector)
+    except (ValueError, KeyError):
+        return None
+
+
+def _unwrapped(configurable: Any) -> Any:
+    """The function or class that gin wrapped."""
+    return configurable.__mro__[1] if inspect.isclass(configurable) else getattr(configurable, "__wrapped__", None)
+
+
+def make_known(selector: str, place: str, imports: Sequence[Import], used: set[str]) -> tuple[str, Any]:
+    """Finds the user's function or class that a gin name means, and makes it known to gin, decorated or not.
 
     Args:
-      name: a dotted name.
-
-    Raises:
-      UserError: there is no such file.
-    """
-    path: Sequence[str] | None = None
-    parts = name.split(".")
-    for count in range(1, len(parts) + 1):
-        spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:count]), path)
-        if spec is None:
-            if importlib.util.find_spec(parts[0]) is not None and count == 1:
-                return  # an editable install or another finder; its own import will tell
-            raise UserError(
-                f"--module {name}: no module {'.'.join(parts[:count])!r} beside you, beside the gin file or installed"
-            )
-        path = list(spec.submodule_search_locations or [])
-
-
-def _with_flags(statements: "Statements", options: argparse.Namespace, macros: Mapping[str, Any]) -> None:
-    """Adds what plain flags set, and beneath the files what `--data` does not ask for."""
-    from flan_jax.config import USER_MIXTURE
-    from flan_jax.gin_files import PLAIN_FLAGS, UNDER_FILES, Binding
-
-    given = dict(macros)
-    if options.data:
-        if "MIXTURE" in given:
-            raise UserError(f"--data trains on the file itself; leave --mixture {given['MIXTURE']} out, or --data")
-        for name in options.data:
-            if not Path(name).is_file():
-                raise UserError(f"--data {name}: there is no such file")
-        given["MIXTURE"] = USER_MIXTURE
-        beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
-        statements.bindings[:0] = beneath
-    elif options.fields:
-        raise UserError("--fields names the columns of --data FILE, which is not given")
-    for name, value in given.items():
-        statements.bindings.append(Binding(name, "", value, "", f"--{name.lower()}", PLAIN_FLAGS))
-
-
-def _one_length(statements: "Statements") -> None:
-    """Of STEPS and EPOCHS keeps what was set last: files, then `--gin.`, then plain flags."""
-    final = statements.final()
-    set_here = [final[name] for name in ("STEPS", "EPOCHS") if name in final and final[name].value is not None]
-    if len(set_here) == 2 and set_here[0].rank != set_here[1].rank:
-        loser = min(set_here, key=lambda binding: binding.rank)
-        statements.bindings[:] = [binding for binding in statements.bindings if binding.name != loser.name]
-
-
-def _model_file(statements: "Statements", base: "RunConfig | None") -> "RunConfig | None":
-    """Reads the model's gin file beneath all else; without MODEL the model is the run's that is started from.
-
-    Args:
-      statements: what was read so far; the file's go in front.
-      base: the run that the command starts from, if any.
+      selector: as written after the "@" or before the parameter.
+      place: where it was written, for errors.
+      imports: the import lines of all files.
+      used: the modules whose import was needed here are added to it.
 
     Returns:
-      A configuration whose `model` and `model_name` are the base to bind over, or None for the defaults.
+      The full name under which gin knows it, and the plain function or class.
+
+    Raises:
+      UserError: it is nowhere.
     """
-    from flan_jax.config import RunConfig, load_run
-    from flan_jax.gin_files import UNDER_FILES, Reference, Statements, find_gin_file, read_file
+    from flan_jax.gin_names import look_up
 
-    final = statements.final()
-    model = final["MODEL"].value if "MODEL" in final else None
-    init_from = final["INIT_FROM"].value if "INIT_FROM" in final else None
-    start = base
-    if model is None and base is None and isinstance(init_from, str):
-        try:
-            start = RunConfig(model=load_run(init_from).model)
-        except UserError as fault:
-            raise UserError(
-                f"{final['INIT_FROM'].place}: {str(fault).partition(';')[0]}; INIT_FROM names the folder of a run"
-            ) from fault
-    if model is None and start is not None:
-        return start
-    if isinstance(model, Reference) or not isinstance(model, str | None):
-        raise UserError(f"{final['MODEL'].place}: MODEL is {model!r}, wanted a model's name in quotes")
-    place = final["MODEL"].place if model else ""
-    under = Statements()
+    found, name, offered = look_up(selector, place, imports, used)
+    if found is None and _in_registry(selector) is not None:  # a name given by @gin.configurable("another_name")
+        return selector, _unwrapped(_in_registry(selector))
+    if not callable(found):
+        raise UserError(f"{place}: there is no function or class {selector!r}{nearest(selector, offered)}")
+    known = _in_registry(name)
+    if known is None or (known is not found and _unwrapped(known) is not found):
+        module, _, short = name.rpartition(".")
+        with gin.config.interactive_mode():  # the name may stand for an older function of a module that was loaded anew
+            gin.external_configurable(found, name=short, module=module)
+    return name, inspect.unwrap(found)
+
+
+def _to_gin(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, Reference):
+        if value.macro:
+            return gin.config.ParserDelegate().macro(value.name)
+        scope, slash, selector = value.name.rpartition("/")
+        return gin.config.ConfigurableReference(scope + slash + names[selector], value.evaluate)
+    if isinstance(value, dict):
+        return {_to_gin(key, names): _to_gin(item, names) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_to_gin(item, names) for item in value)
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """A function as plain Python, with what gin binds of it as a partial's arguments."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_plain(item) for item in value)
+    if not callable(value):
+        return value
     try:
-        read_file(find_gin_file(model or DEFAULT_MODEL, kind="model"), UNDER_FILES, under)
-    except UserError as fault:
-        raise UserError(f"{place}: MODEL: {fault}") from fault
-    statements.bindings[:0], statements.imports[:0] = under.bindings, under.imports
-    statements.faults += under.faults
-    name = model or DEFAULT_MODEL
-    return dataclasses.replace(start or RunConfig(), model=RunConfig().model, model_name=name)
+        arguments = gin.get_bindings(value)
+    except (ValueError, TypeError):
+        return value
+    function = _unwrapped(value) or value
+    return functools.partial(function, **_plain(arguments)) if arguments else function
 
 
-def _base_run(statements: "Statements", command: str, options: argparse.Namespace) -> "RunConfig | None":
-    """The run that a command looks at, read from its folder."""
-    from flan_jax.config import CONFIG_FILE, load_run
+def bind(statements: Statements, names: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], str]:
+    """Binds checked statements in gin.
 
+    Args:
+      statements: without faults.
+      names: the full name of each function by its name as written.
+
+    Returns:
+      For each section the values that were bound, and the gin text of everything bound.
+
+    Raises:
+      UserError: a function of the user's, called by `@name()`, failed.
+    """
+    from flan_jax.gin_names import section_name
+
+    sections = register()
+    gin.clear_config()
     final = statements.final()
-    value = final["RUN_DIR"].value if "RUN_DIR" in final else None
-    run_dir = value if isinstance(value, str) else _stem(options)
-    if command == "inspect":
-        own = "MIXTURE" in final or options.task
-        return load_run(run_dir) if run_dir and not own and (Path(run_dir) / CONFIG_FILE).is_file() else None
-    if command not in OF_A_RUN:
-        return None
-    if not run_dir:
-        raise UserError(f"which run? name its folder: flan-jax {command} --run_dir runs/NAME")
-    return load_run(run_dir)
+    for binding in final.values():
+        if not binding.parameter:
+            gin.bind_parameter((binding.selector, "gin.macro", "value"), _to_gin(binding.value, names))
+        elif not (
+            section_name(binding) in sections and binding.value in [Reference(name, macro=True) for name in MACROS]
+        ):
+            selector = names.get(binding.selector, binding.selector)
+            gin.bind_parameter((binding.scope, selector, binding.parameter), _to_gin(binding.value, names))
+    text = "\n".join([*dict.fromkeys(line.line for line in statements.imports), "", gin.config_str(120)]).lstrip("\n")
+    for name in MACROS:
+        if name in final:
+            section, _, parameter = MACROS[name].target.partition(".")
+            gin.bind_parameter(("", f"flan_jax.{section}", parameter), _to_gin(Reference(name, macro=True), names))
+    try:
+        return {name: _plain(gin.get_bindings(f"flan_jax.{name}")) for name in sections}, text
+    except Exception as error:
+        raise UserError(f"a value that gin calls for failed with {type(error).__name__}: {error}") from error
 
 
-def _stem(options: argparse.Namespace, mixture: str = "") -> str:
-    """The default of RUN_DIR: runs/ and the stem of the first gin file, data file, or the mixture's name."""
-    word = next((Path(name).stem for name in [*options.gin_file, *options.data]), mixture)
-    return f"runs/{re.sub(r'[^A-Za-z0-9_.-]', '_', word)}" if word else ""
-
-
-def read_statements(options: argparse.Namespace, bindings: Sequence[str]) -> "Statements":
+def read_statements(options: argparse.Namespace, bindings: Sequence[str]) -> Statements:
     """Reads the gin files and `--gin.` flags of a command line.
 
     Raises:
       UserError: a file is missing.
     """
-    from flan_jax.gin_files import FILES, GIN_FLAGS, Statements, find_gin_file, read_file, read_text
-
     statements = Statements()
     for name in options.gin_file:
         read_file(find_gin_file(name), FILES, statements)
@@ -207,60 +262,61 @@ def resolve(
     Raises:
       UserError: any fault of the settings; those found together are told together.
     """
+    from flan_jax import run_settings
+    from flan_jax.config import check
+
     statements = read_statements(options, bindings)
-    extend_path([os.getcwd(), *statements.folders])
-    _with_flags(statements, options, macros)
-    _one_length(statements)
-    base = _base_run(statements, command, options)
-    over = _model_file(statements, base)
-
-    from flan_jax import gin_bindings
-    from flan_jax.annotations import conform
-    from flan_jax.config import SECTIONS, RunConfig, check
-
-    used: set[str] = set()
-    names: dict[str, str] = {}
-    faults = gin_bindings.check_names(statements, used, names)
-    if faults:
-        raise UserError((f"{len(faults)} faults: " if len(faults) > 1 else "") + "; ".join(faults))
-    values, text = gin_bindings.bind(statements, names)
-    config = over or RunConfig()
-    sections = {path: conform(getattr(config, path), values[name]) for name, path in SECTIONS.items() if path}
-    run = values["Run"]
-    for one, other in (("steps", "epochs"), ("epochs", "steps")):
-        if run.get(one) is not None and run.get(other) is None:
-            run[other] = None
-    config = conform(config, run | sections)
-    config = dataclasses.replace(config, operative=text, bindings=gin_bindings.as_text(statements))
-    config = _with_modules(
-        config,
-        options,
-        [*statements.folders, *config.module_folders],
-        [line.module for line in statements.imports if line.module not in used],
-    )
+    run_settings.extend_path([os.getcwd(), *statements.folders])
+    run_settings.with_flags(statements, options, macros)
+    run_settings.one_length(statements)
+    base = run_settings.base_run(statements, command, options)
+    start, model, place = run_settings.starting_model(statements, base)
+    if model is not None:
+        _read_model(model, place, statements)
+    config, used = _bound(statements, start)
+    folders = [*statements.folders, *config.module_folders]
+    tasks = [line.module for line in statements.imports if line.module not in used]  # imported for what they register
+    config = run_settings.with_modules(config, options, folders, tasks)
     check(config, () if command == "inspect" and options.task else NEEDS.get(command, ()), statements.places())
     return config
 
 
-def _with_modules(
-    config: "RunConfig", options: argparse.Namespace, folders: Sequence[str], imports: Sequence[str]
-) -> "RunConfig":
-    """Adds the user's modules and where they are found, the data files and the run's folder."""
-    extend_path(folders)
-    if isinstance(config.modules, str):
-        raise UserError(f"Run.modules is {config.modules!r}, wanted a tuple: ({config.modules!r},)")
-    modules = tuple(dict.fromkeys([*config.modules, *imports, *options.module]))
-    for name in modules:
-        check_module(name)
-    changes: dict[str, Any] = {
-        "modules": modules,
-        "module_folders": tuple(dict.fromkeys([os.getcwd(), *folders])),
-        "run_dir": config.run_dir or _stem(options, str(config.mixture)),
-    }
-    if options.data:
-        changes["data_files"] = tuple(str(Path(name).resolve()) for name in options.data)
-        changes["data_fields"] = options.fields or {}
-    return dataclasses.replace(config, **changes)
+def _read_model(name: str, place: str, statements: Statements) -> None:
+    """Reads a model's gin file beneath what was read so far."""
+    under = Statements()
+    try:
+        read_file(find_gin_file(name, kind="model"), UNDER_FILES, under)
+    except UserError as fault:
+        raise UserError(f"{place}{fault}") from fault
+    statements.bindings[:0], statements.imports[:0] = under.bindings, under.imports
+    statements.faults += under.faults
+
+
+def _bound(statements: Statements, start: "RunConfig") -> tuple["RunConfig", set[str]]:
+    """Checks the names, binds, and gives the configuration with the modules whose functions it refers to."""
+    from flan_jax import gin_names
+    from flan_jax.annotations import conform
+    from flan_jax.config import SECTIONS
+
+    register()
+    used: set[str] = set()
+    names: dict[str, str] = {}
+
+    def function_of(selector: str, place: str) -> tuple[str, Any]:
+        names[selector], function = make_known(selector, place, statements.imports, used)
+        return names[selector], function
+
+    faults = gin_names.check_names(statements, function_of)
+    if faults:
+        raise UserError((f"{len(faults)} faults: " if len(faults) > 1 else "") + "; ".join(faults))
+    values, text = bind(statements, names)
+    sections = {path: conform(getattr(start, path), values[name]) for name, path in SECTIONS.items() if path}
+    run = values["Run"]
+    for one, other in (("steps", "epochs"), ("epochs", "steps")):
+        if run.get(one) is not None and run.get(other) is None:
+            run[other] = None
+    config = conform(start, run | sections)
+    return dataclasses.replace(config, operative=text, bindings=gin_names.as_text(statements)), used
 
 
 def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -286,7 +342,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
     if command == "plan":
         own["as_json"] = options.json
     if command == "generate":
-        own |= {"prompts_file": options.prompts, "interactive": options.prompt is None and options.prompts is None}
+        own["prompts_file"] = options.prompts
     return own
 
 
@@ -295,7 +351,7 @@ def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any],
     mixture = macros.pop("MIXTURE", None) if command == "eval" else None  # there it says what to score
     config = resolve(command, options, macros, bindings)
     if command == "eval":
-        own |= {"run_dir": config.run_dir, "mixture": mixture or config.eval_mixture or config.mixture}
+        own["mixture"] = mixture
     module, _, function = ENTRY_POINTS[command].partition(":")
     return getattr(importlib.import_module(module), function)(config, **own)
 

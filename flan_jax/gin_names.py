@@ -1,30 +1,32 @@
-"""Checks the names in gin statements, finds the user's functions, and binds everything in gin."""
+"""Checks the names in gin statements, and finds the user's functions that they mean.
+
+gin itself accepts a mistyped macro silently and tells faults one at a time.
+"""
 
 import dataclasses
-import functools
 import importlib
 import importlib.machinery
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import gin
-
 from flan_jax.command_line import MACROS, T5X_NAMES
+from flan_jax.config import SECTIONS, RunConfig
 from flan_jax.errors import UserError, nearest
 from flan_jax.gin_files import UNDER_FILES, Binding, Import, Reference, Statements, references
 
+FunctionOf = Callable[[str, str], tuple[str, Any]]  # (name as written, place) -> (full name, function)
 
-@functools.cache
-def register() -> dict[str, type]:
-    """Makes the sections of `RunConfig` known to gin, once a process, and returns them by gin name."""
-    from flan_jax import config
 
-    hints: dict[str, Any] = {item.name: item.type for item in dataclasses.fields(config.RunConfig)}
-    sections = {name: hints[path] if path else config.RunConfig for name, path in config.SECTIONS.items()}
-    for name, section in sections.items():
-        gin.external_configurable(section, name=name, module="flan_jax")
-    return sections
+def section_types() -> dict[str, type]:
+    """The dataclass of each gin section."""
+    hints: dict[str, Any] = {item.name: item.type for item in dataclasses.fields(RunConfig)}
+    return {name: hints[path] if path else RunConfig for name, path in SECTIONS.items()}
+
+
+def section_name(binding: Binding) -> str:
+    """The gin name of a section, without the package's name before it."""
+    return binding.selector.removeprefix("flan_jax.")
 
 
 def _import(module: str, place: str) -> Any:
@@ -54,11 +56,20 @@ def _walk(root: Any, path: str, place: str) -> tuple[Any, list[str]]:
     return value, []
 
 
-def _by_imports(selector: str, place: str, imports: Sequence[Import], used: set[str]) -> tuple[Any, str, list[str]]:
+def look_up(selector: str, place: str, imports: Sequence[Import], used: set[str]) -> tuple[Any, str, list[str]]:
     """Looks a name up as Python would after the import lines; then as a full path; then in each imported module.
+
+    Args:
+      selector: as written after the "@" or before the parameter.
+      place: where it was written, for errors.
+      imports: the import lines of all files.
+      used: the modules whose import was needed here are added to it.
 
     Returns:
       What was found or None, its full name, and names that would have been found.
+
+    Raises:
+      UserError: a module is missing or its import fails.
     """
     first, _, rest = selector.partition(".")
     for line in reversed(imports):
@@ -69,7 +80,7 @@ def _by_imports(selector: str, place: str, imports: Sequence[Import], used: set[
             root, home = (_import(first, line.place), first) if top else (module, line.module)
             found, offered = _walk(root, rest, place)
             return found, f"{home}.{rest}", [f"{selector.rpartition('.')[0]}.{name}" for name in offered]
-    if rest and first not in {section.partition(".")[0] for section in register()}:
+    if rest and first not in SECTIONS:
         if importlib.machinery.PathFinder.find_spec(first) is None:
             raise UserError(
                 f"{place}: nothing imports {selector!r}; write `import {selector.rpartition('.')[0]}` in the gin file"
@@ -85,47 +96,6 @@ def _by_imports(selector: str, place: str, imports: Sequence[Import], used: set[
             return found, f"{line.module}.{selector}", []
         offered += names
     return None, selector, offered
-
-
-def _in_registry(selector: str) -> Any:
-    """What gin calls for a name, or None."""
-    try:
-        return gin.get_configurable(selector)
-    except (ValueError, KeyError):
-        return None
-
-
-def _unwrapped(configurable: Any) -> Any:
-    """The function or class that gin wrapped."""
-    return configurable.__mro__[1] if inspect.isclass(configurable) else getattr(configurable, "__wrapped__", None)
-
-
-def resolve_function(selector: str, place: str, imports: Sequence[Import], used: set[str]) -> str:
-    """Finds the user's function or class that a gin name means, and makes it known to gin, decorated or not.
-
-    Args:
-      selector: as written after the "@" or before the parameter.
-      place: where it was written, for errors.
-      imports: the import lines of all files.
-      used: the modules whose import was needed here are added to it.
-
-    Returns:
-      The full name under which gin knows it.
-
-    Raises:
-      UserError: it is nowhere.
-    """
-    found, name, offered = _by_imports(selector, place, imports, used)
-    if found is None and _in_registry(selector) is not None:  # a name given by @gin.configurable("another_name")
-        return selector
-    if not callable(found):
-        raise UserError(f"{place}: there is no function or class {selector!r}{nearest(selector, offered)}")
-    known = _in_registry(name)
-    if known is None or (known is not found and _unwrapped(known) is not found):
-        module, _, short = name.rpartition(".")
-        with gin.config.interactive_mode():  # the name may stand for an older function of a module that was loaded anew
-            gin.external_configurable(found, name=short, module=module)
-    return name
 
 
 def _check_macro(binding: Binding, read: set[str]) -> str | None:
@@ -161,23 +131,17 @@ def _is_section(section: type, name: str) -> bool:
     return any(item.name == name and dataclasses.is_dataclass(item.type) for item in dataclasses.fields(section))
 
 
-def section_name(binding: Binding) -> str:
-    """The gin name of a section, without the package's name before it."""
-    return binding.selector.removeprefix("flan_jax.")
-
-
-def check_names(statements: Statements, used: set[str], names: dict[str, str]) -> list[str]:
+def check_names(statements: Statements, function_of: FunctionOf) -> list[str]:
     """Checks every name that was read, and finds the user's functions.
 
     Args:
       statements: what was read.
-      used: gets the modules that were imported for a reference.
-      names: gets, for each function's name as written, the full name under which gin knows it.
+      function_of: finds a function by its name as written; raises `UserError`.
 
     Returns:
       The faults, each with its place.
     """
-    sections, final = register(), statements.final()
+    sections, final = section_types(), statements.final()
     every = [(binding, reference) for binding in statements.bindings for reference in references(binding.value)]
     read = {reference.name for _, reference in every if reference.macro}
     faults = list(statements.faults)
@@ -187,98 +151,32 @@ def check_names(statements: Statements, used: set[str], names: dict[str, str]) -
         elif section_name(binding) in sections:
             faults += filter(None, [_check_section(binding, sections[section_name(binding)])])
         else:
-            faults += _check_function(binding, statements.imports, used, names)
+            faults += _check_function(binding, function_of)
     for binding, reference in every:
         if reference.macro and "." not in reference.name and reference.name not in final:
             faults.append(f"{binding.place}: %{reference.name} is read, but nothing sets {reference.name}")
         elif not reference.macro:
             try:
-                selector = reference.name.rpartition("/")[2]
-                names[selector] = resolve_function(selector, binding.place, statements.imports, used)
+                function_of(reference.name.rpartition("/")[2], binding.place)
             except UserError as fault:
                 faults.append(str(fault))
     return list(dict.fromkeys(faults))
 
 
-def _check_function(binding: Binding, imports: Sequence[Import], used: set[str], names: dict[str, str]) -> list[str]:
-    sections = register()
+def _check_function(binding: Binding, function_of: FunctionOf) -> list[str]:
     try:
-        names[binding.selector] = resolve_function(binding.selector, binding.place, imports, used)
+        _, function = function_of(binding.selector, binding.place)
     except UserError as fault:
-        if "." in binding.selector and not nearest(binding.selector, sections):
+        if "." in binding.selector and not nearest(binding.selector, SECTIONS):
             return [str(fault)]
-        close = nearest(binding.selector, sections) or f"; the sections are {', '.join(sections)}"
+        close = nearest(binding.selector, SECTIONS) or f"; the sections are {', '.join(SECTIONS)}"
         return [f"{binding.place}: there is no {binding.selector!r} to set {binding.parameter!r} of{close}"]
-    parameters = inspect.signature(inspect.unwrap(_in_registry(names[binding.selector]))).parameters
+    parameters = inspect.signature(function).parameters
     takes_any = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values())
     if takes_any or binding.parameter in parameters:
         return []
     close = nearest(binding.parameter, parameters)
     return [f"{binding.place}: {binding.selector} has no parameter {binding.parameter!r}{close}"]
-
-
-def _to_gin(value: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(value, Reference):
-        if value.macro:
-            return gin.config.ParserDelegate().macro(value.name)
-        scope, slash, selector = value.name.rpartition("/")
-        return gin.config.ConfigurableReference(scope + slash + names[selector], value.evaluate)
-    if isinstance(value, dict):
-        return {_to_gin(key, names): _to_gin(item, names) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(_to_gin(item, names) for item in value)
-    return value
-
-
-def _plain(value: Any) -> Any:
-    """A function as plain Python, with what gin binds of it as a partial's arguments."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(_plain(item) for item in value)
-    if not callable(value):
-        return value
-    try:
-        arguments = gin.get_bindings(value)
-    except (ValueError, TypeError):
-        return value
-    function = _unwrapped(value) or value
-    return functools.partial(function, **_plain(arguments)) if arguments else function
-
-
-def bind(statements: Statements, names: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], str]:
-    """Binds checked statements in gin.
-
-    Args:
-      statements: without faults.
-      names: the functions' full names, from `check_names`.
-
-    Returns:
-      For each section the values that were bound, and the gin text of everything bound.
-
-    Raises:
-      UserError: a function of the user's, called by `@name()`, failed.
-    """
-    sections = register()
-    gin.clear_config()
-    final = statements.final()
-    for binding in final.values():
-        if not binding.parameter:
-            gin.bind_parameter((binding.selector, "gin.macro", "value"), _to_gin(binding.value, names))
-        elif not (
-            section_name(binding) in sections and binding.value in [Reference(name, macro=True) for name in MACROS]
-        ):
-            selector = names.get(binding.selector, binding.selector)
-            gin.bind_parameter((binding.scope, selector, binding.parameter), _to_gin(binding.value, names))
-    text = "\n".join([*dict.fromkeys(line.line for line in statements.imports), "", gin.config_str(120)]).lstrip("\n")
-    for name in MACROS:
-        if name in final:
-            section, _, parameter = MACROS[name].target.partition(".")
-            gin.bind_parameter(("", f"flan_jax.{section}", parameter), _to_gin(Reference(name, macro=True), names))
-    try:
-        return {name: _plain(gin.get_bindings(f"flan_jax.{name}")) for name in sections}, text
-    except Exception as error:
-        raise UserError(f"a value that gin calls for failed with {type(error).__name__}: {error}") from error
 
 
 def as_text(statements: Statements) -> tuple[str, ...]:

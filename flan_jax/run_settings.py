@@ -1,0 +1,157 @@
+"""What a command line says of a run besides gin: plain flags, data files, modules, and the run that is started from."""
+
+import argparse
+import dataclasses
+import importlib.machinery
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flan_jax.config import CONFIG_FILE, USER_MIXTURE, RunConfig, load_run
+from flan_jax.errors import UserError
+from flan_jax.gin_files import PLAIN_FLAGS, UNDER_FILES, Binding, Reference, Statements
+
+DEFAULT_MODEL = "t5_starter"
+DATA_DEFAULTS: dict[str, Any] = {
+    "FEATURE_LENGTHS": {"inputs": 256, "targets": 128},
+    "BATCH_SIZE": 16,
+    "EPOCHS": 3.0,
+    "LEARNING_RATE": 1e-3,
+}
+OF_A_RUN = ("eval", "generate")  # commands that start from a run's folder
+
+
+def extend_path(folders: Sequence[str]) -> None:
+    """Lets Python find modules in folders, after everything that is installed.
+
+    Args:
+      folders: absolute paths. At the end of `sys.path`, so that a caller's `tests/` or `mixtures/` shadows nobody's.
+    """
+    sys.path += [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+
+
+def check_module(name: str) -> None:
+    """Refuses a module of `--module` that is nowhere, without importing it or its packages.
+
+    Args:
+      name: a dotted name.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    path: Sequence[str] | None = None
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:count]), path)
+        if spec is None:
+            if importlib.util.find_spec(parts[0]) is not None and count == 1:
+                return  # an editable install or another finder; its own import will tell
+            raise UserError(
+                f"--module {name}: no module {'.'.join(parts[:count])!r} beside you, beside the gin file or installed"
+            )
+        path = list(spec.submodule_search_locations or [])
+
+
+def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapping[str, Any]) -> None:
+    """Adds what plain flags set, and beneath the files what `--data` does not ask for."""
+    given = dict(macros)
+    if options.data:
+        if "MIXTURE" in given:
+            raise UserError(f"--data trains on the file itself; leave --mixture {given['MIXTURE']} out, or --data")
+        for name in options.data:
+            if not Path(name).is_file():
+                raise UserError(f"--data {name}: there is no such file")
+        given["MIXTURE"] = USER_MIXTURE
+        beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
+        statements.bindings[:0] = beneath
+    elif options.fields:
+        raise UserError("--fields names the columns of --data FILE, which is not given")
+    for name, value in given.items():
+        statements.bindings.append(Binding(name, "", value, "", f"--{name.lower()}", PLAIN_FLAGS))
+
+
+def one_length(statements: Statements) -> None:
+    """Of STEPS and EPOCHS keeps what was set last: files, then `--gin.`, then plain flags."""
+    final = statements.final()
+    set_here = [final[name] for name in ("STEPS", "EPOCHS") if name in final and final[name].value is not None]
+    if len(set_here) == 2 and set_here[0].rank != set_here[1].rank:
+        loser = min(set_here, key=lambda binding: binding.rank)
+        statements.bindings[:] = [binding for binding in statements.bindings if binding.name != loser.name]
+
+
+def starting_model(statements: Statements, base: RunConfig | None) -> tuple[RunConfig, str | None, str]:
+    """Where the model's settings start from: the gin file of MODEL, or without one the run that is started from.
+
+    Args:
+      statements: what was read so far.
+      base: the run that the command looks at, if any.
+
+    Returns:
+      The configuration to bind over, the name of the model whose gin file goes beneath all else or None, and the
+      place that names it.
+
+    Raises:
+      UserError: MODEL is no word, or INIT_FROM is no run.
+    """
+    final = statements.final()
+    model = final["MODEL"].value if "MODEL" in final else None
+    init_from = final["INIT_FROM"].value if "INIT_FROM" in final else None
+    if model is None and base is not None:
+        return base, None, ""
+    if model is None and isinstance(init_from, str):
+        try:
+            return RunConfig(model=load_run(init_from).model), None, ""
+        except UserError as fault:
+            told = f"{str(fault).partition(';')[0]}; INIT_FROM names the folder of a run"
+            raise UserError(f"{final['INIT_FROM'].place}: {told}") from fault
+    if isinstance(model, Reference) or not isinstance(model, str | None):
+        raise UserError(f"{final['MODEL'].place}: MODEL is {model!r}, wanted a model's name in quotes")
+    name = model or DEFAULT_MODEL
+    start = dataclasses.replace(base or RunConfig(), model=RunConfig().model, model_name=name)
+    return start, name, f"{final['MODEL'].place}: MODEL: " if model else ""
+
+
+def base_run(statements: Statements, command: str, options: argparse.Namespace) -> RunConfig | None:
+    """The run that a command looks at, read from its folder."""
+    final = statements.final()
+    value = final["RUN_DIR"].value if "RUN_DIR" in final else None
+    run_dir = value if isinstance(value, str) else _stem(options)
+    if command == "inspect":
+        own = "MIXTURE" in final or options.task
+        return load_run(run_dir) if run_dir and not own and (Path(run_dir) / CONFIG_FILE).is_file() else None
+    if command not in OF_A_RUN:
+        return None
+    if not run_dir:
+        raise UserError(f"which run? name its folder: flan-jax {command} --run_dir runs/NAME")
+    return load_run(run_dir)
+
+
+def _stem(options: argparse.Namespace, mixture: str = "") -> str:
+    """The default of RUN_DIR: runs/ and the stem of the first gin file, data file, or the mixture's name."""
+    word = next((Path(name).stem for name in [*options.gin_file, *options.data]), mixture)
+    return f"runs/{re.sub(r'[^A-Za-z0-9_.-]', '_', word)}" if word else ""
+
+
+def with_modules(
+    config: RunConfig, options: argparse.Namespace, folders: Sequence[str], imports: Sequence[str]
+) -> RunConfig:
+    """Adds the user's modules and where they are found, the data files and the run's folder."""
+    extend_path(folders)
+    if isinstance(config.modules, str):
+        raise UserError(f"Run.modules is {config.modules!r}, wanted a tuple: ({config.modules!r},)")
+    modules = tuple(dict.fromkeys([*config.modules, *imports, *options.module]))
+    for name in modules:
+        check_module(name)
+    changes: dict[str, Any] = {
+        "modules": modules,
+        "module_folders": tuple(dict.fromkeys([os.getcwd(), *folders])),
+        "run_dir": config.run_dir or _stem(options, str(config.mixture)),
+    }
+    if options.data:
+        changes["data_files"] = tuple(str(Path(name).resolve()) for name in options.data)
+        changes["data_fields"] = options.fields or {}
+    return dataclasses.replace(config, **changes)
