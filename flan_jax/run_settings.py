@@ -121,8 +121,8 @@ def base_run(statements: Statements, command: str, options: argparse.Namespace) 
     value = final["RUN_DIR"].value if "RUN_DIR" in final else None
     run_dir = value if isinstance(value, str) else _stem(options)
     if command == "inspect":
-        own = "MIXTURE" in final or options.task
-        return load_run(run_dir) if run_dir and not own and (Path(run_dir) / CONFIG_FILE).is_file() else None
+        named = isinstance(value, str) or (Path(run_dir) / CONFIG_FILE).is_file()
+        return load_run(run_dir) if run_dir and named and not ("MIXTURE" in final or options.task) else None
     if command not in OF_A_RUN:
         return None
     if not run_dir:

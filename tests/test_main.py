@@ -96,6 +96,7 @@ BAD = {
     "fields without data": (["train", *SHAPE, "--fields", "inputs=a"], ["--fields", "--data"]),
     "eval of nothing": (["eval"], ["which run?", "--run_dir"]),
     "eval of no run": (["eval", "--run_dir", "runs/x"], ["no run in 'runs/x'", "no such folder"]),
+    "inspect of no run": (["inspect", "--run_dir", "runs/x"], ["no run in 'runs/x'"]),
     "two kinds of prompt": (["generate", "--run_dir", "x", "--prompt", "a", "--prompts", "b"], ["keep one"]),
     "score without prompts": (["generate", "--run_dir", "x", "--score"], ["--prompts"]),
 }
