@@ -138,7 +138,7 @@ class _Run:
         loader = self.data.loader(config, meshes.local_rows(config.batch_size, self.mesh))
         bar = Progress("training", self.steps, start, every=config.log_period)
         pending: tuple[int, Any, int] | None = None
-        with _signals(self), MetricsWriter(self.folder.path, start) as writer, bar:
+        with _signals(self), closing(MetricsWriter(self.folder.path, start)) as writer, bar:
             self.began = time.perf_counter()
             try:
                 for step, batch in loader.from_step(start, self.steps):

@@ -31,7 +31,7 @@ def prepare_draw(task: str, folder: str, draw: int, fingerprint: str, how: Mappi
     Returns:
       Its manifest.
     """
-    from flan_jax import tasks as declared
+    from flan_jax.tasks import examples
 
     target = pathlib.Path(folder) / f"draw-{draw}"
     with stores.told(how["store_dir"]), stores.exclusive(target):
@@ -39,10 +39,10 @@ def prepare_draw(task: str, folder: str, draw: int, fingerprint: str, how: Mappi
             return stores.read_manifest(target)
         for left in target.parent.glob(f"{target.name}.partial-*"):
             stores.remove(left)  # of a process that was killed: the lock says that none is writing now
-        tally = declared.Tally()
+        tally = examples.Tally()
         writer = stores.StoreWriter(target, _vocabulary(task).vocab_size)
         try:
-            for example in declared.examples(
+            for example in examples.examples(
                 task,
                 how["split"],
                 how["lengths"],
@@ -55,7 +55,7 @@ def prepare_draw(task: str, folder: str, draw: int, fingerprint: str, how: Mappi
             ):
                 writer.add(example)
             about = {"task": task, "draw": draw, "fingerprint": fingerprint, **{key: how[key] for key in _SHAPING}}
-            about["objective"] = declared.describe(task).get("objective", "instruction")
+            about["objective"] = examples.describe(task).get("objective", "instruction")
             return writer.finish({**about, "tally": dataclasses.asdict(tally)})
         except BaseException:
             writer.abandon()
@@ -83,17 +83,17 @@ def estimate_in_child(
     """Answers `estimate`: lengths of the first examples of each task, and how many there are, without storing any."""
     import seqio
 
-    from flan_jax import tasks as declared
     from flan_jax.data.resolve import _members
+    from flan_jax.tasks import examples, rates
 
     found = []
     names = _members(mixture)
     for done, name in enumerate(names):
         progress(what="sampling", done=done, total=len(names), unit="task", name=name)
-        tally = declared.Tally()
+        tally = examples.Tally()
         options = {"seed": how["seed"], "draw": 0, "tally": tally, "on_long": how["on_long"], "limit": sample}
         lengths, trainable = [], []
-        for example in declared.examples(name, how["split"], how["lengths"], on_bad_row=how["on_bad_row"], **options):
+        for example in examples.examples(name, how["split"], how["lengths"], on_bad_row=how["on_bad_row"], **options):
             lengths.append([len(example.inputs), len(example.targets)])
             loss = example.weights
             trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
@@ -104,8 +104,8 @@ def estimate_in_child(
         whole = len(lengths) if rows is None else round(rows * len(lengths) / min(read, max(rows, 1)))
         found.append({"name": name, "lengths": lengths, "trainable": trainable, "rows": rows, "count": max(1, whole)})
         found[-1]["tally"] = dataclasses.asdict(tally)
-    rate_of = declared.rate_of(mixture, {task["name"]: task["count"] for task in found})
-    caps = declared.caps_of(mixture)
+    rate_of = rates.rate_of(mixture, {task["name"]: task["count"] for task in found})
+    caps = rates.caps_of(mixture)
     for task in found:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     progress(what="sampling", done=len(names), total=len(names), unit="task", name="")
@@ -128,7 +128,7 @@ def score_in_child(
 
     A job has "predictions", texts, or "choices", the index of an option for each example.
     """
-    from flan_jax import tasks as declared
+    from flan_jax.tasks import examples
 
     same = {name: how[name] for name in ("lengths", "seed", "limit", "on_long", "on_bad_row")}
     figures = []
@@ -136,12 +136,12 @@ def score_in_child(
         texts = job.get("predictions")
         if texts is None:
             decode = _vocabulary(job["task"]).decode
-            answered = zip(declared.examples(job["task"], how["split"], **same), job["choices"], strict=True)
+            answered = zip(examples.examples(job["task"], how["split"], **same), job["choices"], strict=True)
             texts = [
                 example.targets_text if choice == example.answer else decode(example.options[choice].tolist())
                 for example, choice in answered
             ]
-        figures.append(declared.score(job["task"], how["split"], texts, **same))
+        figures.append(examples.score(job["task"], how["split"], texts, **same))
     return figures
 
 
@@ -156,9 +156,8 @@ def vocabulary_in_child(
     max_examples: int,
 ) -> dict[str, Any]:
     """Answers `vocabulary`: trains a SentencePiece vocabulary on a mixture's rendered text."""
-    from flan_jax import tasks as declared
     from flan_jax.data.resolve import _members
-    from flan_jax.tasks import vocabularies
+    from flan_jax.tasks import examples, vocabularies
 
     names = _members(mixture)
     each = max(1, max_examples // len(names))
@@ -166,7 +165,7 @@ def vocabulary_in_child(
     def texts() -> Iterable[str]:
         for done, name in enumerate(names):
             progress(what="reading", done=done, total=len(names), unit="task", name=name)
-            yield from declared.texts(name, split, limit=each)
+            yield from examples.texts(name, split, limit=each)
 
     return vocabularies.train_sentencepiece(texts(), size, output)
 

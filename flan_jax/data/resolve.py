@@ -172,16 +172,15 @@ def resolve_in_child(
     """Answers `resolve`: prepares what is missing, then works out the rates from the counts that were kept."""
     import seqio
 
-    from flan_jax import tasks as declared
     from flan_jax.data.prepare import prepare_draw, store_folder
-    from flan_jax.tasks import vocabularies
+    from flan_jax.tasks import examples, rates, vocabularies
 
     names = _members(mixture)
     tasks = []
     for done, name in enumerate(names):
         progress(what=f"preparing {how['split']}", done=done, total=len(names), unit="task", name=name)
-        about = _about(declared.describe(name))
-        fingerprint = declared.fingerprint(name)
+        about = _about(examples.describe(name))
+        fingerprint = examples.fingerprint(name)
         folder = store_folder(name, fingerprint, how)
         manifest = prepare_draw(name, folder, 0, fingerprint, how)
         if not manifest["count"]:
@@ -195,13 +194,13 @@ def resolve_in_child(
         tasks.append({"name": name, **facts, "draws": draws, "about": about})
     progress(what=f"preparing {how['split']}", done=len(names), total=len(names), unit="task", name="")
     counts = {task["name"]: task["count"] for task in tasks}
-    rate_of = declared.rate_of(mixture, counts)
-    caps = declared.caps_of(mixture)
+    rate_of = rates.rate_of(mixture, counts)
+    caps = rates.caps_of(mixture)
     for task in tasks:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     files = watched_files(setup["modules"]) + setup["data_files"]
     for name in names:
-        files += [os.path.abspath(path) for path in declared.source_files(name)]
+        files += [os.path.abspath(path) for path in examples.source_files(name)]
     vocabulary = seqio.get_mixture_or_task(names[0]).output_features["targets"].vocabulary
     described = vocabularies.describe(vocabulary)
     files += [described["path"]] if described.get("path") else []
@@ -222,14 +221,14 @@ def list_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]) ->
     """Answers `list`: every registered task and mixture with what is known without reading data."""
     import seqio
 
-    from flan_jax import tasks as declared
+    from flan_jax.tasks import examples
 
     found = []
     for name in sorted(seqio.MixtureRegistry.names()):
         members = [task.name for task in seqio.MixtureRegistry.get(name).tasks]
         found.append({"name": name, "kind": "mixture", "tasks": members})
     for name in sorted(seqio.TaskRegistry.names()):
-        described = declared.describe(name)
+        described = examples.describe(name)
         wordings = len(described.get("templates") or ())
         found.append({**described, "name": name, "kind": "task", "templates": wordings or None})
     return found
