@@ -10,7 +10,8 @@ from functools import partial
 from flan_jax.mixtures.starter import draws
 from flan_jax.mixtures.starter.held_out import WORDINGS
 from flan_jax.mixtures.starter.lexicon import PEOPLE
-from flan_jax.tasks import InstructionTask, Template, generator
+from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.tasks import InstructionTask, generator
 
 _WORDINGS = (
     "{statement} Who is the {what}? {options}",
@@ -55,8 +56,8 @@ def _task(what: str, answer: str, sibling: str, source: Callable[[str], Iterator
     return InstructionTask(
         name=f"compare_{what}",
         source=generator(source, num_rows=draws.NUM_ROWS),
-        templates=tuple(Template(text) for text in draws.fill(_WORDINGS, words)),
-        held_out_templates=tuple(Template(text) for text in draws.fill(WORDINGS["comparison"], words)),
+        templates=wordings(_WORDINGS, **words),
+        held_out_templates=wordings(WORDINGS["comparison"], **words),
         options="people",
         answer=answer,
         cluster="comparison",

@@ -2,7 +2,7 @@
 
 import random
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 NUM_ROWS = {"train": 4_000, "validation": 400}
@@ -64,15 +64,3 @@ def rows(name: str, text_field: str, make: Callable[[Draws], Row], split: str) -
         if held == (split == "validation") and text not in seen:
             seen.add(text)
             yield row
-
-
-def fill(patterns: Sequence[str], words: Mapping[str, str]) -> tuple[str, ...]:
-    """Puts a task's own words into its cluster's wordings and leaves the fields of the rows alone.
-
-    >>> fill(["Name the {kind}. {passage}"], {"kind": "animal"})
-    ('Name the animal. {passage}',)
-    """
-    filled = list(patterns)
-    for name, word in words.items():
-        filled = [pattern.replace("{" + name + "}", word) for pattern in filled]
-    return tuple(filled)

@@ -40,8 +40,8 @@ THINGS = words(
 
 KINDS = {"person": PEOPLE, "animal": ANIMALS, "food": FOODS, "vehicle": VEHICLES, "colour": COLOURS}
 
-OPPOSITES = tuple(
-    tuple(pair.split("/"))
+_OPPOSITES = tuple(
+    pair.split("/")
     for pair in words(
         """
         big/small old/new hot/cold good/bad clean/dirty heavy/light wet/dry fast/slow hard/soft strong/weak
@@ -49,7 +49,7 @@ OPPOSITES = tuple(
         """
     )
 )
-OPPOSITE_OF = {**dict(OPPOSITES), **{second: first for first, second in OPPOSITES}}
+OPPOSITE_OF = {one: other for pair in _OPPOSITES for one, other in (pair, reversed(pair))}
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")

@@ -6,10 +6,11 @@
 The three tasks read the same rows.
 """
 
-from flan_jax.mixtures.starter.draws import NUM_ROWS, fill
+from flan_jax.mixtures.starter.draws import NUM_ROWS
 from flan_jax.mixtures.starter.held_out import WORDINGS
 from flan_jax.mixtures.starter.passages import passages
-from flan_jax.tasks import InstructionTask, Template, generator
+from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.tasks import InstructionTask, generator
 
 _WORDINGS = (
     "List the {kind}s in order. {passage}",
@@ -33,8 +34,8 @@ def _task(kind: str) -> InstructionTask:
     return InstructionTask(
         name=f"all_{kind}s",
         source=generator(passages, num_rows=NUM_ROWS),
-        templates=tuple(Template(text) for text in fill(_WORDINGS, words)),
-        held_out_templates=tuple(Template(text) for text in fill(WORDINGS["listing"], words)),
+        templates=wordings(_WORDINGS, **words),
+        held_out_templates=wordings(WORDINGS["listing"], **words),
         answer=f"{kind}s",
         cluster="listing",
         siblings=tuple(f"all_{other}s" for other in _LISTED if other != kind),

@@ -8,11 +8,14 @@ apart. A task is scored by choosing among all fifteen words of the passage, so b
 right.
 """
 
-from flan_jax.mixtures.starter.draws import NUM_ROWS, fill
+from functools import partial
+
+from flan_jax.mixtures.starter.draws import NUM_ROWS, Row
 from flan_jax.mixtures.starter.held_out import TASKS, WORDINGS
 from flan_jax.mixtures.starter.lexicon import KINDS
 from flan_jax.mixtures.starter.passages import ORDINALS, passages
-from flan_jax.tasks import InstructionTask, Template, generator
+from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.tasks import InstructionTask, generator
 
 _WORDINGS = (
     "Which {kind} comes {ordinal}? {passage}",
@@ -39,6 +42,10 @@ _WHOLE = ("person", "colour")
 GRID = tuple((ordinal, kind) for ordinal in ORDINALS for kind in KINDS)
 
 
+def _with_question(question: str, row: Row) -> Row:
+    return {**row, "question": question}
+
+
 def _task(ordinal: str, kind: str) -> InstructionTask:
     name = f"{ordinal}_{kind}"
     words = {"ordinal": ordinal, "kind": kind}
@@ -47,11 +54,10 @@ def _task(ordinal: str, kind: str) -> InstructionTask:
     return InstructionTask(
         name=name,
         source=generator(passages, num_rows=NUM_ROWS),
-        templates=tuple(Template(text) for text in fill(_WORDINGS, words)),
-        held_out_templates=tuple(Template(text) for text in fill(WORDINGS["ordinals"], words)),
-        inverted_templates=tuple(
-            Template(text, f"Which {kind} comes {ordinal}?") for text in fill(_INVERTED, {"answer": "{" + name + "}"})
-        ),
+        templates=wordings(_WORDINGS, **words),
+        held_out_templates=wordings(WORDINGS["ordinals"], **words),
+        inverted_templates=wordings(_INVERTED, "{question}"),
+        preprocess=partial(_with_question, f"Which {kind} comes {ordinal}?"),
         options="entities",
         answer=name,
         cluster="ordinals",

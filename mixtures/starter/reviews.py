@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from flan_jax.mixtures.starter import draws
 from flan_jax.mixtures.starter.held_out import WORDINGS
 from flan_jax.mixtures.starter.lexicon import words
-from flan_jax.tasks import InstructionTask, Template, generator
+from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.tasks import InstructionTask, generator
 
 _SENTIMENT_WORDINGS = (
     "Is this review positive or negative? {review}",
@@ -82,25 +83,23 @@ ALL = (
     InstructionTask(
         name="review_sentiment",
         source=generator(reviews, num_rows=draws.NUM_ROWS),
-        templates=tuple(Template(text) for text in _SENTIMENT_WORDINGS),
-        held_out_templates=tuple(Template(text) for text in WORDINGS["review_sentiment"]),
-        inverted_templates=tuple(Template(text, "{review}") for text in _INVERTED),
+        templates=wordings(_SENTIMENT_WORDINGS),
+        held_out_templates=wordings(WORDINGS["review_sentiment"]),
+        inverted_templates=wordings(_INVERTED, "{review}"),
         options=tuple(_JUDGEMENTS),
         answer="sentiment",
         cluster="reviews",
-        siblings=("review_topic",),
         chance=1 / 2,
         cap=2_000,
     ),
     InstructionTask(
         name="review_topic",
         source=generator(reviews, num_rows=draws.NUM_ROWS),
-        templates=tuple(Template(text) for text in _TOPIC_WORDINGS),
-        held_out_templates=tuple(Template(text) for text in WORDINGS["review_topic"]),
+        templates=wordings(_TOPIC_WORDINGS),
+        held_out_templates=wordings(WORDINGS["review_topic"]),
         options=tuple(_ASPECTS),
         answer="topic",
         cluster="reviews",
-        siblings=("review_sentiment",),
         chance=1 / 4,
         cap=2_000,
     ),

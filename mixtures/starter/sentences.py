@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from flan_jax.mixtures.starter import draws
 from flan_jax.mixtures.starter.held_out import WORDINGS
 from flan_jax.mixtures.starter.lexicon import KINDS, OPPOSITE_OF, PEOPLE
+from flan_jax.mixtures.starter.wordings import wordings
 from flan_jax.tasks import InstructionTask, Template, generator
 
 _WORDINGS = (
@@ -78,8 +79,8 @@ def _task(answer: str, what: str, siblings: tuple[str, ...], inverted: tuple[Tem
     return InstructionTask(
         name=f"sentence_{answer}",
         source=generator(sentences, num_rows=draws.NUM_ROWS),
-        templates=tuple(Template(text) for text in draws.fill(_WORDINGS, words)),
-        held_out_templates=tuple(Template(text) for text in draws.fill(WORDINGS["sentence_words"], words)),
+        templates=wordings(_WORDINGS, **words),
+        held_out_templates=wordings(WORDINGS["sentence_words"], **words),
         inverted_templates=inverted,
         options=tuple(OPPOSITE_OF),
         answer=answer,
@@ -91,23 +92,22 @@ def _task(answer: str, what: str, siblings: tuple[str, ...], inverted: tuple[Tem
 
 
 ALL = (
-    _task("adjective", "adjective", ("sentence_opposite", "sentence_kind")),
+    _task("adjective", "adjective", ("sentence_opposite",)),
     _task(
         "opposite",
         "opposite of the adjective",
-        ("sentence_adjective", "sentence_kind"),
-        inverted=tuple(Template(text, "{adjective}") for text in _OPPOSITE_INVERTED),
+        ("sentence_adjective",),
+        inverted=wordings(_OPPOSITE_INVERTED, "{adjective}"),
     ),
     InstructionTask(
         name="sentence_kind",
         source=generator(sentences, num_rows=draws.NUM_ROWS),
-        templates=tuple(Template(text) for text in _KIND_WORDINGS),
-        held_out_templates=tuple(Template(text) for text in WORDINGS["sentence_kind"]),
-        inverted_templates=tuple(Template(text, "{noun}") for text in _KIND_INVERTED),
+        templates=wordings(_KIND_WORDINGS),
+        held_out_templates=wordings(WORDINGS["sentence_kind"]),
+        inverted_templates=wordings(_KIND_INVERTED, "{noun}"),
         options=_NOUN_KINDS,
         answer="kind",
         cluster="sentences",
-        siblings=("sentence_adjective", "sentence_opposite"),
         chance=1 / 3,
         cap=2_000,
     ),

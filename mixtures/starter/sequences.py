@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from flan_jax.mixtures.starter import draws
 from flan_jax.mixtures.starter.held_out import WORDINGS
 from flan_jax.mixtures.starter.lexicon import DAYS, NUMBERS, PEOPLE, THINGS
+from flan_jax.mixtures.starter.wordings import wordings
 from flan_jax.tasks import InstructionTask, Template, generator
 
 _DAY_WORDINGS = (
@@ -86,10 +87,8 @@ def _task(
     return InstructionTask(
         name=name,
         source=generator(events, num_rows=draws.NUM_ROWS),
-        templates=tuple(Template(text) for text in draws.fill(_DAY_WORDINGS if of_days else _NUMBER_WORDINGS, words)),
-        held_out_templates=tuple(
-            Template(text) for text in draws.fill(WORDINGS["days" if of_days else "numbers"], words)
-        ),
+        templates=wordings(_DAY_WORDINGS if of_days else _NUMBER_WORDINGS, **words),
+        held_out_templates=wordings(WORDINGS["days" if of_days else "numbers"], **words),
         inverted_templates=inverted,
         options=options,
         answer=what,
@@ -101,7 +100,7 @@ def _task(
 
 
 ALL = (
-    _task("day_after", "after", "day_before", DAYS, tuple(Template(text, "{day}") for text in _DAY_INVERTED)),
+    _task("day_after", "after", "day_before", DAYS, wordings(_DAY_INVERTED, "{day}")),
     _task("day_before", "before", "day_after", DAYS),
     _task("number_more", "more", "number_fewer", NUMBERS),
     _task("number_fewer", "fewer", "number_more", NUMBERS),

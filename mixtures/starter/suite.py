@@ -28,9 +28,10 @@ TASKS = tuple(task.register() for tasks in CLUSTERS.values() for task in tasks)
 TRAINED = tuple(task for task in TASKS if task.name not in HELD_OUT_TASKS)
 HELD_OUT = tuple(task for task in TASKS if task.name in HELD_OUT_TASKS)
 
-# One trained task of each cluster, and every held-out task, under each of their siblings' instructions.
-_CONTROLLED = (ordinals.ALL[0], listing.ALL[0], word_lists.ALL[0], comparison.ALL[0], sentences.ALL[0], reviews.ALL[0])
-CONTROLS = tuple(f"{task.name}.as_{sibling}" for task in (*HELD_OUT, *_CONTROLLED) for sibling in task.siblings)
+# Every held-out task, and one trained task of each cluster that has siblings, under its siblings' instructions. Where
+# the options by themselves tell what is asked for (positive or negative?), a control would tell nothing: no siblings.
+_CONTROLLED = (*HELD_OUT, *(next(filter(lambda task: task.siblings, tasks), None) for tasks in CLUSTERS.values()))
+CONTROLS = tuple(f"{task.name}.as_{sibling}" for task in _CONTROLLED if task for sibling in task.siblings)
 
 mixture(
     "starter",

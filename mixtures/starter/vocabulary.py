@@ -31,10 +31,12 @@ def rendered(task: InstructionTask, rows: int = _ROWS) -> Iterator[str]:
     wordings = itertools.cycle((*task.templates, *task.inverted_templates))
     styles = itertools.cycle(STYLES.values())
     for _, row in itertools.islice(task.source.rows("train"), rows):
+        fields = task.preprocess(row) if task.preprocess else row
+        if fields is None:
+            continue
         template = next(wordings)
-        options = row[task.options] if isinstance(task.options, str) else task.options
-        fields = {**row, "answer": row[task.answer]}
-        values = values_for(template.fields, fields, template.inputs)
+        options = fields[task.options] if isinstance(task.options, str) else task.options
+        values = values_for(template.fields, {**fields, "answer": fields[task.answer]}, template.inputs)
         yield from template.render({**values, "options": next(styles).block(options) if options else ""})
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from flan_jax.mixtures.starter import draws
 from flan_jax.mixtures.starter.held_out import WORDINGS
 from flan_jax.mixtures.starter.lexicon import ANIMALS, COLOURS, FOODS, THINGS, VEHICLES
-from flan_jax.tasks import InstructionTask, Template, generator
+from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.tasks import InstructionTask, generator
 
 _WORDINGS = (
     "What is the {what} in this list? {words}",
@@ -48,8 +49,8 @@ def _task(asked: str, what: str) -> InstructionTask:
     return InstructionTask(
         name=f"list_{asked}",
         source=generator(word_lists, num_rows=draws.NUM_ROWS),
-        templates=tuple(Template(text) for text in draws.fill(_WORDINGS, words)),
-        held_out_templates=tuple(Template(text) for text in draws.fill(WORDINGS["word_lists"], words)),
+        templates=wordings(_WORDINGS, **words),
+        held_out_templates=wordings(WORDINGS["word_lists"], **words),
         options="list",
         answer=asked,
         cluster="word_lists",

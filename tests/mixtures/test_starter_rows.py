@@ -62,15 +62,14 @@ def test_rows_are_the_same_whatever_the_hash_seed():
         "print(json.dumps({name: module['digest'](name) for name in module['GENERATORS']}))"
     )
     told = {name: digest(name) for name in GENERATORS}
-    for seed in ("0", "4242"):
-        done = subprocess.run(
-            [sys.executable, "-c", code, __file__],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert json.loads(done.stdout.splitlines()[-1]) == told
+    done = subprocess.run(
+        [sys.executable, "-c", code, __file__],
+        env={**os.environ, "PYTHONHASHSEED": "4242"},  # this process has another
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == told
 
 
 def test_an_unknown_split_is_refused():
@@ -83,10 +82,6 @@ def test_draws_cover_their_range():
     assert {draw.below(5) for _ in range(200)} == set(range(5))
     assert {draw.pick("abc") for _ in range(100)} == set("abc")
     assert {tuple(draw.distinct("abc", 3)) for _ in range(200)} == set(itertools.permutations("abc"))
-
-
-def test_fill_leaves_the_fields_of_rows_alone():
-    assert draws.fill(["{kind} of {passage}"], {"kind": "food"}) == ("food of {passage}",)
 
 
 def test_comparisons_are_true():
