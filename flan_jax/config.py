@@ -313,30 +313,32 @@ def load_run(run_dir: str | Path) -> RunConfig:
     raise UserError(f"no run in {str(run_dir)!r}: {what}; name the folder of a run with --run_dir")
 
 
-def write_equivalent(config: RunConfig, folder: str | Path) -> tuple[Path, Path]:
+def write_equivalent(config: RunConfig, folder: str | Path, vocabulary: str = "starter") -> tuple[Path, Path]:
     """Writes the gin file and the task module that mean the same as `--data FILE`.
 
     Args:
       config: a configuration with `data_files`.
       folder: where `user_data.gin` and `user_data_task.py` go; made where it is missing.
+      vocabulary: the vocabulary of the tasks.
 
     Returns:
       The two files.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    fields = f", fields={config.data_fields!r}" if config.data_fields else ""
+    how = f", fields={config.data_fields!r}" if config.data_fields else ""
+    how += f", vocabulary={vocabulary!r}"
     files = [str(Path(name).resolve()) for name in config.data_files]
     lines = ['"""The task that `flan-jax train --data` trained on."""', ""]
     if len(files) == 1:
         lines += ["from flan_jax.tasks import task_from_file", ""]
-        lines += [f"task_from_file({files[0]!r}, {USER_MIXTURE!r}{fields}).register()"]
+        lines += [f"task_from_file({files[0]!r}, {USER_MIXTURE!r}{how}).register()"]
     else:
         lines += ["from flan_jax.tasks import mixture, task_from_file", "", "FILES = ["]
         lines += [f"    {name!r}," for name in files]
         lines += ["]", f'NAMES = [f"{USER_MIXTURE}_{{i}}" for i in range(len(FILES))]', ""]
         lines += ["for name, file in zip(NAMES, FILES, strict=True):"]
-        lines += [f"    task_from_file(file, name{fields}).register()", f"mixture({USER_MIXTURE!r}, NAMES)"]
+        lines += [f"    task_from_file(file, name{how}).register()", f"mixture({USER_MIXTURE!r}, NAMES)"]
     module = folder / f"{USER_MIXTURE}_task.py"
     module.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

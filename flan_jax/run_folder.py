@@ -22,7 +22,7 @@ from flan_jax.data import plan as plans
 from flan_jax.data import vocabulary
 from flan_jax.data.store import write_json
 from flan_jax.errors import UserError
-from flan_jax.setup import Data
+from flan_jax.setup import Data, data_vocabulary
 
 _PACKAGES = ("flan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "numba", "seqio", "tensorflow")
 
@@ -75,7 +75,7 @@ class RunFolder:
     def write(self, config: RunConfig, data: Data, table: dict[str, Any]) -> None:
         """Keeps what was asked for, the plan, the vocabulary and the versions."""
         if config.data_files:
-            configs.write_equivalent(config, self.path)
+            configs.write_equivalent(config, self.path, data_vocabulary(config))
         _write_text(self.path / configs.CONFIG_FILE, configs.to_json(config))
         _write_text(self.path / "operative.gin", config.operative or "# no gin file and no bindings were given\n")
         write_json(self.path / "plan.json", {"plan": data.plan.describe(), "folders": data.folders, "table": table})

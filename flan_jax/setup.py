@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import pathlib
 from typing import Any
 
@@ -55,8 +56,28 @@ def worker_of(config: RunConfig) -> Worker:
         config.modules,
         config.data_files,
         config.data_fields,
+        data_vocabulary(config),
         config.module_folders,
         on_progress=WorkerProgress(),
+    )
+
+
+def data_vocabulary(config: RunConfig) -> str:
+    """The vocabulary of `--data` tasks: that of the run started from, else one learnt from the data itself."""
+    if config.init_from:
+        return os.path.abspath(os.path.join(config.init_from, "vocabulary.model"))
+    return os.path.abspath(os.path.join(config.run_dir, "data_vocabulary.model"))
+
+
+def _learn_vocabulary(config: RunConfig, worker: Worker) -> None:
+    """Learns the vocabulary of `--data` where there is none yet; a few thousand pieces, fewer for small files."""
+    path = pathlib.Path(data_vocabulary(config))
+    if not config.data_files or config.init_from or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    how = {"split": config.data.split, "on_bad_row": config.data.on_bad_row}
+    worker.call(
+        "vocabulary", mixture=config.mixture, size=4096, output=str(path), max_examples=50_000, shrink=True, **how
     )
 
 
@@ -86,6 +107,7 @@ def open_data(config: RunConfig, worker: Worker, folder: pathlib.Path | None = N
       worker: its data process; started only if something has to be resolved or prepared.
       folder: the run's folder, which keeps the index of rows; None keeps it in memory.
     """
+    _learn_vocabulary(config, worker)
     resolved = resolve(request_of(config, config.mixture, config.data.split), worker)
     shape = row_shape(config.model.architecture, config.feature_lengths)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)

@@ -35,6 +35,7 @@ def vocab_command(config: RunConfig, size: int, output: str, max_examples: int) 
             size=size,
             output=str(pathlib.Path(output).absolute()),
             max_examples=max_examples,
+            on_bad_row=config.data.on_bad_row,
         )
     print(f"{output}: {made['size']:,} pieces; tasks use it by vocabulary={output!r}")
     return 0

@@ -154,20 +154,33 @@ def vocabulary_in_child(
     size: int,
     output: str,
     max_examples: int,
+    on_bad_row: str,
+    shrink: bool = False,
 ) -> dict[str, Any]:
-    """Answers `vocabulary`: trains a SentencePiece vocabulary on a mixture's rendered text."""
+    """Answers `vocabulary`: trains a SentencePiece vocabulary on a mixture's rendered text.
+
+    With `shrink`, texts too few for so many pieces get half as many, and so on down to 512.
+    """
     from flan_jax.data.resolve import _members
-    from flan_jax.tasks import examples, vocabularies
+    from flan_jax.tasks import vocabularies
+    from flan_jax.tasks.texts import texts
 
     names = _members(mixture)
     each = max(1, max_examples // len(names))
 
-    def texts() -> Iterable[str]:
+    def all_texts() -> Iterable[str]:
         for done, name in enumerate(names):
             progress(what="reading", done=done, total=len(names), unit="task", name=name)
-            yield from examples.texts(name, split, limit=each)
+            yield from texts(name, split, limit=each, on_bad_row=on_bad_row)
+        progress(what="reading", done=len(names), total=len(names), unit="task", name="")
 
-    return vocabularies.train_sentencepiece(texts(), size, output)
+    while True:
+        try:
+            return vocabularies.train_sentencepiece(all_texts(), size, output)
+        except UserError:
+            if not shrink or size <= 512:
+                raise
+            size //= 2
 
 
 def encode_in_child(
@@ -197,11 +210,11 @@ def _vocabulary(task: str) -> Any:
     return seqio.get_mixture_or_task(task).output_features["targets"].vocabulary
 
 
-def register_files(files: Sequence[str], fields: Mapping[str, str], **options: Any) -> None:
+def register_files(files: Sequence[str], fields: Mapping[str, str], vocabulary: str) -> None:
     """Registers the files of `--data`: one as the task `user_data`, several as a mixture of that name."""
     from flan_jax.tasks import formats, rates
 
-    how = {"fields": dict(fields) or None, **options}
+    how: dict[str, Any] = {"fields": dict(fields) or None, "vocabulary": vocabulary}
     if len(files) == 1:
         formats.task_from_file(files[0], "user_data", **how).register()
         return

@@ -43,6 +43,7 @@ class Worker:
       modules: the user's modules, imported after the built-in mixtures.
       data_files: files given by `--data`; they are registered as the mixture `user_data`.
       data_fields: which column is which, where the files' rows are not recognised.
+      data_vocabulary: the SentencePiece model that their tasks use; it may be made later.
       folders: where the user's modules are found beside the folder one is in.
       on_progress: called with each progress report {"what", "done", "total", "unit"}.
     """
@@ -52,6 +53,7 @@ class Worker:
         modules: Sequence[str] = (),
         data_files: Sequence[str] = (),
         data_fields: Mapping[str, str] | None = None,
+        data_vocabulary: str = "",
         folders: Sequence[str] = (),
         on_progress: Callable[[dict], None] | None = None,
     ):
@@ -59,6 +61,7 @@ class Worker:
             "modules": list(modules),
             "data_files": [os.path.abspath(path) for path in data_files],
             "data_fields": dict(data_fields or {}),
+            "data_vocabulary": data_vocabulary,
             "folders": list(folders),
         }
         self._on_progress = on_progress
@@ -192,7 +195,7 @@ def main() -> None:
         if setup["data_files"]:
             from flan_jax.data.prepare import register_files
 
-            register_files(setup["data_files"], setup["data_fields"])
+            register_files(setup["data_files"], setup["data_fields"], setup["data_vocabulary"])
     except UserError as error:
         failed = error
     except Exception as error:
