@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -141,7 +141,7 @@ class Checkpoints:
 
     def latest(self) -> int | None:
         """The newest step whose files are all as they were written, or None where there is none."""
-        return self._first_sound(lambda: reversed(self.steps()))
+        return self._first_sound(self.steps()[::-1])
 
     def best(self) -> int | None:
         """The step with the best `best_metric` among the sound ones; the latest where no metric was named.
@@ -151,11 +151,9 @@ class Checkpoints:
         if self._metric is None:
             return self.latest()
 
-        def ranked() -> list[int]:
-            ranks = {step: self._rank(self._open().metrics(step)) for step in self.steps()}
-            return sorted((s for s in ranks if math.isfinite(ranks[s])), key=lambda s: (ranks[s], s), reverse=True)
-
-        return self._first_sound(ranked)
+        ranks = {step: self._rank(self._open().metrics(step)) for step in self.steps()}
+        ranked = sorted((rank, step) for step, rank in ranks.items() if math.isfinite(rank))
+        return self._first_sound([step for _, step in reversed(ranked)])
 
     def restore(self, step: int, abstract_state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Reads a step onto any mesh.
@@ -246,11 +244,11 @@ class Checkpoints:
         self._sound.add(step)
         return ""
 
-    def _first_sound(self, steps: Any) -> int | None:
+    def _first_sound(self, steps: Sequence[int]) -> int | None:
         """The first step without a fault; found by one process for all, so that they agree."""
         found = -1
         if jax.process_index() == 0:
-            for step in steps():
+            for step in steps:
                 fault = self._fault(step)
                 if not fault:
                     found = step
@@ -265,10 +263,10 @@ class Checkpoints:
         if step not in steps:
             there = ", ".join(map(str, steps)) or "none"
             raise UserError(f"There is no checkpoint of step {step} in {self.folder}; the steps there are: {there}.")
-        fault = self._fault(step) if jax.process_index() == 0 else ""
-        if fault:
+        if self._first_sound([step]) is None:
             raise UserError(
-                f"The checkpoint of step {step} in {self.folder} is damaged: {fault}; choose another of its steps."
+                f"The checkpoint of step {step} in {self.folder} is damaged: {self._fault(step)}; "
+                "choose another of its steps."
             )
         manager = self._open()
         saved = manager.item_metadata(step)

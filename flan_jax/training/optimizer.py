@@ -182,18 +182,16 @@ def decay_mask(params: Any) -> Any:
 
     Judged by name, as a norm's scale stacked over layers has two dimensions like a matrix.
 
-    >>> decay_mask({"mlp": {"up": 0, "bias": 0}, "norm": {"scale": 0}, "relative_bias": 0})
-    {'mlp': {'bias': False, 'up': True}, 'norm': {'scale': False}, 'relative_bias': False}
+    >>> decay_mask({"mlp": {"up": 0, "bias": 0}, "norm": {"scale": 0}, "decoder_bias": {"table": 0}})
+    {'decoder_bias': {'table': False}, 'mlp': {'bias': False, 'up': True}, 'norm': {'scale': False}}
     """
     return jax.tree_util.tree_map_with_path(lambda path, _: not _spared(path_names(path)), params)
 
 
 def _spared(names: tuple[str, ...]) -> bool:
     words = [name.lower() for name in names]
-    return (
-        words[-1] in ("scale", "bias")
-        or words[-1].endswith(("_scale", "_bias"))
-        or any("norm" in word or "relative" in word for word in words)
+    return words[-1].endswith("scale") or any(
+        word.endswith("bias") or "norm" in word or "relative" in word for word in words
     )
 
 

@@ -72,33 +72,7 @@ def make_train_step(
     """
     loss_config.check()
     sums = _sums_of(graph, loss_config, num_tasks)
-    rows = batch_sharding(mesh).spec
-
-    def gradient(params: Any, batch: Batch, key: jax.Array | None) -> tuple[Any, dict[str, jax.Array]]:
-        def loss(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-            totals = sums(params, batch, key)
-            return totals["loss_sum"], totals
-
-        return jax.grad(loss, has_aux=True)(params)
-
-    def accumulate(params: Any, batch: Batch, key: jax.Array | None) -> tuple[Any, dict[str, jax.Array]]:
-        def one(index: Any, part: Batch) -> tuple[Any, dict[str, jax.Array]]:
-            grads, totals = gradient(params, part, None if key is None else jax.random.fold_in(key, index))
-            return jax.tree.map(lambda g: g.astype(jnp.float32), grads), totals
-
-        if microbatches == 1:
-            return one(0, batch)
-        parts = {name: _cut(value, microbatches, mesh, rows) for name, value in batch.items()}
-        zeros = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-            jax.eval_shape(one, 0, {name: value[0] for name, value in parts.items()}),
-        )
-
-        def body(total: Any, indexed: tuple[jax.Array, Batch]) -> tuple[Any, None]:
-            total = jax.tree.map(jnp.add, total, one(*indexed))
-            return (jax.lax.with_sharding_constraint(total[0], state_shardings["params"]), total[1]), None
-
-        return jax.lax.scan(body, zeros, (jnp.arange(microbatches), parts))[0]
+    accumulate = _accumulator(sums, microbatches, mesh, state_shardings["params"])
 
     def step(state: dict[str, Any], batch: Batch) -> tuple[dict[str, Any], dict[str, jax.Array]]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
@@ -160,9 +134,7 @@ def _sums_of(graph: Any, config: LossConfig, num_tasks: int) -> Callable[..., di
         model = nnx.merge(graph, params)
         logits = model(batch, dropout_key=key)
         weights = batch["decoder_loss_weights"].astype(jnp.float32)
-        # A loss that is not finite where nothing is learnt (padding) must not reach the sum as 0 * inf.
-        losses = token_losses(logits, batch["decoder_target_tokens"], config)
-        losses = jnp.where(weights != 0, losses * weights, 0.0)
+        losses = token_losses(logits, batch["decoder_target_tokens"], config) * weights
         tasks = batch["decoder_task_ids"]
         return {
             "loss_sum": jnp.sum(losses),
@@ -173,6 +145,40 @@ def _sums_of(graph: Any, config: LossConfig, num_tasks: int) -> Callable[..., di
         }
 
     return sums
+
+
+def _accumulator(
+    sums: Callable[..., dict[str, jax.Array]], microbatches: int, mesh: Mesh, shardings: Any
+) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
+    """The float32 gradient of a batch's loss_sum and all its sums, microbatch by microbatch: `(params, batch, key)`."""
+    rows = batch_sharding(mesh).spec
+
+    def accumulate(params: Any, batch: Batch, key: jax.Array | None) -> tuple[Any, dict[str, jax.Array]]:
+        def one(index: Any, part: Batch) -> tuple[Any, dict[str, jax.Array]]:
+            part_key = None if key is None else jax.random.fold_in(key, index)
+
+            def loss(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
+                totals = sums(params, part, part_key)
+                return totals["loss_sum"], totals
+
+            grads, totals = jax.grad(loss, has_aux=True)(params)
+            return jax.tree.map(lambda g: g.astype(jnp.float32), grads), totals
+
+        if microbatches == 1:
+            return one(0, batch)
+        parts = {name: _cut(value, microbatches, mesh, rows) for name, value in batch.items()}
+        zeros = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+            jax.eval_shape(one, 0, {name: value[0] for name, value in parts.items()}),
+        )
+
+        def body(total: Any, indexed: tuple[jax.Array, Batch]) -> tuple[Any, None]:
+            grads, totals = jax.tree.map(jnp.add, total, one(*indexed))
+            return (jax.lax.with_sharding_constraint(grads, shardings), totals), None
+
+        return jax.lax.scan(body, zeros, (jnp.arange(microbatches), parts))[0]
+
+    return accumulate
 
 
 def _by_task(values: jax.Array, tasks: jax.Array, num_tasks: int) -> jax.Array:

@@ -3,8 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 from flan_jax.errors import UserError
+from flan_jax.models import ModelConfig, abstract_model
 from flan_jax.training.optimizer import (
     OptimizerConfig,
     decay_mask,
@@ -87,6 +89,26 @@ def test_decay_spares_by_name_also_on_stacked_leaves(tiny):
         for leaf, update in named(updates).items():
             wanted = -0.5 * 0.1 * named(params)[leaf] if mask[leaf] else jnp.zeros_like(update)
             np.testing.assert_allclose(update, wanted, rtol=1e-6, err_msg=f"{name} {leaf}")
+
+
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
+def test_decay_and_layers_of_the_real_models(architecture):
+    model = abstract_model(
+        ModelConfig(architecture=architecture, vocab_size=32, num_encoder_layers=3, num_decoder_layers=2)
+    )
+    params = nnx.split(model, nnx.Param)[1]
+    decayed = {name for name, decays in named(decay_mask(params)).items() if decays}
+    spared = set(named(params)) - decayed
+    kernels = {"key", "query", "value", "out", "up", "gate", "down", "embedding"}
+    assert {name.split("/")[-1] for name in decayed} == kernels
+    assert {name.split("/")[-1] for name in spared} == {"scale", "table"} - (
+        {"table"} if architecture == "decoder" else set()
+    )
+    layers = named(layer_counts(params))
+    assert {name.split("/")[0]: count for name, count in layers.items() if count} == (
+        {"decoder": 2, "encoder": 3} if architecture == "encoder_decoder" else {"decoder": 2}
+    )
+    assert {name for name, count in layers.items() if not count} == {name for name in layers if "/layers/" not in name}
 
 
 def test_adamw_equals_optax(tiny):

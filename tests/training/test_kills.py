@@ -1,0 +1,46 @@
+"""A run killed while it saves: what is left is whole."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from flan_jax.training.checkpoints import Checkpoints
+
+SAVES = """
+import itertools, sys
+import jax.numpy as jnp
+from flan_jax.training.checkpoints import Checkpoints
+checkpoints = Checkpoints(sys.argv[1], keep=2)
+first = (checkpoints.latest() or 0) + 1
+for step in itertools.count(first):
+    state = {"params": {"w": jnp.full((1 << 20,), step, jnp.float32)}, "opt": {}, "step": jnp.int32(step)}
+    checkpoints.save(step, state, {"step": step})
+    print(step, flush=True)
+"""
+
+
+@pytest.mark.soak
+def test_after_each_kill_the_latest_step_is_whole(tmp_path):
+    reached = 0
+    for kill in range(8):
+        child = subprocess.Popen([sys.executable, "-c", SAVES, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        started = [int(child.stdout.readline()) for _ in range(4)]
+        time.sleep(0.013 * kill)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        reader = Checkpoints(tmp_path, read_only=True)
+        latest = reader.latest()
+        assert latest is not None and latest >= started[-1] - 1 > reached
+        assert reader.read_extra(latest) == {"step": latest}
+        back = reader.restore_params(latest, {"w": jax.ShapeDtypeStruct((1 << 20,), np.float32)})
+        assert (np.asarray(back["w"]) == latest).all()
+        reader.close()
+        reached = latest
+    Checkpoints(tmp_path, keep=2).close()
+    assert all(path.name.isdigit() for path in tmp_path.iterdir()), "the next start clears what was half done"
