@@ -53,8 +53,8 @@ def project(x: Array, weights: Array, dims: int = 1) -> Array:
     """A matrix product over the last `dims` dimensions of `x` and the first `dims` of `weights`.
 
     The kernel's gradient is written with `x` on the left, other than JAX writes it. On CPU the left side is copied
-    transposed, and a copy of the incoming gradient would be fused with the activation's derivative and run unvectorised: a
-    whole training step of a small model then takes half as long again.
+    transposed, and a copy of the incoming gradient would be fused with the activation's derivative and run
+    unvectorised: a whole training step of a small model then takes half as long again.
 
     Args:
       x: activations [B, L, ...].

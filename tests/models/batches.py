@@ -1,10 +1,12 @@
 """Random examples, laid out in rows: what the data side makes, written here by hand so that models are tested alone."""
 
+import functools
+
 import jax
 import numpy as np
 from flax import nnx
 
-from flan_jax.models import Model, ModelConfig, build
+from flan_jax.models import Model, ModelConfig, abstract_model, build
 
 VOCAB = 50
 
@@ -80,17 +82,28 @@ DECODER = ("input_tokens", "target_tokens", "segment_ids", "positions", "prefix_
 
 def model_of(config: ModelConfig, seed: int = 0) -> Model:
     """A model with random parameters, norms' scales among them."""
-    model = build(config, nnx.Rngs(seed))
-    graph, params = nnx.split(model, nnx.Param)
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-    leaves = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    return nnx.merge(graph, jax.tree.unflatten(tree, leaves))
+
+    @jax.jit
+    def params():
+        leaves, tree = jax.tree.flatten(nnx.split(build(config, nnx.Rngs(seed)), nnx.Param)[1])
+        keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+        leaves = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+        return jax.tree.unflatten(tree, leaves)
+
+    return nnx.merge(nnx.split(abstract_model(config), nnx.Param)[0], params())
+
+
+@functools.partial(jax.jit, static_argnames="graph")
+def _forward(graph, params, batch):
+    return nnx.merge(graph, params)(batch)
+
+
+def logits_of(model: Model, batch: dict[str, np.ndarray]) -> np.ndarray:
+    """The model's logits, compiled once for all tests with the same config and shapes. [B, L, V]"""
+    return np.asarray(_forward(*nnx.split(model, nnx.Param), batch))
 
 
 def target_log_probs(model: Model, batch: dict[str, np.ndarray]) -> np.ndarray:
     """The log-probability of every target token, teacher-forced. [B, L]"""
-    graph, params = nnx.split(model, nnx.Param)
-    logits = jax.jit(lambda p, b: nnx.merge(graph, p)(b))(params, batch)
-    log_probs = np.asarray(jax.nn.log_softmax(logits, axis=-1))
+    log_probs = np.asarray(jax.nn.log_softmax(logits_of(model, batch), axis=-1))
     return np.take_along_axis(log_probs, batch["decoder_target_tokens"][..., None], axis=-1)[..., 0]

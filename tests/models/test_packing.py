@@ -1,8 +1,7 @@
-import jax
 import numpy as np
 import pytest
 
-from tests.models.batches import ALL, examples, model_of, rows, target_log_probs
+from tests.models.batches import ALL, examples, logits_of, model_of, rows, target_log_probs
 
 LENGTHS = [(5, 3), (7, 4), (4, 2), (11, 6), (3, 1)]
 
@@ -45,8 +44,7 @@ def test_no_leakage_between_neighbours(config, changed):
     made, other = examples(lengths), examples(lengths, seed=1)
     before = rows([made], config, 24, 14)
     after = rows([[other[i] if i == changed else one for i, one in enumerate(made)]], config, 24, 14)
-    logits = jax.jit(lambda b: model(b))
-    first, second = np.asarray(logits(before)), np.asarray(logits(after))
+    first, second = logits_of(model, before), logits_of(model, after)
     segments = before["decoder_segment_ids"]
     same = (segments != changed + 1) & (segments > 0)
     np.testing.assert_array_equal(first[same], second[same])
@@ -60,8 +58,7 @@ def test_decoding_is_causal_and_prefixes_are_not(config):
     late = rows([[(inputs, np.where(np.arange(5) == 2, 51 - targets, targets))]], config, 6, 5)
     early = rows([[(np.where(np.arange(6) == 5, 51 - inputs, inputs), targets)]], config, 6, 5)
     assert (late["decoder_input_tokens"] != before["decoder_input_tokens"]).sum() == 1
-    logits = jax.jit(lambda b: model(b))
-    first, second, third = (np.asarray(logits(b))[0] for b in (before, late, early))
+    first, second, third = (logits_of(model, b)[0] for b in (before, late, early))
     seen = np.flatnonzero(late["decoder_input_tokens"][0] != before["decoder_input_tokens"][0])[0]
     np.testing.assert_array_equal(first[:seen], second[:seen])
     assert np.abs(first[seen:] - second[seen:]).max(axis=-1).min() > 1e-4
