@@ -14,6 +14,7 @@ from flan_jax.data.store import whole
 from flan_jax.data.vocabulary import Codec
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
+from flan_jax.models.config import ModelConfig
 from flan_jax.progress import WorkerProgress
 
 
@@ -62,6 +63,22 @@ def worker_of(config: RunConfig) -> Worker:
     )
 
 
+def model_for(model: ModelConfig, vocabulary_size: int) -> ModelConfig:
+    """Fills in a vocab_size of 0, rounded up so that meshes and matrix units divide it.
+
+    Raises:
+      UserError: the model's vocabulary is smaller than the data's.
+    """
+    if model.vocab_size == 0:
+        return dataclasses.replace(model, vocab_size=-(-vocabulary_size // 128) * 128)
+    if model.vocab_size < vocabulary_size:
+        raise UserError(
+            f"Model.vocab_size is {model.vocab_size}, the tasks' vocabulary has {vocabulary_size}; raise it to "
+            f"that, or leave it at 0"
+        )
+    return model
+
+
 def data_vocabulary(config: RunConfig) -> str:
     """The vocabulary of `--data` tasks: that of the run started from, else one learnt from the data itself."""
     if config.init_from:
@@ -75,10 +92,9 @@ def _learn_vocabulary(config: RunConfig, worker: Worker) -> None:
     if not config.data_files or config.init_from or path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    how = {"split": config.data.split, "on_bad_row": config.data.on_bad_row}
-    worker.call(
-        "vocabulary", mixture=config.mixture, size=4096, output=str(path), max_examples=50_000, shrink=True, **how
-    )
+    how: dict[str, Any] = {"split": config.data.split, "on_bad_row": config.data.on_bad_row}
+    how |= {"size": 4096, "max_examples": 50_000, "shrink": True}
+    worker.call("vocabulary", mixture=config.mixture, output=str(path), **how)
 
 
 def request_of(config: RunConfig, mixture: str, split: str, limit: int | None = None) -> Request:

@@ -109,7 +109,7 @@ def _finish(
         "full": full,
         "tasks": rows,
         "total": total,
-        "model": footprint(config.model, vocab_size, config.optimizer.name),
+        "model": footprint(setup.model_for(config.model, vocab_size), config.optimizer.name),
     }
     speed = _measured_speed(config)
     if speed:

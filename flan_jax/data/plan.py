@@ -84,7 +84,7 @@ def mix(*words) -> np.ndarray:
     >>> int(mix(1, 2)) == int(mix(1, 2)), int(mix(1, 2)) == int(mix(2, 1))
     (True, False)
     """
-    state = np.uint64(0x9E3779B97F4A7C15)
+    state: Any = np.uint64(0x9E3779B97F4A7C15)
     with np.errstate(over="ignore"):
         for word in words:
             z = np.asarray(word, np.uint64) + state

@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from flan_jax.data import store as stores
 from flan_jax.errors import UserError
@@ -138,7 +138,7 @@ def score_in_child(
             decode = _vocabulary(job["task"]).decode
             answered = zip(examples.examples(job["task"], how["split"], **same), job["choices"], strict=True)
             texts = [
-                example.targets_text if choice == example.answer else decode(example.options[choice].tolist())
+                example.targets_text if choice == example.answer else decode((example.options or [])[choice].tolist())
                 for example, choice in answered
             ]
         figures.append(examples.score(job["task"], how["split"], texts, **same))
@@ -154,7 +154,7 @@ def vocabulary_in_child(
     size: int,
     output: str,
     max_examples: int,
-    on_bad_row: str,
+    on_bad_row: Literal["error", "skip"],
     shrink: bool = False,
 ) -> dict[str, Any]:
     """Answers `vocabulary`: trains a SentencePiece vocabulary on a mixture's rendered text.

@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from flan_jax.data import store as stores
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
@@ -48,7 +50,7 @@ class Codec:
             return [byte + 3 for byte in text.encode()]
         return self._ask("encode", texts=[text])[0]
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of token ids, up to the first EOS."""
         ids = [int(token) for token in ids]
         if self.eos_id in ids:
@@ -60,7 +62,7 @@ class Codec:
             return bytes(token - 3 for token in ids if 3 <= token < 259).decode(errors="replace")
         return self._ask("decode", ids=[ids])[0]
 
-    def pieces(self, ids: Sequence[int]) -> list[str]:
+    def pieces(self, ids: Sequence[int] | np.ndarray) -> list[str]:
         """The written form of each token, for people."""
         if self.kind != "sentencepiece":
             return [self.decode([token]) for token in ids]

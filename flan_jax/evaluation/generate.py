@@ -107,11 +107,12 @@ def _answer_file(model: _Answering, path: pathlib.Path, output: str | None, scor
             part = rows[start : start + batch_size]
             prompts = [row["inputs"] for row in part]
             if score:
-                added = [{"log_probability": v} for v in model.log_probability(prompts, [r["targets"] for r in part])]
+                name: str = "log_probability"
+                values: list[Any] = model.log_probability(prompts, [row["targets"] for row in part])
             else:
-                added = [{"prediction": text} for text in model.answer(prompts)]
-            for row, more in zip(part, added, strict=True):
-                file.write(json.dumps({**row, **more}, ensure_ascii=False) + "\n")
+                name, values = "prediction", list(model.answer(prompts))
+            for row, value in zip(part, values, strict=True):
+                file.write(json.dumps({**row, name: value}, ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
             bar.update(start + len(part))

@@ -69,7 +69,7 @@ class Asked:
     def _placed(self, *arrays: np.ndarray) -> list[jax.Array]:
         """Every host has the whole batch, and keeps its devices' rows."""
         sharding = batch_sharding(self.mesh)
-        return [jax.make_array_from_callback(a.shape, sharding, lambda index, a=a: a[index]) for a in arrays]
+        return [jax.make_array_from_callback(array.shape, sharding, array.__getitem__) for array in arrays]
 
 
 @functools.lru_cache(maxsize=64)
@@ -82,7 +82,7 @@ def _jitted(graph: Any, mesh: Mesh, name: str, fixed: tuple[Any, ...]) -> Any:
             if name == "score_options":
                 return decoding.score_options(model, *arrays)
             if name == "greedy":
-                return decoding.greedy(model, *arrays, *fixed)
+                return decoding.greedy(model, arrays[0], *fixed)
             new_tokens, eos_id, temperature, top_k, top_p = fixed
             inputs, key = arrays
             return decoding.sample(

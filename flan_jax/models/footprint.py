@@ -1,6 +1,5 @@
 """What a model takes, without making it."""
 
-import dataclasses
 import math
 from typing import Any
 
@@ -12,19 +11,16 @@ from flan_jax.models.build import abstract_model
 from flan_jax.models.config import ModelConfig
 
 
-def footprint(config: ModelConfig, vocab_size: int, optimizer: str) -> dict[str, Any]:
+def footprint(config: ModelConfig, optimizer: str) -> dict[str, Any]:
     """Counts parameters and the bytes that travel from step to step.
 
     Args:
-      config: the model; a vocab_size of 0 is taken from `vocab_size`.
-      vocab_size: of the data.
+      config: the model.
       optimizer: "adamw" keeps two more floats a parameter; "adafactor" next to nothing.
 
     Returns:
       {"parameters", "state_bytes"}: over all devices together.
     """
-    if config.vocab_size == 0:
-        config = dataclasses.replace(config, vocab_size=-(-vocab_size // 128) * 128)
     leaves = jax.tree.leaves(nnx.state(abstract_model(config), nnx.Param))
     parameters = sum(math.prod(leaf.shape) for leaf in leaves)
     each = jnp.dtype(config.param_dtype).itemsize + (8 if optimizer == "adamw" else 0)
