@@ -12,7 +12,7 @@ import seqio
 from flan_jax.errors import UserError
 from flan_jax.tasks import fingerprints, foreign, metrics, registry, vocabularies
 from flan_jax.tasks.recipe import Example, Request
-from flan_jax.tasks.sources import as_source
+from flan_jax.tasks.sources import FileSource, all_files, as_source
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
 
 __all__ = ["Example", "Tally", "describe", "examples", "fingerprint", "references", "score", "source_files", "texts"]
@@ -108,13 +108,9 @@ def describe(task_name: str) -> dict[str, Any]:
 
 def source_files(task_name: str) -> list[str]:
     """The files that a task is read from, over all its splits; empty where they are not known."""
-    source = _source(task_name)
-    return sorted({path for split in source.splits for path in source.files(split)})
-
-
-def _source(task_name: str):
+    task = registry.seqio_task(task_name)
     recipe = registry.recipe(task_name)
-    return as_source(registry.seqio_task(task_name).source) if recipe is None else recipe.source
+    return all_files(as_source(task.source) if recipe is None else recipe.source)
 
 
 def fingerprint(task_name: str) -> str:
@@ -130,6 +126,8 @@ def fingerprint(task_name: str) -> str:
         source: Any = task.source
     else:
         source = recipe.source
+        if isinstance(source, FileSource):  # where the files lie changes no token
+            source = (source.reader, source.slices, [split for split, _ in source.patterns])
         shape = (recipe.shaping(), vocabularies.content_digest(vocabularies.load(recipe.vocabulary)))
     stamps = [fingerprints.stamp(path) for path in source_files(task_name)]
     return fingerprints.of((CODE_VERSION, shape, source, stamps))

@@ -3,6 +3,7 @@
 Nothing is printed or pickled to be hashed: a `repr` may read the network (TFDS) or load a model (SentencePiece).
 """
 
+import ast
 import dataclasses
 import enum
 import functools
@@ -146,7 +147,7 @@ def _global(value: Any, package: str) -> Any:
     owner = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     if isinstance(value, types.ModuleType):
         # What is used of it is not known from here.
-        return _source_of(value) if _package(owner) == package else owner
+        return _sources(value.__name__, package) if _package(owner) == package else owner
     if isinstance(value, types.FunctionType | type) and _package(owner) != package:
         return (owner, value.__qualname__)
     return value
@@ -181,8 +182,30 @@ def _is_library(module: str | None) -> bool:
     return _package(module) in _LIBRARIES or _package(module) in sys.stdlib_module_names - {"__main__"}
 
 
-def _source_of(module: types.ModuleType) -> str:
-    file = getattr(module, "__file__", None)
-    if not file or not pathlib.Path(file).is_file():
-        return module.__name__
-    return hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()
+def _sources(name: str, package: str) -> list[tuple[str, str]]:
+    """Names and source hashes of a module and of the modules of its package that it imports, and those in turn."""
+    found: dict[str, str] = {}
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        module = sys.modules.get(current)
+        # This room's own code is versioned by hand (`examples.CODE_VERSION`).
+        if current in found or module is None or _package(current) != package or current.startswith("flan_jax.tasks"):
+            continue
+        file = pathlib.Path(getattr(module, "__file__", None) or "")
+        source = file.read_bytes() if file.is_file() else b""
+        found[current] = hashlib.sha256(source).hexdigest()
+        waiting += _imported(ast.parse(source), current) if file.suffix == ".py" else []
+    return sorted(found.items())
+
+
+def _imported(tree: ast.Module, importer: str) -> list[str]:
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = importer.split(".")[: -node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return names

@@ -26,7 +26,9 @@ def examples(task: seqio.Task, split: str, request: Request) -> Iterator[tuple[E
     decoders = {name: Tokenizer(feature.vocabulary) for name, feature in task.output_features.items()}
     for number, features in enumerate(_dataset(task, split, request).as_numpy_iterator()):
         tally.read += 1
-        example = Example(f"{split}:{number}", _ids(features, "inputs"), _ids(features, "targets"), objective="seqio")
+        # A feature that the task does not put out may still lie there as text.
+        inputs = _ids(features, "inputs") if "inputs" in decoders else np.zeros(0, np.int32)
+        example = Example(f"{split}:{number}", inputs, _ids(features, "targets"), objective="seqio")
         eos_id = decoders["targets"].eos_id
         if not np.any(example.targets != eos_id):
             tally.dropped += 1

@@ -4,6 +4,7 @@ Sources are frozen dataclasses that only name what they read. A row is a dict of
 file and its number there, since ids inside data sets repeat.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -143,7 +144,7 @@ class GeneratorSource:
         _check_split(split, self.splits, "give generator(..., splits=(...)) the names of all its splits")
         for number, row in enumerate(self.function(split)):
             if isinstance(row, Mapping):
-                yield f"{split}:{number}", dict(row)
+                yield f"{split}:{number}", plain(row)
             else:
                 bad_row(
                     self.where(split, f"{split}:{number}"), f"a {type(row).__name__}, not a dict", on_bad_row, tally
@@ -169,6 +170,11 @@ class SeqioSource:
     def splits(self) -> tuple[str, ...]:
         """The names of the splits it has."""
         return tuple(self.source.splits)
+
+    @property
+    def file_splits(self) -> tuple[str, ...]:
+        """The splits that are read from files that can be named."""
+        return tuple(getattr(self.source, "_split_to_filepattern", {}))
 
     def files(self, split: str) -> list[str]:
         """The files, where the source is one of seqio's that read files."""
@@ -197,6 +203,17 @@ def as_source(source: Source | seqio.DataSource) -> Source:
     if isinstance(source, seqio.DataSource):
         return SeqioSource(source)
     return source
+
+
+def all_files(source: Source) -> list[str]:
+    """The files of all splits of a source that can be found; empty where they are not known."""
+    # A TFDS source would have to read its builder to tell its splits, and has no file patterns.
+    splits = source.file_splits if isinstance(source, SeqioSource) else source.splits
+    found = set()
+    for split in splits:
+        with contextlib.suppress(UserError):  # whoever reads that split is told
+            found.update(source.files(split))
+    return sorted(found)
 
 
 def plain(value: Any) -> Any:

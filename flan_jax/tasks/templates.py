@@ -216,21 +216,12 @@ def fit(
     Returns:
       The text and its ids, or None where it does not fit even with those fields empty.
     """
-    originals, values = values, dict(values)
-    candidates = (
-        [trim_field]
-        if trim_field in pattern.fields
-        else []
-        if trim_field
-        else [f for f in pattern.fields if f != OPTIONS]
-    )
-    lengths = (
-        dict(zip(candidates, map(len, tokenizer.encode([values[f] for f in candidates])), strict=True))
-        if candidates
-        else {}
-    )
+    shortened = dict(values)
+    candidates = [field for field in pattern.fields if field == trim_field or (trim_field is None and field != OPTIONS)]
+    known = dict(zip(candidates, tokenizer.encode([values[field] for field in candidates]), strict=True))
+    lengths = {field: len(ids) for field, ids in known.items()}
     while True:
-        text = pattern.render(values)
+        text = pattern.render(shortened)
         ids = tokenizer.encode_one(text)
         over = len(ids) - limit
         if over <= 0:
@@ -239,12 +230,12 @@ def fit(
         if longest is None or lengths[longest] == 0:
             return None
         keep = max(0, lengths[longest] - -(-over // pattern.count(longest)))
-        if trim_from == "middle" and keep > 4:
-            head, tail = (
-                tokenizer.prefix(originals[longest], keep // 2),
-                tokenizer.suffix(originals[longest], keep // 2),
-            )
-            values[longest] = f"{head.rstrip()} ... {tail.lstrip()}"
-        else:
-            values[longest] = tokenizer.prefix(originals[longest], keep).rstrip()
-        lengths[longest] = min(keep, len(tokenizer.encode_one(values[longest])))
+        shortened[longest] = _cut(values[longest], known[longest], keep, tokenizer, trim_from)
+        lengths[longest] = min(keep, len(tokenizer.encode_one(shortened[longest])))
+
+
+def _cut(text: str, ids: list[int], keep: int, tokenizer: Tokenizer, trim_from: str) -> str:
+    if trim_from == "end" or keep < 4:
+        return tokenizer.prefix(text, keep, ids).rstrip()
+    head, tail = tokenizer.prefix(text, keep // 2, ids), tokenizer.suffix(text, keep // 2, ids)
+    return f"{head.rstrip()} ... {tail.lstrip()}"

@@ -98,9 +98,8 @@ class Variant:
         encode = DraftEncoder(finisher, self.declaration.trim_field, self.declaration.trim_from, renderer.where)
 
         def encoder(rows: Iterable[tuple[str, Row]]) -> Iterator[Example]:
-            # Rows are rendered batch by batch, so that nothing waits for rows that nobody asks for.
-            for batch in batched(rows):
-                yield from encode(list(renderer.drafts(batch)))
+            for batch in batched(renderer.drafts(rows)):
+                yield from encode(batch)
 
         return encoder
 

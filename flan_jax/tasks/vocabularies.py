@@ -124,12 +124,13 @@ class Tokenizer:
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text, without end-of-sequence."""
         if self._model is not None:
-            return self._model.encode(texts)
+            # A list goes to a pool of threads, which costs milliseconds to start.
+            return self._model.encode(texts) if len(texts) > 32 else [self._model.encode(text) for text in texts]
         return [list(self.vocabulary.encode(text)) for text in texts]
 
     def encode_one(self, text: str) -> list[int]:
         """Ids of one text, without end-of-sequence."""
-        return self.encode([text])[0]
+        return self._model.encode(text) if self._model is not None else list(self.vocabulary.encode(text))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids without end-of-sequence, of which a conversation has several; zeros at the end are padding."""
@@ -144,35 +145,42 @@ class Tokenizer:
             return [self._model.id_to_piece(int(one)) for one in ids]
         return [self.vocabulary.decode([int(one)]) for one in ids]
 
-    def prefix(self, text: str, tokens: int) -> str:
+    def prefix(self, text: str, tokens: int, ids: list[int] | None = None) -> str:
         """The beginning of a text that has at most so many tokens, cut where a token ends if the vocabulary allows.
 
         What is given back is always a prefix of `text` itself, never a normalised form of it.
+
+        Args:
+          text: the text.
+          tokens: the most tokens.
+          ids: the text's ids, where they are known.
         """
         if tokens <= 0:
             return ""
-        ids = self.encode_one(text)
+        ids = self.encode_one(text) if ids is None else ids
         if len(ids) <= tokens:
             return text
-        start = self.vocabulary.decode(ids[:tokens])
-        if text.startswith(start) and len(self.encode_one(start)) <= tokens:
-            return start
+        for most in range(tokens, max(0, tokens - 3), -1):
+            start = self.vocabulary.decode(ids[:most])
+            if text.startswith(start) and len(self.encode_one(start)) <= tokens:
+                return start
         low, high = 0, len(text)  # the longest fitting prefix by bisection: few texts come this way
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if len(self.encode_one(text[:middle])) <= tokens else (low, middle)
         return text[:low]
 
-    def suffix(self, text: str, tokens: int) -> str:
+    def suffix(self, text: str, tokens: int, ids: list[int] | None = None) -> str:
         """The end of a text that has at most so many tokens; see `prefix`."""
         if tokens <= 0:
             return ""
-        ids = self.encode_one(text)
+        ids = self.encode_one(text) if ids is None else ids
         if len(ids) <= tokens:
             return text
-        end = self.vocabulary.decode(ids[-tokens:])
-        if end and text.endswith(end) and len(self.encode_one(end)) <= tokens:
-            return end
+        for most in range(tokens, max(0, tokens - 3), -1):
+            end = self.vocabulary.decode(ids[-most:])
+            if end and text.endswith(end) and len(self.encode_one(end)) <= tokens:
+                return end
         low, high = 0, len(text)
         while high - low > 1:
             middle = (low + high) // 2

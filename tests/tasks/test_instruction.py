@@ -1,0 +1,141 @@
+import pytest
+import seqio
+
+from flan_jax.errors import UserError
+from flan_jax.tasks import InstructionTask, Template, declared, generator, mixture, names
+from flan_jax.tasks.examples import describe
+
+
+def test_registering_adds_the_derived_tasks(fruits):
+    fruits(name="siblings_1").register()
+    task = fruits(
+        held_out_templates=("{word}? {options}",),
+        inverted_templates=(("Name a {answer}.", "{word}"),),
+        few_shot=(1, 3),
+        siblings=("siblings_1",),
+    ).register()
+    assert names()[1:] == [
+        "fruits",
+        "fruits.held_out_wordings",
+        "fruits.inverted",
+        "fruits.1_shot",
+        "fruits.3_shot",
+        "fruits.as_siblings_1",
+    ]
+    assert all(name in seqio.TaskRegistry.names() and declared(name) is task for name in names()[1:])
+    assert declared("unknown") is None
+
+
+def test_registering_the_same_twice_changes_nothing_and_another_is_refused(fruits):
+    # Functions made anew by a module that is imported again are equal by what they do.
+    def declare(suffix):
+        return fruits(preprocess=lambda row: {**row, "word": row["word"] + suffix})
+
+    declare("s").register()
+    before = seqio.TaskRegistry.get("fruits")
+    declare("s").register()
+    assert seqio.TaskRegistry.get("fruits") is before
+    with pytest.raises(UserError, match="'fruits' is registered already with a different declaration"):
+        declare("es").register()
+    with pytest.raises(UserError, match="different declaration"):
+        fruits(cap=5).register()
+
+
+def test_a_refused_declaration_registers_nothing(fruits):
+    fruits(name="fruits.inverted").register()
+    with pytest.raises(UserError, match="fruits.inverted"):
+        fruits(inverted_templates=(("Name a {answer}.", "{word}"),)).register()
+    assert names() == ["fruits.inverted"]
+
+
+def test_names_of_others_are_not_taken(fruits):
+    fruits(name="ours").register()
+    mixture("mix", ["ours"])
+    with pytest.raises(UserError, match="'mix' is the name of a mixture"):
+        fruits(name="mix").register()
+    other = seqio.Task("theirs", source=None, output_features={"targets": seqio.Feature(seqio.ByteVocabulary())})
+    seqio.TaskRegistry.add_provider("theirs", other)
+    with pytest.raises(UserError, match="'theirs' .* other code registered"):
+        fruits(name="theirs").register()
+    assert declared("theirs") is None
+    with pytest.raises(UserError, match="seqio does not take the task 'my-task'"):
+        fruits(name="my-task").register()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"templates": ()}, "no templates"),
+        ({"templates": ("{word} {options}", ("{word}", "yes"))}, "name no field"),
+        ({"templates": (("{word}", "{number}"),)}, r"leave out \{answer\}"),
+        ({"options": None}, r"\{options\}, but its task declares none"),
+        ({"options": ("a",)}, "at least two different"),
+        ({"options": ("a", "a", "b")}, "at least two different"),
+        ({"options": ("a", "")}, "none empty"),
+        ({"option_styles": ("dashs",)}, "did you mean 'dashes'"),
+        ({"option_styles": ()}, "option_styles is empty"),
+        ({"metrics": ("acuracy",)}, "did you mean 'accuracy'"),
+        ({"trim_field": "words"}, "in no template's inputs"),
+        ({"trim_from": "start"}, "'end' or 'middle'"),
+        ({"cap": 0}, "positive number"),
+        ({"few_shot": (0,)}, "must be positive"),
+        ({"inverted_templates": (("Name it", "{word}"),)}, "does not show the answer"),
+        ({"inverted_templates": (("Is {answer}?", "{label}"),)}, "asks for the answer itself"),
+        ({"held_out_templates": ("{word} {",)}, "unbalanced"),
+    ],
+)
+def test_faults_are_told_at_registration(fruits, fields, message):
+    with pytest.raises(UserError, match=f"Task 'fruits'.*{message}"):
+        fruits(**fields).register()
+    assert not names()
+
+
+def test_declaring_and_registering_reads_nothing(tmp_path):
+    def rows(split):
+        raise AssertionError("read")
+
+    InstructionTask("t", generator(rows), ("{x}",), vocabulary=str(tmp_path / "none.model"), few_shot=(2,)).register()
+    assert describe("t")["vocabulary"] == {
+        "kind": "sentencepiece",
+        "path": str(tmp_path / "none.model"),
+        "extra_ids": 100,
+    }
+
+
+def test_a_description_tells_what_a_report_needs(fruits):
+    fruits(
+        cap=7,
+        cluster="words",
+        held_out_templates=("{word}? {options}",),
+        inverted_templates=(("Name a {answer}.", "{word}"),),
+    ).register()
+    plain = describe("fruits")
+    assert (plain["cap"], plain["cluster"], plain["chance"], plain["eval_kind"]) == (7, "words", 0.5, "rank")
+    assert (plain["metrics"], plain["options"], plain["held_out_wordings"]) == (["accuracy"], ["fruit", "other"], 1)
+    assert plain["random"] is True and plain["ours"] is True
+    inverted = describe("fruits.inverted")
+    assert (inverted["eval_kind"], inverted["metrics"], inverted["options"], inverted["chance"]) == (
+        *("generate", ["exact_match"]),
+        *(None, None),
+    )
+    assert describe("fruits.held_out_wordings")["templates"] == [["{word}? {options}", "{answer}"]]
+
+
+def test_one_wording_and_one_style_leave_nothing_to_draw(fruits):
+    fruits(templates=("{word} {options}",), option_styles=("dashes",)).register()
+    assert describe("fruits")["random"] is False
+
+
+def test_many_tasks_register_quickly(fruits):
+    import time
+
+    start = time.perf_counter()
+    for number in range(1836):
+        fruits(name=f"task_{number}", few_shot=(3,)).register()
+    assert time.perf_counter() - start < 10
+    assert len(names()) == 2 * 1836
+
+
+def test_templates_may_be_given_in_any_form(model):
+    task = InstructionTask("t", generator(lambda split: iter(())), "one {x}", options=["a", "b"], metrics="f1")
+    assert task.templates == (Template("one {x}"),) and task.options == ("a", "b") and task.metrics == ("f1",)

@@ -1,0 +1,135 @@
+import gzip
+import json
+
+import pytest
+import seqio
+import tensorflow as tf
+
+from flan_jax.errors import UserError
+from flan_jax.tasks import csv, generator, json_array, jsonl, sources, text
+from flan_jax.tasks.tally import Tally
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_jsonl_numbers_rows_by_line_and_names_the_file(tmp_path):
+    path = tmp_path / "task075_squad1.1.jsonl"
+    path.write_text('\ufeff{"a": 1}\n\n{"a": 2}\n', encoding="utf-8")
+    source = jsonl(path)
+    assert list(source.rows("train")) == [("task075_squad1.1:0", {"a": 1}), ("task075_squad1.1:2", {"a": 2})]
+    assert source.where("train", "task075_squad1.1:2") == f"{path}:3"
+    assert source.num_rows("train") == 2
+
+
+def test_a_line_that_is_not_json_is_named_with_file_and_line(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a": \n[1]\n{"a": "\xff"}\n{"a": 5}\n')
+    with pytest.raises(UserError, match=r"rows\.jsonl:2: not JSON .*on_bad_row"):
+        list(jsonl(path).rows("train"))
+    tally = Tally()
+    assert [row["a"] for _, row in jsonl(path).rows("train", "skip", tally)] == [1, 5]
+    assert (tally.read, tally.bad_rows) == (3, 3)
+    own = jsonl(path, on_bad_row="skip")
+    assert len(list(own.rows("train", "error"))) == 2
+
+
+def test_files_with_the_same_stem_are_told_apart(tmp_path):
+    for folder in ("CB", "COPA"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.json").write_text('[{"a": 1}]')
+    ids = [row_id for row_id, _ in json_array(f"{tmp_path}/*/train.json").rows("train")]
+    assert ids == ["CB/train:0", "COPA/train:0"]
+
+
+def test_slices_part_the_rows_of_all_files_without_overlap(tmp_path):
+    for name in ("a", "b"):
+        write_lines(tmp_path / f"{name}.jsonl", [{"n": f"{name}{n}"} for n in range(5)])
+    source = jsonl(f"{tmp_path}/*.jsonl", splits={"train": "[:-3]", "validation": "[-3:]"})
+    parts = {split: [row["n"] for _, row in source.rows(split)] for split in source.splits}
+    assert parts == {"train": ["a0", "a1", "a2", "a3", "a4", "b0", "b1"], "validation": ["b2", "b3", "b4"]}
+    assert source.num_rows("train") == 7 and source.num_rows("validation") == 3
+    held = jsonl(f"{tmp_path}/*.jsonl", validation_rows=4)
+    assert [row_id for row_id, _ in held.rows("validation")] == ["a:0", "a:1", "a:2", "a:3"]
+    assert len(list(held.rows("train"))) == 6
+
+
+def test_splits_by_file(tmp_path):
+    train, dev = write_lines(tmp_path / "t.jsonl", [{"n": 1}]), write_lines(tmp_path / "d.jsonl", [{"n": 2}])
+    source = jsonl({"train": train, "validation": dev})
+    assert [row["n"] for split in source.splits for _, row in source.rows(split)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: list(jsonl(path).rows("validaton")), r"no split 'validaton' \(there is train\).*splits="),
+        (lambda path: list(jsonl(str(path) + "x").rows("train")), "No file matches"),
+        (lambda path: jsonl(path, splits={"train": "200"}), r"'\[200:\]'"),
+        (lambda path: jsonl({"train": path}, validation_rows=3), "not both"),
+        (lambda path: jsonl(path, splits={"train": "[:]"}, validation_rows=3), "not both"),
+        (lambda path: jsonl(path, on_bad_row="ignore"), '"error" or "skip"'),
+        (lambda path: text(path, unit="paragraf"), "did you mean 'paragraph'"),
+        (lambda path: list(json_array(path).rows("train")), r"not a JSON file.*jsonl"),
+        (lambda path: list(json_array(path.parent / "o.json", at="Rows").rows("train")), "no key 'Rows'"),
+    ],
+)
+def test_faults_name_what_was_wanted(tmp_path, make, message):
+    path = tmp_path / "rows.jsonl"
+    write_lines(path, [{"a": 1}, {"a": 2}])
+    (tmp_path / "o.json").write_text('{"rows": []}')
+    with pytest.raises(UserError, match=message):
+        make(path)
+
+
+def test_csv_and_headerless_tsv(tmp_path):
+    (tmp_path / "a.csv").write_text('question,answer\n"one, two",x\nthree\nfour,y\n')
+    source = csv(tmp_path / "a.csv")
+    with pytest.raises(UserError, match=r"a\.csv, row 2: 1 columns where 2 are wanted \(question, answer\)"):
+        list(source.rows("train"))
+    assert [row["question"] for _, row in source.rows("train", "skip")] == ["one, two", "four"]
+    (tmp_path / "b.tsv").write_text('say "no\tyes\n')
+    tsv = csv(tmp_path / "b.tsv", delimiter="\t", columns=("question", "answer"), quoted=False)
+    assert list(tsv.rows("train")) == [("b:0", {"question": 'say "no', "answer": "yes"})]
+
+
+def test_json_array_under_a_key_gzipped_and_as_an_object(tmp_path):
+    with gzip.open(tmp_path / "t.json.gz", "wt") as file:
+        json.dump({"Definition": "x", "Instances": [{"n": 1}, {"n": 2}]}, file)
+    assert list(json_array(tmp_path / "t.json.gz", at="Instances").rows("train"))[1] == ("t:1", {"n": 2})
+    (tmp_path / "i.json").write_text('{"examples": {"1": {"n": 1}, "2": {"n": 2}}}')
+    assert [row["n"] for _, row in json_array(tmp_path / "i.json", at="examples").rows("train")] == [1, 2]
+
+
+def test_text_units(tmp_path):
+    (tmp_path / "t.txt").write_text("one\ntwo\n\n\nthree\n")
+    found = {
+        u: [row["text"] for _, row in text(tmp_path / "t.txt", unit=u).rows("train")] for u in sources.files.TEXT_UNITS
+    }
+    assert found == {
+        "paragraph": ["one\ntwo", "three"],
+        "line": ["one", "two", "three"],
+        "file": ["one\ntwo\n\n\nthree"],
+    }
+
+
+def test_a_generator_that_yields_no_dict_is_a_bad_row():
+    source = generator(lambda split: iter([{"a": (1, 2)}, "text"]))
+    with pytest.raises(UserError, match=r"row 1 of .*a str, not a dict"):
+        list(source.rows("train"))
+    assert list(source.rows("train", "skip")) == [("train:0", {"a": [1, 2]})]
+
+
+def test_a_seqio_source_gives_plain_rows():
+    def dataset(split, shuffle_files=False, seed=None):
+        return tf.data.Dataset.from_tensor_slices({"text": ["caf\u00e9", "b"], "label": [0, 1]})
+
+    source = sources.as_source(seqio.FunctionDataSource(dataset, splits=("train",)))
+    assert list(source.rows("train")) == [
+        ("train:0", {"text": "caf\u00e9", "label": 0}),
+        ("train:1", {"text": "b", "label": 1}),
+    ]
+    with pytest.raises(UserError, match="no split 'test'"):
+        list(source.rows("test"))

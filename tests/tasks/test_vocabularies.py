@@ -1,0 +1,78 @@
+import shutil
+
+import pytest
+import seqio
+
+from flan_jax.errors import UserError
+from flan_jax.tasks import train_sentencepiece, vocabularies
+
+TEXTS = [
+    "The  plum,\n  and\tthe stone \u00a3 \u4f60\u597d \U0001f600",
+    " leading and trailing ",
+    "{braces} \\n <|x|>",
+    "",
+]
+
+
+def test_ids_are_those_of_the_seqio_vocabulary(model):
+    tokenizer = vocabularies.Tokenizer(model)
+    vocabulary = seqio.SentencePieceVocabulary(model, extra_ids=100)
+    expected = [list(vocabulary.encode(text)) for text in TEXTS]
+    assert tokenizer.encode(TEXTS) == expected == [tokenizer.encode_one(text) for text in TEXTS]
+    assert tokenizer.encode(TEXTS * 50) == expected * 50  # long lists go through the thread pool
+    bytes_ = vocabularies.Tokenizer(seqio.ByteVocabulary())
+    assert bytes_.encode(TEXTS) == [list(seqio.ByteVocabulary().encode(text)) for text in TEXTS]
+
+
+def test_every_text_comes_back_exactly(model):
+    tokenizer = vocabularies.Tokenizer(model)
+    assert [tokenizer.decode([*ids, 1, 0, 0]) for ids in tokenizer.encode(TEXTS)] == TEXTS
+
+
+@pytest.mark.parametrize("vocabulary", ["small", "bytes"])
+def test_prefixes_and_suffixes_are_of_the_text_itself(model, vocabulary):
+    tokenizer = vocabularies.Tokenizer(model if vocabulary == "small" else seqio.ByteVocabulary())
+    text = "the  apple \u4f60\u597d and\nthe plumstone " * 3
+    whole = len(tokenizer.encode_one(text))
+    for tokens in (0, 1, 2, 3, 5, 8, 13, 21, whole, whole + 5):
+        start, end = tokenizer.prefix(text, tokens), tokenizer.suffix(text, tokens)
+        assert text.startswith(start) and text.endswith(end)
+        assert len(tokenizer.encode_one(start)) <= tokens and len(tokenizer.encode_one(end)) <= tokens
+    assert tokenizer.prefix(text, whole) == tokenizer.suffix(text, whole) == text
+    assert len(tokenizer.encode_one(tokenizer.prefix(text, 20))) > 15
+
+
+def test_a_description_tells_content_not_place(model, tmp_path):
+    described = vocabularies.describe(model)
+    assert described["kind"] == "sentencepiece" and described["path"] == model
+    assert (described["size"], described["extra_ids"]) == (500, 100)
+    assert (described["pad_id"], described["eos_id"], described["unk_id"]) == (0, 1, 2)
+    moved = shutil.copy(model, tmp_path / "elsewhere.model")
+    assert vocabularies.describe(str(moved))["fingerprint"] == described["fingerprint"]
+    fewer = vocabularies.describe(seqio.SentencePieceVocabulary(model, extra_ids=0))
+    assert fewer["size"] == 400 and fewer["fingerprint"] != described["fingerprint"]
+    assert vocabularies.describe(seqio.ByteVocabulary())["kind"] == "ByteVocabulary"
+
+
+def test_a_missing_or_broken_model_is_told_when_it_is_used(tmp_path):
+    vocabularies.load(str(tmp_path / "none.model"))
+    with pytest.raises(UserError, match="none.model does not exist"):
+        vocabularies.describe(str(tmp_path / "none.model"))
+    (tmp_path / "broken.model").write_bytes(b"no model")
+    with pytest.raises(UserError, match="is no SentencePiece model"):
+        vocabularies.Tokenizer(str(tmp_path / "broken.model"))
+
+
+def test_training_is_deterministic_and_tells_when_texts_are_too_few(tmp_path):
+    texts = ["a plum and a stone", "the river\nsings"] * 20
+    for name in ("a.model", "b.model"):
+        described = train_sentencepiece(texts, 290, tmp_path / name)
+    assert (tmp_path / "a.model").read_bytes() == (tmp_path / "b.model").read_bytes()
+    assert described["size"] == 390
+    with pytest.raises(UserError, match="No vocabulary of 5000 pieces"):
+        train_sentencepiece(texts, 5000, tmp_path / "c.model")
+    assert not (tmp_path / "c.model").exists()
+
+
+def test_the_starter_vocabulary_is_the_packaged_file():
+    assert vocabularies.describe("starter")["path"].endswith("starter.model")
