@@ -143,12 +143,12 @@ def _function_parts(function: types.FunctionType) -> list[Any]:
 
 
 def _global(value: Any, package: str) -> Any:
-    """What a global counts as: code of other packages by its name, modules of the same package by their source."""
+    """What a global counts as: code of installed packages by its name, other modules by their source."""
     owner = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     if isinstance(value, types.ModuleType):
         # What is used of it is not known from here.
-        return _sources(value.__name__, package) if _package(owner) == package else owner
-    if isinstance(value, types.FunctionType | type) and _package(owner) != package:
+        return _sources(value.__name__, package) if _counts(owner, package) else owner
+    if isinstance(value, types.FunctionType | type) and not _counts(owner, package):
         return (owner, value.__qualname__)
     return value
 
@@ -178,19 +178,27 @@ def _package(module: str | None) -> str:
     return (module or "").partition(".")[0]
 
 
+def _counts(module: str | None, package: str) -> bool:
+    """Whether a change of the module is looked for: it is of the same package, or no package that was installed."""
+    if _package(module) == package:
+        return True
+    file = getattr(sys.modules.get(module or ""), "__file__", None) or "site-packages"
+    return not _is_library(module) and not {"site-packages", "dist-packages"} & set(pathlib.Path(file).parts)
+
+
 def _is_library(module: str | None) -> bool:
     return _package(module) in _LIBRARIES or _package(module) in sys.stdlib_module_names - {"__main__"}
 
 
 def _sources(name: str, package: str) -> list[tuple[str, str]]:
-    """Names and source hashes of a module and of the modules of its package that it imports, and those in turn."""
+    """Names and source hashes of a module and of those of the same code that it imports, and those in turn."""
     found: dict[str, str] = {}
     waiting = [name]
     while waiting:
         current = waiting.pop()
         module = sys.modules.get(current)
         # This room's own code is versioned by hand (`examples.CODE_VERSION`).
-        if current in found or module is None or _package(current) != package or current.startswith("flan_jax.tasks"):
+        if current in found or module is None or not _counts(current, package) or current.startswith("flan_jax.tasks"):
             continue
         file = pathlib.Path(getattr(module, "__file__", None) or "")
         source = file.read_bytes() if file.is_file() else b""

@@ -92,7 +92,10 @@ def mixture(name: str, members: Iterable[Member], cap: int | None = None, temper
         raise UserError(
             f"{name!r} is registered already with other members or rates; give one of the two another name."
         )
-    return seqio.MixtureRegistry.add(name, pairs)
+    try:
+        return seqio.MixtureRegistry.add(name, pairs)
+    except ValueError as error:  # tasks with different features
+        raise UserError(f"seqio does not take the mixture {name!r}: {' '.join(str(error).split())}") from None
 
 
 def _with_rate(mixture_name: str, member: Member, cap: int | None, temperature: float) -> tuple[str, Rate]:

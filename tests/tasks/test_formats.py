@@ -1,0 +1,150 @@
+import json
+
+import pytest
+
+from flan_jax.errors import UserError
+from flan_jax.tasks import ChatTask, Tally, task_from_file
+from flan_jax.tasks.examples import examples
+from flan_jax.tasks.tally import BadRow
+
+LONG = {"inputs": None, "targets": None}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, *rows):
+        path = tmp_path / name
+        path.write_text(
+            json.dumps(list(rows)) if name.endswith(".json") else "".join(json.dumps(r) + "\n" for r in rows)
+        )
+        return path
+
+    return write
+
+
+def read(task, tally=None, **how):
+    task.register()
+    return [(one.inputs_text, one.targets_text) for one in examples(task.name, "train", LONG, tally=tally, **how)]
+
+
+def test_prompt_and_completion_lose_the_end_mark(write, model):
+    rows = [
+        {"prompt": "2 + 2 = {x}", "completion": " 4<|endoftext|>", "id": "same"},
+        {"prompt": "empty", "completion": "<|endoftext|>", "id": "same"},
+        {"prompt": "3", "completion": "three <|endoftext|>\n", "id": "same"},
+    ]
+    tally = Tally()
+    found = read(task_from_file(write("t0.jsonl", *rows), "t", vocabulary=model), tally)
+    assert found == [("2 + 2 = {x}", "4"), ("3", "three")]
+    assert tally == Tally(read=3, kept=2, dropped=1)
+
+
+def test_alpaca_with_and_without_input(write, model):
+    rows = [
+        {"instruction": "Greet.", "input": "", "output": "Hello"},
+        {"instruction": "Add.", "input": "1 and 2", "output": "3"},
+        {"instruction": "Name one.", "input": "Noinput", "output": "plum"},
+        {"instruction": "Draw.", "input": "", "output": "<nooutput>"},
+    ]
+    tally = Tally()
+    found = read(task_from_file(write("a.json", *rows), "t", vocabulary=model), tally)
+    assert found == [("Greet.", "Hello"), ("Add.\n\n1 and 2", "3"), ("Name one.", "plum")] and tally.dropped == 1
+
+
+def test_the_alpaca_instruction_is_never_cut(write, model):
+    instruction = "Say what the river is about."
+    path = write("a.jsonl", {"instruction": instruction, "input": "the plum and " * 40, "output": "x"})
+    task_from_file(path, "t", vocabulary=model).register()
+    (one,) = examples("t", "train", {"inputs": 30, "targets": 8})
+    assert one.inputs_text.startswith(instruction + "\n\nthe plum") and len(one.inputs) <= 30 < one.cut_tokens
+    tally = Tally()
+    assert not list(examples("t", "train", {"inputs": 6, "targets": 8}, tally=tally)) and tally.too_long == 1
+
+
+def test_a_prompt_of_one_text_keeps_both_ends(write, model):
+    prompt = "Read this. " + "the plum and " * 40 + "What is it about?"
+    task_from_file(write("p.jsonl", {"prompt": prompt, "completion": "x"}), "t", vocabulary=model).register()
+    (one,) = examples("t", "train", {"inputs": 30, "targets": 8})
+    assert one.inputs_text.startswith("Read this.") and one.inputs_text.endswith("about?") and len(one.inputs) <= 30
+
+
+def test_conversations_become_chats(write, model):
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    shared = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    for name, row in (("m", {"messages": said}), ("c", {"conversations": shared})):
+        task = task_from_file(write(f"{name}.jsonl", row), name, vocabulary=model)
+        assert isinstance(task, ChatTask) and read(task) == [("User: a\nAssistant:", "b")]
+
+
+def test_csv_tsv_and_named_columns(tmp_path, model):
+    (tmp_path / "a.csv").write_text("question,reply,n\nwhat?,that,1\n")
+    with pytest.raises(UserError, match=r"columns question, reply, n, .*--fields inputs=COLUMN,targets=COLUMN"):
+        task_from_file(tmp_path / "a.csv", "t")
+    fields = {"inputs": "question", "targets": "reply"}
+    assert read(task_from_file(tmp_path / "a.csv", "t", fields=fields, vocabulary=model)) == [("what?", "that")]
+    (tmp_path / "b.tsv").write_text("inputs\ttargets\none\ttwo\n")
+    assert read(task_from_file(tmp_path / "b.tsv", "u", vocabulary=model)) == [("one", "two")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"inputs": "a"}, "inputs and targets are wanted"),
+        ({"inputs": "prompt", "targets": "complete"}, "no column 'complete' for targets.*did you mean 'completion'"),
+    ],
+)
+def test_faulty_fields(write, fields, message):
+    with pytest.raises(UserError, match=message):
+        task_from_file(write("a.jsonl", {"prompt": "x", "completion": "y"}), "t", fields=fields)
+
+
+def test_faulty_files(tmp_path):
+    with pytest.raises(UserError, match="There is no file"):
+        task_from_file(tmp_path / "none.jsonl", "t")
+    for name, content, message in (
+        ("empty.jsonl", "", "no rows that can be read"),
+        ("broken.jsonl", "{\n{\n", "no rows that can be read"),
+        ("plain.txt", "once upon", "neither JSONL nor a JSON array"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(UserError, match=message):
+            task_from_file(tmp_path / name, "t")
+
+
+def test_a_row_without_the_column_or_with_null_is_bad(write, model):
+    path = write(
+        "a.jsonl", *[{"prompt": "x", "completion": "y"}] * 2, {"prompt": "x"}, {"prompt": None, "completion": "y"}
+    )
+    task = task_from_file(path, "t", vocabulary=model)
+    with pytest.raises(UserError, match=r"a\.jsonl:3: there is no column 'completion', the row has prompt"):
+        read(task)
+    tally = Tally()
+    assert len(read(task, tally, on_bad_row="skip")) == 2 and tally.bad_rows == 2
+    with pytest.raises(BadRow, match="'prompt' is None"):
+        task.preprocess({"prompt": None, "completion": "y"})
+
+
+def test_the_first_rows_become_validation(write, model):
+    path = write("a.jsonl", *({"prompt": str(n), "completion": "y"} for n in range(5)))
+    task_from_file(path, "t", vocabulary=model, validation_rows=2).register()
+    assert [one.inputs_text for one in examples("t", "validation", LONG)] == ["0", "1"]
+    assert len(list(examples("t", "train", LONG))) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "rows", "dropped"),
+    [
+        ("t0_train_50k/trec_trec1.jsonl", 200, 200),
+        ("self_instruct/gpt3_finetuning_data.jsonl", 335, 0),
+        ("self_instruct/all_generated_instances.jsonl", 162, 0),
+        ("alpaca/alpaca_gpt4_zh_sample.json", 715, 0),
+    ],
+)
+def test_real_files(data, model, path, rows, dropped):
+    task_from_file(data / path, "t", vocabulary=model).register()
+    tally = Tally()
+    found = list(examples("t", "train", {"inputs": 256, "targets": 64}, tally=tally))
+    assert (tally.read, tally.dropped, tally.bad_rows) == (rows, dropped, 0)
+    assert len(found) == tally.kept == rows - dropped - tally.too_long and tally.too_long < 5
+    assert all(len(one.inputs) <= 256 and one.targets[-1] == 1 and len(one.targets) <= 64 for one in found)
+    assert not any("endoftext" in one.targets_text for one in found)
