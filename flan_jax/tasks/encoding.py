@@ -13,7 +13,7 @@ from flan_jax.tasks.templates import Pattern, fit
 from flan_jax.tasks.vocabularies import Tokenizer
 
 BATCH = 1024
-_CACHED_TEXTS = 65_536
+_CACHED_TEXTS = 8_192
 
 Item = TypeVar("Item")
 

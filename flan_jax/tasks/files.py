@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pathlib
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, Protocol
 
@@ -32,10 +33,6 @@ class Reader(Protocol):
         """Yields (number, row or what is wrong with it), numbers rising from 0."""
         ...
 
-    def count(self, path: str) -> int:
-        """How many numbers `read` yields."""
-        ...
-
     def __hash__(self) -> int: ...
 
     def place(self, path: str, number: int) -> str:
@@ -43,14 +40,8 @@ class Reader(Protocol):
         ...
 
 
-class _Counted:
-    def count(self, path: str) -> int:
-        """How many numbers `read` yields."""
-        return len([0 for _ in self.read(path)])  # type: ignore[attr-defined]
-
-
 @dataclasses.dataclass(frozen=True)
-class JsonLines(_Counted):
+class JsonLines:
     """One JSON object a line; blank lines are passed over but numbered."""
 
     def read(self, path: str) -> Numbered:
@@ -68,7 +59,7 @@ class JsonLines(_Counted):
 
 
 @dataclasses.dataclass(frozen=True)
-class JsonArray(_Counted):
+class JsonArray:
     """One JSON array a file, or the array under a key of its object."""
 
     at: str = ""
@@ -99,7 +90,7 @@ class JsonArray(_Counted):
 
 
 @dataclasses.dataclass(frozen=True)
-class Csv(_Counted):
+class Csv:
     """Delimited columns."""
 
     delimiter: str = ","
@@ -127,7 +118,7 @@ class Csv(_Counted):
 
 
 @dataclasses.dataclass(frozen=True)
-class PlainText(_Counted):
+class PlainText:
     """Paragraphs, lines or whole files of text."""
 
     unit: str = "paragraph"
@@ -169,6 +160,18 @@ def _parse_object(line: bytes) -> "dict[str, Any] | BadRow":
 
 def _is_unicode(cell: str) -> bool:
     return cell.isascii() or not any("\udc80" <= character <= "\udcff" for character in cell)
+
+
+def read(reader: Reader, path: str) -> Numbered:
+    """Reads a file's rows to its end.
+
+    Raises:
+      UserError: the file breaks off or is damaged.
+    """
+    try:
+        yield from reader.read(path)
+    except (EOFError, OSError, zlib.error, csv.Error, tf.errors.OpError) as error:
+        raise UserError(f"{path} cannot be read to its end ({error}); it is damaged or of another format.") from None
 
 
 def open_bytes(path: str) -> IO[bytes]:
@@ -241,4 +244,4 @@ def size_of(paths: list[str]) -> int:
 @functools.lru_cache(maxsize=4096)
 def count_rows(reader: Reader, path: str, changed: tuple[int, int]) -> int:
     """Counts a file's rows, once for each `stamp` of it."""
-    return reader.count(path)
+    return sum([1 for _ in read(reader, path)])

@@ -112,6 +112,8 @@ class InstructionTask:
         if not self.templates:
             raise UserError("it has no templates; give at least one.")
         has_options = self.options is not None
+        if seen := {one.inputs for one in self.templates} & {one.inputs for one in self.held_out_templates}:
+            raise UserError(f"the held-out template {min(seen)!r} is among the templates; take it out of one of them.")
         for template in (*self.templates, *self.held_out_templates):
             template.check(has_options)
             if has_options and not {"answer", self.answer} & set(template.response.fields):

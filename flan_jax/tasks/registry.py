@@ -5,7 +5,7 @@ from typing import Any
 import seqio
 
 from flan_jax.errors import UserError, nearest
-from flan_jax.tasks import fingerprints
+from flan_jax.tasks import bridge, fingerprints
 from flan_jax.tasks.recipe import Recipe
 
 _RECIPES: dict[str, Recipe] = {}
@@ -17,8 +17,6 @@ def add(recipes: list[Recipe]) -> None:
     Raises:
       UserError: a name is taken by a different task, or is none that seqio takes.
     """
-    from flan_jax.tasks import bridge  # it needs the recipes' module, which needs this one
-
     fresh = [recipe for recipe in recipes if not _is_known(recipe)]
     for recipe in fresh:
         try:

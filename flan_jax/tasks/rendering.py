@@ -151,7 +151,9 @@ class Renderer:
         task = self._task
         choices = _choices(task.options, fields)
         answer = _answer_index(task.answer, fields, choices)
-        names = style.answers(choices) if self._variant.has_options else choices
+        # A letter stands for an option only where the options are shown.
+        lettered = self._variant.has_options and OPTIONS in template.prompt.fields
+        names = style.answers(choices) if lettered else choices
         values[OPTIONS] = style.block(choices)
         values["answer"] = values[task.answer] = names[answer]
         targets = template.response.render(values)

@@ -99,11 +99,13 @@ class FileSource:
         paths = self.files(split)
         keys = files.keys(paths)
         numbered = (
-            (key, path, *item) for key, path in zip(keys, paths, strict=True) for item in self.reader.read(path)
+            (key, path, *item) for key, path in zip(keys, paths, strict=True) for item in files.read(self.reader, path)
         )
         start, stop = _parse_slice(dict(self.slices).get(split, "[:]"))
         if (start or 0) < 0 or (stop is not None and stop < 0):
-            start, stop, _ = slice(start, stop).indices(sum(self.reader.count(path) for path in paths))
+            start, stop, _ = slice(start, stop).indices(
+                sum(files.count_rows(self.reader, path, files.stamp(path)) for path in paths)
+            )
         yield from itertools.islice(numbered, start, stop)
 
     def where(self, split: str, row_id: str) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.errors import UserError, nearest
-from flan_jax.tasks import metrics, options, vocabularies
+from flan_jax.tasks import metrics, options, registry, vocabularies
 from flan_jax.tasks.encoding import DraftEncoder, Finisher, batched
 from flan_jax.tasks.recipe import Encoder, Example, Request
 from flan_jax.tasks.rendering import Renderer
 from flan_jax.tasks.sources import Row, Source, as_source
-from flan_jax.tasks.templates import Template
+from flan_jax.tasks.templates import OPTIONS, Template
 
 if TYPE_CHECKING:
     from flan_jax.tasks.instruction import InstructionTask
@@ -78,8 +78,6 @@ class Variant:
             return self.declaration.inverted_templates
         if self.kind != "sibling":
             return self.declaration.templates
-        from flan_jax.tasks import registry
-
         sibling = registry.declared(self.sibling)
         if sibling is None or not hasattr(sibling, "templates"):
             close = nearest(self.sibling, registry.names())
@@ -156,8 +154,5 @@ class Variant:
     def _is_random(self) -> bool:
         """Whether another draw may give other tokens."""
         task = self.declaration
-        shown = any("options" in template.prompt.fields for template in self.templates)
-        lettered = any(options.STYLES[name].lettered for name in task.option_styles)
-        styled = len(task.option_styles) > 1 and task.options is not None and (shown or lettered)
-        # Free answers may come in lists, of which one is drawn; only the rows can tell.
-        return len(self.templates) > 1 or self.shots > 0 or styled or task.options is None
+        styled = len(task.option_styles) > 1 and any(OPTIONS in template.prompt.fields for template in self.templates)
+        return len(self.templates) > 1 or self.shots > 0 or styled

@@ -225,6 +225,12 @@ def test_options_of_the_row_and_lettered_answers(model):
         list(examples("t", "train", LONG))
 
 
+def test_a_letter_is_the_answer_only_where_options_are_shown(fruits):
+    fruits(templates=("What is {word} {number}?", "{word} {options}"), option_styles=("letters",)).register()
+    found = {one.template: one.targets_text for one in examples("fruits", "train", LONG) if one.answer == 0}
+    assert found == {0: "fruit", 1: "A"}
+
+
 def test_one_of_several_references_is_drawn_and_all_count(model):
     rows = [{"q": f"q{n}", "answer": ["red", "green", "green"]} for n in range(40)]
     InstructionTask("t", generator(lambda split: rows), ("{q}",), vocabulary=model).register()

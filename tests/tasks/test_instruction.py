@@ -82,6 +82,7 @@ def test_names_of_others_are_not_taken(fruits):
         ({"inverted_templates": (("Name it", "{word}"),)}, "does not show the answer"),
         ({"inverted_templates": (("Is {answer}?", "{label}"),)}, "asks for the answer itself"),
         ({"held_out_templates": ("{word} {",)}, "unbalanced"),
+        ({"held_out_templates": ("What is {word} {number}? {options}",)}, "is among the templates"),
     ],
 )
 def test_faults_are_told_at_registration(fruits, fields, message):

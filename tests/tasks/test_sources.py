@@ -84,6 +84,23 @@ def test_faults_name_what_was_wanted(tmp_path, make, message):
         make(path)
 
 
+def test_a_file_that_breaks_off_is_no_end_of_data(tmp_path):
+    path = tmp_path / "t.jsonl.gz"
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps({"n": n, "text": str(n * 7919)}) + "\n" for n in range(5000))
+    assert len(list(jsonl(path).rows("train"))) == 5000
+    path.write_bytes(path.read_bytes()[:-2000])
+    for how in ("error", "skip"):
+        with pytest.raises(UserError, match=r"t\.jsonl\.gz cannot be read to its end"):
+            list(jsonl(path).rows("train", how))
+    (tmp_path / "plain.jsonl.gz").write_text('{"n": 1}\n')
+    with pytest.raises(UserError, match="cannot be read to its end"):
+        list(jsonl(tmp_path / "plain.jsonl.gz").rows("train"))
+    (tmp_path / "wide.csv").write_text("a,b\nx," + "y" * 200_000 + "\n")
+    with pytest.raises(UserError, match="field larger than field limit"):
+        list(csv(tmp_path / "wide.csv").rows("train"))
+
+
 def test_csv_and_headerless_tsv(tmp_path):
     (tmp_path / "a.csv").write_text('question,answer\n"one, two",x\nthree\nfour,y\n')
     source = csv(tmp_path / "a.csv")
