@@ -1,7 +1,7 @@
 """Declares instruction tasks and derives their uses; the only room that imports seqio."""
 
 from flan_jax.tasks.chats import ChatTask
-from flan_jax.tasks.examples import Example, Tally
+from flan_jax.tasks.examples import Example, Tally, describe, fingerprint, references, score, source_files
 from flan_jax.tasks.formats import task_from_file
 from flan_jax.tasks.instruction import InstructionTask
 from flan_jax.tasks.objectives import PrefixLanguageModel, SpanCorruption
@@ -22,6 +22,8 @@ __all__ = [
     "caps_of",
     "csv",
     "declared",
+    "describe",
+    "fingerprint",
     "generator",
     "json_array",
     "jsonl",
@@ -29,6 +31,9 @@ __all__ = [
     "names",
     "proportional",
     "rate_of",
+    "references",
+    "score",
+    "source_files",
     "task_from_file",
     "text",
     "train_sentencepiece",

@@ -30,7 +30,7 @@ from flan_jax.tasks.tally import BadRow, bad_row
 from flan_jax.tasks.templates import Pattern, fit
 
 ROLES = {
-    "system": "system",
+    **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "bot", "model", "function_call"), "assistant"),
     **dict.fromkeys(("tool", "observation", "function"), "tool"),
@@ -294,8 +294,9 @@ class _ChatEncoder:
         try:
             dialogue = dialogue_of(self._recipe.declaration, row)
         except (BadRow, KeyError, ValueError, TypeError, AttributeError) as fault:
-            place = f"Task {self._recipe.name!r}, {self._where(row_id)}"
-            bad_row(place, fault if isinstance(fault, BadRow) else repr(fault), self._request.on_bad_row, tally)
+            why = fault if isinstance(fault, BadRow) else repr(fault)
+            place = lambda: f"Task {self._recipe.name!r}, {self._where(row_id)}"
+            bad_row(place, why, self._request.on_bad_row, tally)
             return None
         tally.read += 1
         if dialogue is None or not any(weight > 0 for _, _, weight in dialogue.exchanges):

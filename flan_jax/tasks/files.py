@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import IO, Any, Protocol
 
 import tensorflow as tf
@@ -26,14 +26,12 @@ CHEAP_BYTES = 64 * 2**20
 _SUFFIXES = (".gz", ".jsonl", ".json", ".csv", ".tsv", ".txt")
 
 
-class Reader(Protocol):
+class Reader(Hashable, Protocol):
     """Turns one file into numbered rows."""
 
     def read(self, path: str) -> Numbered:
         """Yields (number, row or what is wrong with it), numbers rising from 0."""
         ...
-
-    def __hash__(self) -> int: ...
 
     def place(self, path: str, number: int) -> str:
         """The place of a row in words."""

@@ -30,12 +30,11 @@ from flan_jax.tasks.vocabularies import VocabularyLike
 
 @dataclasses.dataclass(frozen=True)
 class InstructionTask:
-    """Declares a task; `register()` adds it and what is derived from it to seqio's registry. Nothing is read before it
-    is used.
+    """Declares a task; nothing is read before it is used.
 
-    Registering adds NAME; NAME.held_out_wordings where there are held-out templates; NAME.inverted where there are
-    inverted ones; NAME.K_shot for each K of `few_shot`; NAME.as_SIBLING for each sibling: this task's rows and answers
-    under the sibling's instruction, a control that tells whether a model heeds the instruction.
+    `register()` adds to seqio's registry NAME; NAME.held_out_wordings where there are held-out templates; NAME.inverted
+    where there are inverted ones; NAME.K_shot for each K of `few_shot`; NAME.as_SIBLING for each sibling: this task's
+    rows and answers under the sibling's instruction, a control that tells whether a model heeds the instruction.
 
     Attributes:
       name: the seqio task's name: letters, digits, `.`, `_`, `:`.

@@ -251,7 +251,7 @@ class _TextEncoder:
         try:
             return values_for((field,), row, f"{{{field}}}")[field]
         except BadRow as fault:
-            place = f"Task {self._recipe.name!r}, {self._recipe.source.where(self._split, row_id)}"
+            place = lambda: f"Task {self._recipe.name!r}, {self._recipe.source.where(self._split, row_id)}"
             bad_row(place, fault, self._request.on_bad_row, self._request.tally)
             return None
 

@@ -75,7 +75,8 @@ class Renderer:
             fields = self._fields(row)
             draft = None if fields is None else self._render(row_id, fields)
         except BadRow as fault:
-            bad_row(f"Task {self._variant.name!r}, {self.where(row_id)}", fault, self._request.on_bad_row, tally)
+            place = lambda: f"Task {self._variant.name!r}, {self.where(row_id)}"
+            bad_row(place, fault, self._request.on_bad_row, tally)
             return None
         tally.read += 1
         if draft is None or not draft.targets.strip():

@@ -91,7 +91,7 @@ class FileSource:
         policy = self.on_bad_row or on_bad_row
         for key, path, number, row in self._sliced(split):
             if isinstance(row, BadRow):
-                bad_row(self.reader.place(path, number), row, policy, tally)
+                bad_row(functools.partial(self.reader.place, path, number), row, policy, tally)
             else:
                 yield f"{key}:{number}", row
 
@@ -148,9 +148,8 @@ class GeneratorSource:
             if isinstance(row, Mapping):
                 yield f"{split}:{number}", plain(row)
             else:
-                bad_row(
-                    self.where(split, f"{split}:{number}"), f"a {type(row).__name__}, not a dict", on_bad_row, tally
-                )
+                place = functools.partial(self.where, split, f"{split}:{number}")
+                bad_row(place, f"a {type(row).__name__}, not a dict", on_bad_row, tally)
 
     def where(self, split: str, row_id: str) -> str:
         """The function's name and the row's number."""

@@ -1,6 +1,7 @@
 """What became of the examples that were read: nothing is left out without being counted."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Literal
 
 from flan_jax.errors import UserError
@@ -41,11 +42,11 @@ class BadRow(Exception):
     """A row that cannot be used; its text says why, without the row's place."""
 
 
-def bad_row(place: str, why: object, on_bad_row: str, tally: Tally | None) -> None:
+def bad_row(place: Callable[[], str], why: object, on_bad_row: str, tally: Tally | None) -> None:
     """Raises for a bad row, or counts it where they are to be skipped.
 
     Args:
-      place: the row's place, for example "reviews.jsonl:17".
+      place: gives the row's place, for example "reviews.jsonl:17"; asked only for an error.
       why: what is wrong with it.
       on_bad_row: "error" or "skip".
       tally: counts the row as read and bad; None counts nothing.
@@ -54,7 +55,7 @@ def bad_row(place: str, why: object, on_bad_row: str, tally: Tally | None) -> No
       UserError: when `on_bad_row` is "error".
     """
     if on_bad_row == "error":
-        raise UserError(f'{place}: {why}. To leave such rows out and count them, set on_bad_row="skip".')
+        raise UserError(f'{place()}: {why}. To leave such rows out and count them, set on_bad_row="skip".')
     if tally is not None:
         tally.read += 1
         tally.bad_rows += 1

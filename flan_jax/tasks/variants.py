@@ -111,33 +111,28 @@ class Variant:
     def shaping(self) -> Any:
         """See `Recipe`."""
         task = self.declaration
+        styles = [options.STYLES[name] for name in task.option_styles]
+        wording = (self.templates, styles, task.options, task.answer, task.preprocess)
         return (
-            *(
-                self.name,
-                self.kind,
-                self.shots,
-                self.templates,
-                task.options,
-                task.answer,
-                task.preprocess,
-                task.trim_field,
-            ),
-            *(task.version, task.add_eos_to_inputs, [options.STYLES[name] for name in task.option_styles]),
+            self.name,
+            self.kind,
+            self.shots,
+            wording,
+            (task.trim_field, task.trim_from, task.add_eos_to_inputs),
+            task.version,
         )
 
     def describe(self) -> dict[str, Any]:
         """See `Recipe`."""
         task = self.declaration
         fixed = list(task.options) if isinstance(task.options, tuple) else None
-        chance = task.chance
-        if chance is None and fixed:
-            chance = 1.0 / len(fixed)
+        chance = 1.0 / len(fixed) if task.chance is None and fixed else task.chance
         return {
             "task": task.name,
             "kind": self.kind,
             "cluster": task.cluster,
             "cap": task.cap,
-            "chance": chance if self.has_options or task.chance is not None and self.kind != "inverted" else None,
+            "chance": None if self.kind == "inverted" else chance,
             "siblings": list(task.siblings),
             "sibling": self.sibling or None,
             "shots": self.shots,

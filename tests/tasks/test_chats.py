@@ -13,7 +13,7 @@ from flan_jax.tasks.vocabularies import Tokenizer
 
 LONG = {"inputs": None, "targets": None}
 MESSAGES = [
-    {"role": "system", "content": "Be quick."},
+    {"role": "developer", "content": "Be quick."},
     {"role": "user", "content": "Is plum a fruit?"},
     {"role": "assistant", "content": "It is."},
     {"role": "user", "content": "And stone?"},
@@ -125,7 +125,7 @@ def test_an_example_whose_learnt_part_is_cut_off_is_not_kept(chat):
     ("row", "message"),
     [
         ({"turns": []}, "no field 'messages' with the messages, the row has turns"),
-        ([{"role": "narrator", "content": "x"}], "the role 'narrator'; the roles are system, user"),
+        ([{"role": "narrator", "content": "x"}], "the role 'narrator'; the roles are system, developer, user"),
         (["hello"], "a message is 'hello'"),
         ({"messages": "hello"}, "the messages are str"),
         ([{"role": "user", "content": 3}], "content is int"),
@@ -170,10 +170,8 @@ def test_seqio_gives_the_same_ids_and_weights(chat):
 def test_a_description_and_texts(chat):
     chat(MESSAGES, cap=9, cluster="chat")
     described = describe("chat")
-    assert (described["objective"], described["eval_kind"], described["cap"], described["random"]) == (
-        *("chat", "loss"),
-        *(9, False),
-    )
+    assert (described["objective"], described["eval_kind"]) == ("chat", "loss")
+    assert (described["cap"], described["random"]) == (9, False)
     assert list(texts("chat", "train"))[1] == "It is.\nUser: And stone?\nAssistant: It is so slow."
 
 

@@ -46,10 +46,8 @@ def test_a_missing_field_names_the_template_and_the_nearest():
 
 
 def test_values_read_as_text():
-    assert [text_of(value) for value in ("a", 1.5, True, ["a", 2], None, {}, [None])] == [
-        *("a", "1.5", "True", "a, 2"),
-        *(None, None, None),
-    ]
+    assert [text_of(value) for value in ("a", 1.5, True, ["a", 2])] == ["a", "1.5", "True", "a, 2"]
+    assert [text_of(value) for value in (None, {}, [None])] == [None] * 3
 
 
 def test_templates_come_in_three_forms():
