@@ -155,7 +155,7 @@ class Attention(nnx.Module):
         self.config = config
         embed, heads, kv_heads, width = config.embed_dim, config.num_heads, config.kv_heads, config.width
         # T5 has no 1/sqrt(K) on the logits and starts with smaller queries instead.
-        self.scaled = config.architecture == "decoder"
+        self.scaled = config.scale_attention or config.architecture == "decoder"
         query_std = embed**-0.5 if self.scaled else (embed * width) ** -0.5
         dtype = config.param_dtype
         self.query = kernel(rngs, (embed, heads, width), ("embed", "heads", "head_dim"), query_std, dtype)

@@ -97,7 +97,7 @@ def score_options(
     return _score(graph, params, jnp.asarray(inputs), jnp.asarray(options))
 
 
-@functools.partial(jax.jit, static_argnames=("graph", "max_new_tokens", "eos_id", "top_k", "filtered"))
+@functools.partial(jax.jit, static_argnames=("graph", "max_new_tokens", "top_k", "filtered"))
 def _generate(
     graph: Any,
     params: Any,

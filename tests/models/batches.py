@@ -3,10 +3,11 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from flan_jax.models import Model, ModelConfig, abstract_model, build
+from flan_jax.models import Model, ModelConfig, abstract_model
 
 VOCAB = 50
 
@@ -80,17 +81,19 @@ def rows(
 DECODER = ("input_tokens", "target_tokens", "segment_ids", "positions", "prefix_mask")
 
 
+@functools.cache
 def model_of(config: ModelConfig, seed: int = 0) -> Model:
-    """A model with random parameters, norms' scales among them."""
+    """A model with parameters drawn by NumPy, which compiles nothing; norms' scales are drawn too."""
+    rng = np.random.default_rng(seed)
+    graph, params = nnx.split(abstract_model(config), nnx.Param)
 
-    @jax.jit
-    def params():
-        leaves, tree = jax.tree.flatten(nnx.split(build(config, nnx.Rngs(seed)), nnx.Param)[1])
-        keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-        leaves = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-        return jax.tree.unflatten(tree, leaves)
+    def draw(path, leaf):
+        name = jax.tree_util.keystr(path)
+        size = leaf.shape[-1] if "embedding" in name or "scale" in name else np.sqrt(np.prod(leaf.shape[-2:]))
+        values = rng.normal(size=leaf.shape) * (1.0 if "embedding']['embedding" in name else size**-0.5)
+        return jnp.asarray(values + ("scale" in name), jnp.float32)
 
-    return nnx.merge(nnx.split(abstract_model(config), nnx.Param)[0], params())
+    return nnx.merge(graph, jax.tree_util.tree_map_with_path(draw, params))
 
 
 @functools.partial(jax.jit, static_argnames="graph")

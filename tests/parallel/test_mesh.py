@@ -1,0 +1,48 @@
+import jax
+import pytest
+from jax.sharding import AxisType, PartitionSpec
+
+from flan_jax.errors import UserError
+from flan_jax.parallel.mesh import batch_sharding, check_batch, make_mesh
+
+
+def test_the_rest_is_filled_in():
+    mesh = make_mesh({"data": 1, "fsdp": -1, "tensor": 1})
+    assert dict(mesh.shape) == {"data": 1, "fsdp": jax.device_count(), "tensor": 1}
+    assert mesh.axis_types == (AxisType.Auto,) * 3
+    assert dict(make_mesh({"data": -1}).shape) == {"data": jax.device_count(), "fsdp": 1, "tensor": 1}
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ({"data": 3, "fsdp": 2}, r"data 3 x fsdp 2 x tensor 1 asks for 6 devices, which is not the 1 at hand"),
+        ({"tensor": 7}, r"asks for 7 devices, which does not divide|asks for 7 devices, which is not the 1"),
+        ({"fsdp": -1, "tensor": 7}, r"asks for 7 devices, which does not divide the 1 at hand"),
+        ({"fsdp": -1, "data": -1}, r"at most one of them -1"),
+        ({"fsdp": 0}, r"sizes of 1 or more"),
+        ({"fdsp": 1}, r"no axis 'fdsp'.*did you mean 'fsdp'"),
+    ],
+)
+def test_meshes_that_cannot_be(shape, words):
+    with pytest.raises(UserError, match=words):
+        make_mesh(shape, jax.devices()[:1])
+
+
+def test_batches_must_divide():
+    mesh = jax.sharding.AbstractMesh((2, 4, 2), ("data", "fsdp", "tensor"))
+    check_batch(48, 2, mesh)
+    check_batch(8, 1, mesh)
+    with pytest.raises(
+        UserError, match=r"batch of 40 rows .* 2 microbatches over 8 devices .* multiple of 16, such as 32 or 48"
+    ):
+        check_batch(40, 2, mesh)
+    with pytest.raises(UserError, match=r"multiple of 16, such as 16"):
+        check_batch(4, 2, mesh)
+    for bad in ((0, 1), (16, 0)):
+        with pytest.raises(UserError):
+            check_batch(*bad, mesh)
+
+
+def test_rows_of_a_batch_go_over_both_data_axes():
+    assert batch_sharding(make_mesh({"fsdp": -1})).spec == PartitionSpec(("data", "fsdp"), None)
