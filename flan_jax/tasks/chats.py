@@ -26,7 +26,7 @@ from flan_jax.tasks import registry, vocabularies
 from flan_jax.tasks.encoding import Finisher, batched
 from flan_jax.tasks.recipe import Encoder, Example, Request
 from flan_jax.tasks.sources import Row, Source, as_source
-from flan_jax.tasks.tally import BadRow, bad_row
+from flan_jax.tasks.tally import BadRow, OnBadRow, bad_row
 from flan_jax.tasks.templates import Pattern, fit
 
 ROLES = {
@@ -145,16 +145,12 @@ class ChatRecipe:
 
         return encoder
 
-    def texts(self, split: str) -> Iterator[str]:
+    def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
         """See `Recipe`."""
-        for _, row in self.source.rows(split, "skip"):
-            try:
-                dialogue = dialogue_of(self.declaration, row)
-            except BadRow:
-                continue
-            if dialogue is not None:
-                yield dialogue.prompt.render(dialogue.values)
-                yield dialogue.text
+        request = Request({}, on_bad_row=on_bad_row)
+        for row_id, row in self.source.rows(split, on_bad_row):
+            if (dialogue := read_dialogue(self, split, row_id, row, request)) is not None:
+                yield dialogue.prompt.render(dialogue.values), dialogue.text
 
     def shaping(self) -> Any:
         """See `Recipe`."""
@@ -279,6 +275,22 @@ def dialogue_of(task: ChatTask, row: Row) -> Dialogue | None:
     return Dialogue(Pattern(tuple(parts)), values, exchanges)
 
 
+def read_dialogue(recipe: ChatRecipe, split: str, row_id: str, row: Row, request: Request) -> Dialogue | None:
+    """A row's conversation; None, and counted, where it cannot be read or nothing of it would be learnt."""
+    tally = request.tally
+    try:
+        dialogue = dialogue_of(recipe.declaration, row)
+    except (BadRow, KeyError, ValueError, TypeError, AttributeError) as fault:
+        why = fault if isinstance(fault, BadRow) else f"it cannot be read: {fault!r}"
+        bad_row(lambda: f"Task {recipe.name!r}, {recipe.source.where(split, row_id)}", why, request.on_bad_row, tally)
+        return None
+    tally.read += 1
+    if dialogue is None or not any(weight > 0 for _, _, weight in dialogue.exchanges):
+        tally.dropped += 1
+        return None
+    return dialogue
+
+
 class _ChatEncoder:
     """Turns the rows of one split into examples."""
 
@@ -291,16 +303,8 @@ class _ChatEncoder:
 
     def __call__(self, row_id: str, row: Row) -> Example | None:
         tally = self._request.tally
-        try:
-            dialogue = dialogue_of(self._recipe.declaration, row)
-        except (BadRow, KeyError, ValueError, TypeError, AttributeError) as fault:
-            why = fault if isinstance(fault, BadRow) else repr(fault)
-            place = lambda: f"Task {self._recipe.name!r}, {self._where(row_id)}"
-            bad_row(place, why, self._request.on_bad_row, tally)
-            return None
-        tally.read += 1
-        if dialogue is None or not any(weight > 0 for _, _, weight in dialogue.exchanges):
-            tally.dropped += 1
+        dialogue = read_dialogue(self._recipe, self._split, row_id, row, self._request)
+        if dialogue is None:
             return None
         prompt = self._prompt(row_id, dialogue)
         targets = prompt and self._targets(row_id, dialogue)

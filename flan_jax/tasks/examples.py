@@ -15,7 +15,7 @@ from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import FileSource, all_files, as_source
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
 
-__all__ = ["Example", "Tally", "describe", "examples", "fingerprint", "references", "score", "source_files", "texts"]
+__all__ = ["Example", "Tally", "describe", "examples", "fingerprint", "references", "score", "source_files"]
 
 CODE_VERSION = 1  # raise it when the same declaration comes to give other tokens
 
@@ -74,19 +74,6 @@ def _first(found: Iterator[Any], limit: int | None) -> Iterator[Any]:
         yield one
         if number == limit:
             return
-
-
-def texts(task_name: str, split: str, limit: int | None = None) -> Iterator[str]:
-    """Yields the inputs and targets of a task's examples as text; for our own tasks no vocabulary is needed.
-
-    Args:
-      task_name: a registered seqio task's name.
-      split: "train", "validation", ...
-      limit: stop after so many texts.
-    """
-    task = registry.seqio_task(task_name)
-    recipe = registry.recipe(task_name)
-    yield from _first(foreign.texts(task, split) if recipe is None else recipe.texts(split), limit)
 
 
 def describe(task_name: str) -> dict[str, Any]:

@@ -114,12 +114,6 @@ def references(task: seqio.Task, split: str, request: Request) -> Iterator[tuple
         yield task.postprocess_fn(example.targets_text, example=features, is_target=True), features
 
 
-def texts(task: seqio.Task, split: str) -> Iterator[str]:
-    """Yields the inputs and targets of each example as text."""
-    for example, _ in examples(task, split, Request({})):
-        yield from (text for text in (example.inputs_text, example.targets_text) if text)
-
-
 def describe(task: seqio.Task) -> dict[str, Any]:
     """What is known of the task; see `flan_jax.tasks.examples.describe`."""
     names = [getattr(function, "__name__", type(function).__name__) for function in task.predict_metric_fns]

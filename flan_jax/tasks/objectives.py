@@ -19,7 +19,7 @@ from flan_jax.tasks.drawing import Draws, sample
 from flan_jax.tasks.encoding import Finisher, batched
 from flan_jax.tasks.recipe import Encoder, Example, Request
 from flan_jax.tasks.sources import Row, Source, as_source
-from flan_jax.tasks.tally import BadRow, bad_row
+from flan_jax.tasks.tally import BadRow, OnBadRow, bad_row
 from flan_jax.tasks.templates import values_for
 
 UNBOUNDED_CHUNK = 512  # tokens of a chunk where no feature length bounds it
@@ -181,11 +181,11 @@ class TextRecipe:
         """See `Recipe`."""
         return _TextEncoder(self, split, request)
 
-    def texts(self, split: str) -> Iterator[str]:
+    def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
         """See `Recipe`."""
-        for _, row in self.source.rows(split, "skip"):
-            if isinstance(text := row.get(self.declaration.field), str):
-                yield text
+        for row_id, row in self.source.rows(split, on_bad_row):
+            if (text := text_of_row(self, split, row_id, row, Request({}, on_bad_row=on_bad_row))) is not None:
+                yield (text,)
 
     def shaping(self) -> Any:
         """See `Recipe`."""
@@ -242,18 +242,13 @@ class _TextEncoder:
 
     def __call__(self, rows: Iterable[tuple[str, Row]]) -> Iterator[Example]:
         for batch in batched(rows, 256):
-            found = [(row_id, text) for row_id, row in batch if (text := self._text(row_id, row)) is not None]
+            found = [
+                (row_id, text)
+                for row_id, row in batch
+                if (text := text_of_row(self._recipe, self._split, row_id, row, self._request)) is not None
+            ]
             for (row_id, _), ids in zip(found, self._tokenizer.encode([text for _, text in found]), strict=True):
                 yield from self._chunks(row_id, ids)
-
-    def _text(self, row_id: str, row: Row) -> str | None:
-        field = self._task.field
-        try:
-            return values_for((field,), row, f"{{{field}}}")[field]
-        except BadRow as fault:
-            place = lambda: f"Task {self._recipe.name!r}, {self._recipe.source.where(self._split, row_id)}"
-            bad_row(place, fault, self._request.on_bad_row, self._request.tally)
-            return None
 
     def _chunks(self, row_id: str, ids: list[int]) -> Iterator[Example]:
         tally = self._request.tally
@@ -282,6 +277,17 @@ class _TextEncoder:
         low, high = max(1, len(ids) - self._targets), min(self._inputs, len(ids) - 1)
         point = low + next(stream) % (high - low + 1)
         return ids[:point], ids[point:]
+
+
+def text_of_row(recipe: TextRecipe, split: str, row_id: str, row: Row, request: Request) -> str | None:
+    """A row's text; None for a bad row that is skipped, which is counted."""
+    field = recipe.declaration.field
+    try:
+        return values_for((field,), row, f"{{{field}}}")[field]
+    except BadRow as fault:
+        place = lambda: f"Task {recipe.name!r}, {recipe.source.where(split, row_id)}"
+        bad_row(place, fault, request.on_bad_row, request.tally)
+        return None
 
 
 def sentinels(vocabulary: seqio.Vocabulary, task: str) -> list[int]:

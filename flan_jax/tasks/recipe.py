@@ -105,8 +105,8 @@ class Recipe(Protocol):
         """A function that turns rows of a split into examples, in order."""
         ...
 
-    def texts(self, split: str) -> Iterator[str]:
-        """The rendered inputs and targets of a split, before any vocabulary: what one may be learnt from."""
+    def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
+        """The texts of each example of a split, before any vocabulary: what one may be learnt from."""
         ...
 
     def shaping(self) -> Any:

@@ -1,14 +1,10 @@
 """The text of a task's examples before any vocabulary: what a vocabulary is learnt from."""
 
-import dataclasses
+import itertools
 from collections.abc import Iterator
-
-import seqio
 
 from flan_jax.tasks import registry
 from flan_jax.tasks.examples import examples
-from flan_jax.tasks.objectives import TextRecipe
-from flan_jax.tasks.recipe import Request
 from flan_jax.tasks.tally import OnBadRow
 
 
@@ -23,24 +19,15 @@ def texts(task_name: str, split: str, limit: int | None = None, on_bad_row: OnBa
       split: "train", "validation", ...
       limit: stop after so many examples.
       on_bad_row: "error" raises at a row that cannot be used, "skip" leaves it out.
+
+    Raises:
+      UserError: no such task or split, or a bad row.
     """
     recipe = registry.recipe(task_name)
-    if recipe is None:
-        found = examples(task_name, split, {}, limit=limit, on_bad_row=on_bad_row)
-    elif isinstance(recipe, TextRecipe):
-        for number, (_, row) in enumerate(recipe.source.rows(split, on_bad_row)):
-            if number == limit:
-                return
-            yield str(row["text"])
-        return
+    if recipe is not None:
+        found = recipe.texts(split, on_bad_row)
     else:
-        # Bytes encode any text without a file.
-        declaration = dataclasses.replace(recipe.declaration, vocabulary=seqio.ByteVocabulary())
-        rendered = dataclasses.replace(recipe, declaration=declaration)  # type: ignore[type-var]
-        request = Request({}, on_bad_row=on_bad_row)
-        found = rendered.encoder(split, request)(recipe.source.rows(split, on_bad_row, request.tally))
-    for number, example in enumerate(found):
-        if number == limit:
-            return
-        yield example.inputs_text
-        yield example.targets_text
+        theirs = examples(task_name, split, {}, on_bad_row=on_bad_row)
+        found = ((example.inputs_text, example.targets_text) for example in theirs)
+    for example_texts in itertools.islice(found, limit):
+        yield from (text for text in example_texts if text)

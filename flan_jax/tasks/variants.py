@@ -14,6 +14,7 @@ from flan_jax.tasks.encoding import DraftEncoder, Finisher, batched
 from flan_jax.tasks.recipe import Encoder, Example, Request
 from flan_jax.tasks.rendering import Renderer
 from flan_jax.tasks.sources import Row, Source, as_source
+from flan_jax.tasks.tally import OnBadRow
 from flan_jax.tasks.templates import OPTIONS, Template
 
 if TYPE_CHECKING:
@@ -101,12 +102,11 @@ class Variant:
 
         return encoder
 
-    def texts(self, split: str) -> Iterator[str]:
+    def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
         """See `Recipe`."""
-        request = Request({}, on_bad_row="skip")
-        for draft in Renderer(self, split, request).drafts(self.source.rows(split, "skip")):
-            yield draft.inputs
-            yield draft.targets
+        renderer = Renderer(self, split, Request({}, on_bad_row=on_bad_row))
+        for draft in renderer.drafts(self.source.rows(split, on_bad_row)):
+            yield draft.inputs, draft.targets
 
     def shaping(self) -> Any:
         """See `Recipe`."""

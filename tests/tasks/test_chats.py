@@ -7,7 +7,7 @@ import seqio
 from flan_jax.errors import UserError
 from flan_jax.tasks import ChatTask, Tally, generator
 from flan_jax.tasks.chats import turns_of
-from flan_jax.tasks.examples import describe, examples, texts
+from flan_jax.tasks.examples import describe, examples
 from flan_jax.tasks.tally import BadRow
 from flan_jax.tasks.vocabularies import Tokenizer
 
@@ -167,12 +167,11 @@ def test_seqio_gives_the_same_ids_and_weights(chat):
     assert len(ours) == 2
 
 
-def test_a_description_and_texts(chat):
+def test_a_description(chat):
     chat(MESSAGES, cap=9, cluster="chat")
     described = describe("chat")
     assert (described["objective"], described["eval_kind"]) == ("chat", "loss")
     assert (described["cap"], described["random"]) == (9, False)
-    assert list(texts("chat", "train"))[1] == "It is.\nUser: And stone?\nAssistant: It is so slow."
 
 
 def test_role_names_must_be_whole(chat):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import InstructionTask, Tally, generator, jsonl, registry
-from flan_jax.tasks.examples import examples, references, score, texts
+from flan_jax.tasks.examples import examples, references, score
 from flan_jax.tasks.recipe import Request
 from flan_jax.tasks.vocabularies import Tokenizer
 
@@ -274,12 +274,6 @@ def test_short_examples_are_quick(fruits):
     assert sum(1 for _ in examples("fruits", "train", LENGTHS)) == 5000
     # Some 40,000 a second; a template parsed or a thread pool started for each example would be far slower.
     assert time.process_time() - start < 2
-
-
-def test_texts_need_no_vocabulary(fruits, tmp_path):
-    fruits(vocabulary=str(tmp_path / "not_yet.model")).register()
-    found = list(texts("fruits", "train", limit=4))
-    assert "apple" in found[0] and found[1] == "fruit" and len(found) == 4
 
 
 def test_unknown_names_are_told(fruits):
