@@ -35,9 +35,9 @@ class ModelConfig:
       dropout_rate: share of activations dropped while training; a mask is shared along a row's length.
       tie_embeddings: whether logits are read with the input embedding.
       scale_logits: whether logits are divided by sqrt(embed_dim); wanted with tied embeddings of standard deviation 1.
-      scale_attention: whether an encoder-decoder divides attention logits by sqrt(head_dim), as a decoder always does. T5 does not,
-        and starts with smaller queries instead, which Adam's steps of equal size upset: in a small model trained from random
-        weights at 3e-3 they saturate attention within tens of steps.
+      scale_attention: whether an encoder-decoder divides attention logits by sqrt(head_dim), as a decoder always does.
+        T5 does not, and starts with smaller queries instead, which Adam's steps of equal size upset: in a small model
+        trained from random weights at 3e-3 they saturate attention within tens of steps.
       embedding_init_std: standard deviation of the embedding at the start.
       local_heads: start the relative bias with heads that look one left and one right (encoder_decoder only).
       prefix_lm: whether a decoder sees all of a segment's inputs at once (decoder only).
