@@ -27,7 +27,7 @@ def metrics_of(scores: Sequence[Any]) -> dict[str, float]:
 
 def one_line(scores: Sequence[Any]) -> str:
     """The mean score, for the log."""
-    return f"mean score {tables.percent(metrics_of(scores)['mean/score'])} over {len(scores)} tasks"
+    return f"mean score {metrics_of(scores)['mean/score']:.1f} over {len(scores)} tasks"
 
 
 def table(
@@ -93,8 +93,8 @@ def _group(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _standard_error(score: float, examples: int) -> float:
-    """Of a rate over independent examples; 0 for scores that are no rate."""
-    return math.sqrt(max(0.0, score * (1 - score)) / max(1, examples))
+    """Of a percentage over independent examples; 0 for scores that are none."""
+    return math.sqrt(max(0.0, score * (100 - score)) / max(1, examples))
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -105,37 +105,36 @@ def render(result: Mapping[str, Any]) -> str:
     for group in result["groups"]:
         rules.append(len(body))
         figures = result["groups"][group]
-        body.append([group.upper(), figures["examples"], *_shares(figures), None])
+        body.append([group.upper(), figures["examples"], *_figures(figures), None])
         for row in result["tasks"]:
             if row["group"] == group:
-                sibling = f"{tables.percent(row['sibling_score'])} ({row['sibling']})" if row.get("sibling") else None
-                body.append([f"  {row['task']}", row["examples"], *_shares(row), sibling])
+                sibling = f"{row['sibling_score']:.1f} ({row['sibling']})" if row.get("sibling") else None
+                body.append([f"  {row['task']}", row["examples"], *_figures(row), sibling])
     lines = [tables.table(heads, body, rule_before=rules[1:]), *_sentences(result["groups"])]
     return "\n".join([f"Zero-shot scores at step {result['step']}", *lines])
 
 
-def _shares(row: Mapping[str, Any]) -> list[Any]:
-    return [None if row[key] is None else tables.Share(row[key]) for key in ("before", "after", "chance")]
+def _figures(row: Mapping[str, Any]) -> list[Any]:
+    return [None if row[key] is None else float(row[key]) for key in ("before", "after", "chance")]
 
 
 def _sentences(groups: Mapping[str, Any]) -> list[str]:
     said = []
     seen, wordings, tasks, control = (groups.get(group) for group in GROUPS)
     if seen and wordings and seen["after"]:
-        above = 100 * (wordings["after"] - (wordings["chance"] or 0))
+        above = wordings["after"] - (wordings["chance"] or 0)
         kept = tables.percent(wordings["after"] / seen["after"])
         said.append(
             f"Wordings never trained on keep {kept} of the trained ones' score, {above:.0f} points above chance."
         )
     if tasks:
         above, error = tasks["after"] - tasks["stronger_baseline"], tasks["standard_error"]
-        bar = tables.percent(tasks["stronger_baseline"])
         said.append(
-            f"Tasks never trained on: {tables.percent(tasks['after'])}, {100 * above:+.1f} points from the stronger of "
-            f"chance and the best sibling instruction ({bar}): {above / max(error, 1e-9):+.1f} standard errors."
+            f"Tasks never trained on: {tasks['after']:.1f}, {above:+.1f} points from the stronger of chance and the best "
+            f"sibling instruction ({tasks['stronger_baseline']:.1f}): {above / max(error, 1e-9):+.1f} standard errors."
         )
     if control:
-        given = tables.percent(control["after"])
+        given = f"{control['after']:.1f}%"
         said.append(f"The same inputs under another task's instruction give this task's answer in {given}.")
     return said
 

@@ -28,8 +28,8 @@ class TaskScore:
       kind: "rank" or "generate".
       examples: how many it was scored on.
       metrics: all of the task's metrics.
-      score: the first of them, in 0 .. 1 where it is a rate.
-      chance: the score of guessing among the options, None where there are none.
+      score: the first of them; of our own metrics a percentage, as seqio's users know it.
+      chance: the percentage of guessing among the options, None where there are none.
       about: the task's declaration.
     """
 
@@ -155,6 +155,7 @@ def _task_score(task: ResolvedTask, metrics: dict[str, float]) -> TaskScore:
     if chance is None and kind == "rank":
         store = open_store(task.store())
         chance = float(np.mean([1 / len(store.options(i)) for i in range(store.count)]))
+    chance = None if chance is None else 100 * chance
     first = next(iter(metrics.values())) if metrics else float("nan")
     return TaskScore(task.name, kind, task.count, metrics, first, chance, dict(task.about))
 
