@@ -46,8 +46,6 @@ class JsonLines:
         """Yields (line number from 0, row)."""
         with open_bytes(path) as file:
             for number, line in enumerate(file):
-                if number == 0:
-                    line = line.removeprefix(b"\xef\xbb\xbf")
                 if line.strip():
                     yield number, _parse_object(line)
 

@@ -46,6 +46,7 @@ def test_closures_and_partials_count():
 
     assert of(make("a")) == of(make("a")) != of(make("b"))
     assert of(functools.partial(max, 1)) == of(functools.partial(max, 1)) != of(functools.partial(max, 2))
+    assert of(functools.partial(max, default=1)) != of(functools.partial(max, default=2))
 
 
 def test_values_are_told_apart_by_kind_and_order():
