@@ -42,10 +42,10 @@ def spec(*axes: str | None, rules: Mapping[str, Rule] = LOGICAL_RULES) -> Partit
     Raises:
       KeyError: on a name that the rules lack.
 
-    >>> spec("vocab", "embed")
-    PartitionSpec('tensor', 'fsdp')
-    >>> spec("batch", "length", "embed")
-    PartitionSpec(('data', 'fsdp'), None, None)
+    >>> tuple(spec("vocab", "embed"))
+    ('tensor', 'fsdp')
+    >>> tuple(spec("batch", "length", "embed"))
+    (('data', 'fsdp'), None, None)
     """
     entries: list[Rule] = []
     taken: set[str] = set()
