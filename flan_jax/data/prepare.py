@@ -126,23 +126,12 @@ def score_in_child(
 ) -> list[dict[str, float]]:
     """Answers `score`: the tasks' own metrics of predictions, one job a task.
 
-    A job has "predictions", texts, or "choices", the index of an option for each example.
+    A job has "predictions": a text for each example, or None for the right answer's own.
     """
     from flan_jax.tasks import examples
 
     same = {name: how[name] for name in ("lengths", "seed", "limit", "on_long", "on_bad_row")}
-    figures = []
-    for job in jobs:
-        texts = job.get("predictions")
-        if texts is None:
-            decode = _vocabulary(job["task"]).decode
-            answered = zip(examples.examples(job["task"], how["split"], **same), job["choices"], strict=True)
-            texts = [
-                example.targets_text if choice == example.answer else decode((example.options or [])[choice].tolist())
-                for example, choice in answered
-            ]
-        figures.append(examples.score(job["task"], how["split"], texts, **same))
-    return figures
+    return [examples.score(job["task"], how["split"], job["predictions"], **same) for job in jobs]
 
 
 def vocabulary_in_child(

@@ -189,7 +189,7 @@ def resolve_in_child(
                 f"were read and none was kept ({_why_none(manifest['tally'])}); check its source, or take it out of "
                 f"{mixture!r}"
             )
-        draws = how["max_draws"] if about["random"] else 1
+        draws = how["max_draws"] if about.get("random") else 1
         facts = {"folder": folder, "fingerprint": fingerprint, "count": manifest["count"], "tally": manifest["tally"]}
         tasks.append({"name": name, **facts, "draws": draws, "about": about})
     progress(what=f"preparing {how['split']}", done=len(names), total=len(names), unit="task", name="")
@@ -209,12 +209,9 @@ def resolve_in_child(
 
 
 def _about(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run needs to know of a task's declaration, and whether its draws differ."""
-    names = ("kind", "cluster", "chance", "siblings", "sibling", "shots", "eval_kind", "metrics", "objective")
-    about = {name: described[name] for name in names if name in described}
-    wordings = len(described.get("templates") or ())
-    corrupted = described.get("objective") in ("span_corruption", "prefix_lm")
-    return {**about, "random": wordings > 1 or bool(described.get("shots")) or corrupted}
+    """What a run needs to know of a task's declaration."""
+    names = ("kind", "cluster", "chance", "siblings", "sibling", "shots", "eval_kind", "metrics", "objective", "random")
+    return {name: described[name] for name in names if name in described}
 
 
 def list_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]) -> list[dict[str, Any]]:

@@ -74,11 +74,13 @@ def score(
         store = open_store(task.store())
         if _kind(task) == "rank":
             choices = choose(asked, store, lengths["inputs"], batch_size, ranking)
-            jobs.append({"task": task.name, "choices": choices})
+            # The right option's text is the target's own; how it was written is not in its tokens.
+            texts = [None if c == store.answer(i) else codec.decode(store.options(i)[c]) for i, c in enumerate(choices)]
         else:
             new_tokens = max_new_tokens or lengths["targets"]
             rows = write(asked, store, lengths["inputs"], new_tokens, batch_size)
-            jobs.append({"task": task.name, "predictions": [codec.decode(row) for row in rows]})
+            texts = [codec.decode(row) for row in rows]
+        jobs.append({"task": task.name, "predictions": texts})
         if on_progress:
             on_progress(done + 1, len(resolved.tasks))
     scored = worker.call("score", jobs=jobs, **_how(resolved))
@@ -101,7 +103,8 @@ def choose(asked: Asked, store: Store, length: int, batch_size: int, ranking: st
     """
     most = max(len(store.options(i)) for i in range(store.count))
     longest = max(len(option) for i in range(store.count) for option in store.options(i))
-    shape = (batch_size, _rounded(most, 2), _rounded(longest, 4))
+    # Few shapes, few compilations.
+    shape = (batch_size, max(4, 1 << (most - 1).bit_length()), -(-longest // 2) * 2)
     chosen: list[int] = []
     for start in range(0, store.count, batch_size):
         rows = range(start, min(start + batch_size, store.count))
@@ -158,8 +161,3 @@ def _task_score(task: ResolvedTask, metrics: dict[str, float]) -> TaskScore:
     chance = None if chance is None else 100 * chance
     first = next(iter(metrics.values())) if metrics else float("nan")
     return TaskScore(task.name, kind, task.count, metrics, first, chance, dict(task.about))
-
-
-def _rounded(value: int, step: int) -> int:
-    """Few shapes, few compilations."""
-    return -(-value // step) * step

@@ -157,7 +157,7 @@ def references(
 def score(
     task_name: str,
     split: str,
-    predictions: list[str],
+    predictions: list[str | None],
     lengths: Mapping[str, int | None],
     *,
     seed: int = 0,
@@ -171,7 +171,8 @@ def score(
     Args:
       task_name: a registered seqio task's name.
       split: the split that was predicted.
-      predictions: the model's text for each example of `examples` called with the same arguments.
+      predictions: the model's text for each example of `examples` called with the same arguments; None stands for the
+        right answer's own text.
       lengths: as given to `examples`.
       seed: as given to `examples`.
       draw: as given to `examples`.
@@ -201,7 +202,7 @@ def score(
         )
     targets = [target for target, _ in found]
     outputs = [
-        task.postprocess_fn(text, example=known, is_target=False)
+        task.postprocess_fn(known["targets_pretokenized"] if text is None else text, example=known, is_target=False)
         for text, (_, known) in zip(predictions, found, strict=True)
     ]
     return metrics.evaluate(functions, targets, outputs)

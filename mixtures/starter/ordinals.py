@@ -10,7 +10,7 @@ right.
 
 from functools import partial
 
-from flan_jax.mixtures.starter.draws import NUM_ROWS, Row
+from flan_jax.mixtures.starter.draws import HELD_OUT_ROWS, NUM_ROWS, Row
 from flan_jax.mixtures.starter.held_out import TASKS, WORDINGS
 from flan_jax.mixtures.starter.lexicon import KINDS
 from flan_jax.mixtures.starter.passages import ORDINALS, passages
@@ -53,7 +53,7 @@ def _task(ordinal: str, kind: str) -> InstructionTask:
     near = [(o, k) for o, k in GRID if (o != ordinal and k == kind) or (o == ordinal and k != kind and k in _WHOLE)]
     return InstructionTask(
         name=name,
-        source=generator(passages, num_rows=NUM_ROWS),
+        source=generator(passages, num_rows=HELD_OUT_ROWS if name in TASKS else NUM_ROWS),
         templates=wordings(_WORDINGS, **words),
         held_out_templates=wordings(WORDINGS["ordinals"], **words),
         inverted_templates=wordings(_INVERTED, "{question}"),
