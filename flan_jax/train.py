@@ -19,7 +19,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 
 from flan_jax import config as configs
 from flan_jax import setup
@@ -31,18 +30,17 @@ from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.model import Asked
 from flan_jax.evaluation.run import Evaluator
-from flan_jax.models.build import abstract_model
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
 from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder
 from flan_jax.training import start
-from flan_jax.training import state as states
 from flan_jax.training.checkpoints import Checkpoints
 from flan_jax.training.logbook import Logbook
 from flan_jax.training.metrics import MetricsWriter
-from flan_jax.training.optimizer import describe_schedule, learning_rate_schedule, make_optimizer
-from flan_jax.training.step import make_train_step, place_batch
+from flan_jax.training.optimizer import describe_schedule
+from flan_jax.training.program import make_program
+from flan_jax.training.step import place_batch
 from flan_jax.training.stop import StopRequest
 
 
@@ -90,26 +88,21 @@ class _Run:
         self.folder, self.checkpoints = folder, checkpoints
         self.steps = data.steps(config)
         self.tasks = [task.name for task in data.plan.tasks]
-        self.graph, params = nnx.split(abstract_model(config.model), nnx.Param)
-        self.tx = make_optimizer(config.optimizer, self.steps, params)
-        self.abstract = states.abstract_state(params, self.tx, mesh)
-        self.step_fn = make_train_step(
-            self.graph,
-            self.tx,
-            mesh=mesh,
-            state_shardings=start.shardings_of(self.abstract),
-            schedule=learning_rate_schedule(config.optimizer, self.steps),
+        self.program = make_program(
+            mesh,
+            config.model,
+            config.optimizer,
+            config.loss,
+            steps=self.steps,
             num_tasks=len(self.tasks),
-            loss_config=config.loss,
             microbatches=config.microbatches,
             seed=config.seed,
-            dropout=config.model.dropout_rate > 0,
         )
         self.stop = StopRequest()
 
     def asked(self, params: Any) -> Asked:
         """The model with these parameters, ready to be scored."""
-        return Asked(self.graph, params, self.mesh, self.data.codec.eos_id)
+        return Asked(self.program.graph, params, self.mesh, self.data.codec.eos_id)
 
     def go(self, table: dict[str, Any]) -> int:
         """Restores or starts, loops, and reports."""
@@ -142,7 +135,7 @@ class _Run:
                 log.task_sums[:] = extra["task_sums"]
             try:
                 for step, batch in loader.from_step(done, self.steps):
-                    state, metrics = self.step_fn(state, place_batch(batch, self.mesh))
+                    state, metrics = self.program.step(state, place_batch(batch, self.mesh))
                     done = step + 1
                     log.add(done, metrics, _tokens(batch))
                     scores = None
@@ -201,7 +194,7 @@ class _Run:
 
     def _fresh(self) -> Any:
         """The state of step 0."""
-        state = start.fresh_state(self.config, self.data.resolved.vocabulary, self.abstract, self.tx, self.mesh)
+        state = start.fresh_state(self.config, self.data.resolved.vocabulary, self.program, self.mesh)
         if self.config.init_from:
             say(f"starting from the parameters of {self.config.init_from}; optimiser and step are new")
         return state
@@ -210,7 +203,7 @@ class _Run:
         """The state of this run's checkpoint, and what was saved beside it."""
         where = str(self.folder.path)
         vocabulary.check_same(self.data.resolved.vocabulary, vocabulary.kept(self.folder.path), where)
-        state, extra = self.checkpoints.restore(done, self.abstract)
+        state, extra = self.checkpoints.restore(done, self.program.abstract)
         say(f"going on from step {done} of {self.steps} in {where}")
         if earlier and earlier.steps not in (None, self.steps):
             before = describe_schedule(earlier.optimizer, earlier.steps)

@@ -130,8 +130,9 @@ def _sentences(groups: Mapping[str, Any]) -> list[str]:
     if tasks:
         above, error = tasks["after"] - tasks["stronger_baseline"], tasks["standard_error"]
         said.append(
-            f"Tasks never trained on: {tasks['after']:.1f}, {above:+.1f} points from the stronger of chance and the "
-            f"best sibling instruction ({tasks['stronger_baseline']:.1f}): {above / max(error, 1e-9):+.1f} standard errors."
+            f"Tasks never trained on: {tasks['after']:.1f}, {above:+.1f} points from the stronger of chance and "
+            f"the best sibling instruction ({tasks['stronger_baseline']:.1f}): "
+            f"{above / max(error, 1e-9):+.1f} standard errors."
         )
     if control:
         given = f"{control['after']:.1f}%"

@@ -1,7 +1,5 @@
 """Attention over one or more sources of keys, its masks, and the two ways of telling positions."""
 
-# ruff: noqa: F722
-
 import dataclasses
 import functools
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The decoder-only model: Llama's shape, causal or with the inputs seen whole (prefix LM)."""
 
-# ruff: noqa: F722
-
 from collections.abc import Mapping
 
 import jax.numpy as jnp

@@ -4,8 +4,6 @@ Each function compiles once for a set of shapes, whatever the tokens are: pad pr
 may also be called inside a function that is jitted already.
 """
 
-# ruff: noqa: F722
-
 import functools
 from typing import Any
 

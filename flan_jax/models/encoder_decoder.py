@@ -1,7 +1,5 @@
 """The encoder-decoder: T5 1.1."""
 
-# ruff: noqa: F722
-
 from collections.abc import Mapping
 
 import jax

@@ -4,8 +4,6 @@ One legend for the shapes of `flan_jax.models`: B batch, L length (Lq of queries
 of keys and values, K head dim, F feed-forward, V vocab, S segments.
 """
 
-# ruff: noqa: F722
-
 import functools
 
 import jax

@@ -1,7 +1,5 @@
 """A stack of layers, scanned: one layer is traced, whatever the depth."""
 
-# ruff: noqa: F722
-
 import dataclasses
 from collections.abc import Callable
 from typing import Any

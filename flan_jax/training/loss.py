@@ -1,7 +1,5 @@
 """The loss of each target token, in float32."""
 
-# ruff: noqa: F722 (the shapes in annotations are strings of jaxtyping)
-
 import dataclasses
 from collections.abc import Callable
 

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-import jax
-import optax
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -16,13 +14,13 @@ from flan_jax.errors import UserError
 from flan_jax.models.build import build
 from flan_jax.training import state as states
 from flan_jax.training.checkpoints import Checkpoints
+from flan_jax.training.program import Program
 
 
 def fresh_state(
     config: RunConfig,
     described: Mapping[str, Any],
-    abstract: states.TrainState,
-    tx: optax.GradientTransformation,
+    program: Program,
     mesh: Mesh,
 ) -> states.TrainState:
     """The state of step 0: parameters of the run that INIT_FROM names, or random ones.
@@ -30,14 +28,15 @@ def fresh_state(
     Args:
       config: the run.
       described: the vocabulary of its tasks.
-      abstract: shapes and shardings of the state.
-      tx: the optimiser; its statistics are new in either case.
+      program: its step; the optimiser's statistics are new in either case.
       mesh: the mesh.
     """
     if config.init_from:
-        return states.create_state(_params_of(config.init_from, described, abstract["params"]), tx, mesh)
+        return states.create_state(
+            _params_of(config.init_from, described, program.abstract["params"]), program.tx, mesh
+        )
     seed = config.seed
-    return states.create_state(lambda: nnx.split(build(config.model, nnx.Rngs(seed)), nnx.Param)[1], tx, mesh)
+    return states.create_state(lambda: nnx.split(build(config.model, nnx.Rngs(seed)), nnx.Param)[1], program.tx, mesh)
 
 
 def _params_of(run_dir: str, described: Mapping[str, Any], abstract: Any) -> Any:
@@ -53,8 +52,3 @@ def _params_of(run_dir: str, described: Mapping[str, Any], abstract: Any) -> Any
         if step is None:
             raise UserError(f"INIT_FROM {run_dir} holds no checkpoint; train it first, or leave INIT_FROM out")
         return checkpoints.restore_params(step, abstract)
-
-
-def shardings_of(abstract: states.TrainState) -> states.TrainState:
-    """The sharding of every leaf of an abstract state."""
-    return jax.tree.map(lambda leaf: leaf.sharding, abstract)

@@ -1,0 +1,118 @@
+"""The step of a run as one object: the same one is trained with and compiled ahead for a pod."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from flan_jax.models.build import abstract_model
+from flan_jax.models.config import ModelConfig
+from flan_jax.parallel.mesh import batch_sharding
+from flan_jax.training import state as states
+from flan_jax.training.loss import LossConfig
+from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
+from flan_jax.training.step import make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What the loop calls.
+
+    Attributes:
+      graph: the model's graph, from `nnx.split`.
+      tx: the optimiser.
+      abstract: shapes and shardings of the state.
+      step: the jitted `(state, batch) -> (state, metrics)`.
+    """
+
+    graph: Any
+    tx: optax.GradientTransformation
+    abstract: states.TrainState
+    step: Any
+
+
+def make_program(
+    mesh: Mesh,
+    model: ModelConfig,
+    optimizer: OptimizerConfig,
+    loss: LossConfig,
+    *,
+    steps: int,
+    num_tasks: int,
+    microbatches: int = 1,
+    seed: int = 0,
+) -> Program:
+    """Builds the step of a run without allocating anything.
+
+    Args:
+      mesh: the mesh, of devices here or of a topology elsewhere.
+      model: the model.
+      optimizer: how parameters move.
+      loss: what is minimised.
+      steps: the run's steps, which the schedule depends on.
+      num_tasks: tasks whose losses are told apart.
+      microbatches: parts that a batch is computed in.
+      seed: of dropout.
+    """
+    graph, params = nnx.split(abstract_model(model), nnx.Param)
+    tx = make_optimizer(optimizer, steps, params)
+    abstract = states.abstract_state(params, tx, mesh)
+    step = make_train_step(
+        graph,
+        tx,
+        mesh=mesh,
+        state_shardings=jax.tree.map(lambda leaf: leaf.sharding, abstract),
+        schedule=learning_rate_schedule(optimizer, steps),
+        num_tasks=num_tasks,
+        loss_config=loss,
+        microbatches=microbatches,
+        seed=seed,
+        dropout=model.dropout_rate > 0,
+    )
+    return Program(graph, tx, abstract, step)
+
+
+def abstract_batch(model: ModelConfig, lengths: Mapping[str, int], batch_size: int, mesh: Mesh) -> dict[str, Any]:
+    """Shapes and shardings of a step's batch, as `flan_jax.data.loader.assemble` lays it out."""
+    joined = model.architecture == "decoder"
+    length = lengths["inputs"] + lengths["targets"] if joined else lengths["targets"]
+    shape = lambda size, dtype: jax.ShapeDtypeStruct((batch_size, size), dtype, sharding=batch_sharding(mesh))
+    names = ["input_tokens", "target_tokens", "segment_ids", "positions", "task_ids"] + ["prefix_mask"] * joined
+    batch = {f"decoder_{name}": shape(length, jnp.int32) for name in names}
+    batch["decoder_loss_weights"] = shape(length, jnp.float32)
+    if not joined:
+        for name in ("input_tokens", "segment_ids", "positions"):
+            batch[f"encoder_{name}"] = shape(lengths["inputs"], jnp.int32)
+    return batch
+
+
+def ahead(
+    mesh: Mesh,
+    *,
+    model: Mapping[str, Any],
+    lengths: Mapping[str, int],
+    batch_size: int,
+    microbatches: int = 1,
+    optimizer: Mapping[str, Any] | None = None,
+    num_tasks: int = 1,
+) -> tuple[Any, tuple[Any, Any]]:
+    """The step as a program for `flan_jax.parallel.ahead.compile_in_child`; arguments are JSON.
+
+    Args:
+      mesh: over the topology's chips.
+      model: fields of `ModelConfig`; "auto" is settled for a TPU.
+      lengths: {"inputs", "targets"} of a row.
+      batch_size: rows of the global batch.
+      microbatches: parts that it is computed in.
+      optimizer: fields of `OptimizerConfig`.
+      num_tasks: tasks whose losses are told apart.
+    """
+    config = ModelConfig(**model).resolved("tpu")
+    how = {"steps": 1000, "num_tasks": num_tasks, "microbatches": microbatches}
+    program = make_program(mesh, config, OptimizerConfig(**(optimizer or {})), LossConfig(), **how)
+    return program.step, (program.abstract, abstract_batch(config, lengths, batch_size, mesh))

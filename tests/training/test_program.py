@@ -1,0 +1,58 @@
+"""The very step of a run, compiled for a real TPU topology."""
+
+import importlib.util
+
+import jax
+import numpy as np
+import pytest
+
+from flan_jax.data.loader import RowShape, Segment, assemble
+from flan_jax.models.config import ModelConfig
+from flan_jax.parallel.ahead import compile_in_child
+from flan_jax.parallel.mesh import make_mesh
+from flan_jax.training.program import abstract_batch
+
+LENGTHS = {"inputs": 128, "targets": 64}
+SIZES = {"vocab_size": 2048, "embed_dim": 256, "mlp_dim": 512, "num_heads": 4, "head_dim": 64, "remat": "dots"}
+
+
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder"])
+def test_the_abstract_batch_is_the_loaders(architecture):
+    row = [Segment(np.array([5, 6]), np.array([7, 1]))]
+    batch = assemble([row] * 2, RowShape(architecture, LENGTHS["inputs"], LENGTHS["targets"]))
+    abstract = abstract_batch(
+        ModelConfig(architecture=architecture), LENGTHS, 2, make_mesh({"fsdp": 1}, jax.devices()[:1])
+    )
+    assert {name: (a.shape, a.dtype) for name, a in batch.items()} == {
+        n: (a.shape, a.dtype) for n, a in abstract.items()
+    }
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra tpu-aot")
+@pytest.mark.parametrize("microbatches", [1, 2])
+@pytest.mark.parametrize(
+    ("architecture", "mesh_shape", "optimizer"),
+    [
+        ("encoder_decoder", {"fsdp": -1}, {"name": "adamw"}),
+        ("encoder_decoder", {"data": 2, "fsdp": 4, "tensor": 2}, {"name": "adafactor"}),
+        ("decoder", {"data": 2, "fsdp": 4, "tensor": 2}, {"name": "adamw"}),
+    ],
+)
+def test_the_train_step_compiles_for_v5e(architecture, mesh_shape, optimizer, microbatches):
+    arguments = {
+        "model": {**SIZES, "architecture": architecture},
+        "lengths": LENGTHS,
+        "batch_size": 64,
+        "microbatches": microbatches,
+        "optimizer": optimizer,
+        "num_tasks": 20,
+    }
+    report = compile_in_child(
+        "flan_jax.training.program:ahead", arguments, topology="v5e:4x4", mesh_shape=mesh_shape, timeout=300
+    )
+    assert report.compiles, report.error
+    assert report.chips == 16
+    # Donation works when the outputs take the place of the whole state: all arguments but the batch.
+    batch_bytes = 64 / 16 * (128 + 64) * 8 * 4
+    assert report.alias_bytes >= report.argument_bytes - 2 * batch_bytes
+    assert report.temp_bytes < 64 * 2**20
