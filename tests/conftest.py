@@ -59,6 +59,7 @@ seqio.TaskRegistry.add(
 mixture("ours", ["capitals", "parity"])
 at_most_20 = functools.partial(seqio.mixing_rate_num_examples, maximum=20)
 seqio.MixtureRegistry.add("theirs", ["shout", "parity"], default_rate=at_most_20)
+mixture("ours_eval", ["capitals", "capitals.held_out_wordings", "parity"])
 seqio.MixtureRegistry.add("nested", [("ours", 1.0), ("shout", 2.0)])
 """
 
@@ -82,6 +83,24 @@ def worker(user_folder):
 
     with Worker(["user_tasks"], folders=[str(user_folder)]) as shared:
         yield shared
+
+
+@pytest.fixture(scope="session")
+def project(user_folder, tmp_path_factory):
+    """The user's folder with a run's gin file in it; see `tests/project.py`."""
+    from tests.project import Project
+
+    made = Project(user_folder, tmp_path_factory.mktemp("stores"))
+    made.write()
+    return made
+
+
+@pytest.fixture(scope="session")
+def trained(project, tmp_path_factory) -> pathlib.Path:
+    """The folder of a run of 30 steps, scored before and after; tests look at it and leave it as it is."""
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    project.train(folder, "--eval_mixture", "ours_eval", "--gin.Evaluation.before=True")
+    return folder
 
 
 @pytest.fixture

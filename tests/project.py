@@ -1,0 +1,141 @@
+"""A user's project with a model that trains in a second, and its commands run in this process or in one of their own."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flan_jax import main
+from flan_jax.training.metrics import read_metrics
+
+RUN_FILE = """
+import user_tasks
+
+MIXTURE = "ours"
+MODEL = "tiny.gin"
+FEATURE_LENGTHS = {"inputs": 64, "targets": 16}
+BATCH_SIZE = 8
+STEPS = 30
+LEARNING_RATE = 3e-3
+LOG_PERIOD = 7
+SAVE_PERIOD = 10
+MESH = {"data": 1}
+Optimizer.warmup_steps = 5
+Evaluation.batch_size = 16
+"""
+SIZES = """
+Model.embed_dim = 32
+Model.num_heads = 2
+Model.mlp_dim = 64
+Model.num_decoder_layers = 1
+"""
+MODELS = {
+    "tiny.gin": SIZES + "Model.num_encoder_layers = 1\nModel.local_heads = True\n",
+    "tiny_decoder.gin": SIZES + 'Model.architecture = "decoder"\nModel.mlp_activation = "gated_silu"\n',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Project:
+    """A folder with `run.gin`, `user_tasks.py` and their data, and a folder that stores are shared in."""
+
+    folder: pathlib.Path
+    stores: pathlib.Path
+
+    def write(self) -> None:
+        """Puts the gin files there."""
+        for name, text in {"run.gin": RUN_FILE, **MODELS}.items():
+            (self.folder / name).write_text(text)
+
+    def __call__(self, command: str, *argv: Any) -> Done:
+        """Runs a command in this process, from the project's folder."""
+        return run(command, *argv, "--store_dir", self.stores, cwd=self.folder)
+
+    def train(self, run_dir: pathlib.Path, *argv: Any, gin_file: str = "run.gin") -> Done:
+        """Trains by `run.gin`; what goes wrong is the test's failure."""
+        done = self("train", "--gin_file", gin_file, "--run_dir", run_dir, *argv)
+        assert done.code == 0, done.err
+        return done
+
+    def start(self, *argv: Any, env: dict[str, str] | None = None) -> subprocess.Popen:
+        """Starts a command as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "flan_jax.main", *map(str, argv), "--store_dir", str(self.stores)],
+            cwd=self.folder,
+            env={**os.environ, "JAX_PLATFORMS": "cpu", **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def run(*argv: Any, cwd: pathlib.Path) -> Done:
+    """Runs a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    path = list(sys.path)
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main.main([str(word) for word in argv])
+        finally:
+            sys.path[:] = path
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def refused(done: Done, *words: str) -> str:
+    """Checks that a command ended as bad input does: code 2, one readable line; returns that line."""
+    assert done.code == 2, done
+    lines = done.err.strip().splitlines()
+    assert lines, done
+    last = lines[-1]
+    assert last.startswith("flan-jax: ") and "Traceback" not in done.err, done.err
+    # Besides the sentence there is nothing but progress.
+    assert all(" left " in line or line.startswith("step ") for line in lines[:-1]), done.err
+    for word in words:
+        assert word in last, last
+    return last
+
+
+def rows(run_dir: pathlib.Path) -> list[dict[str, Any]]:
+    """The metrics of a run, without what depends on the clock."""
+    return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in read_metrics(run_dir / "metrics.jsonl")]
+
+
+def losses(run_dir: pathlib.Path) -> list[float]:
+    """The loss of every step."""
+    return [row["loss"] for row in rows(run_dir)]
+
+
+def plan_of(run_dir: pathlib.Path) -> dict[str, Any]:
+    """What `plan.json` says."""
+    return json.loads((run_dir / "plan.json").read_text())
+
+
+def write_rows(path: pathlib.Path, rows: Sequence[Any]) -> pathlib.Path:
+    """Writes JSONL."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def wait_for(what: Callable[[], Any], process: subprocess.Popen, seconds: float = 120) -> None:
+    """Waits until something holds of a process that must be alive meanwhile."""
+    until = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.002)
