@@ -63,7 +63,7 @@ def _task(what: str, answer: str, sibling: str, source: Callable[[str], Iterator
         cluster="comparison",
         siblings=(f"compare_{sibling}",),
         chance=1 / 3,
-        cap=2_000,
+        cap=1_000,
     )
 
 

@@ -2,7 +2,7 @@
 
 import random
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 NUM_ROWS = {"train": 4_000, "validation": 150}
@@ -44,7 +44,9 @@ class Draws:
         return [items[index] for index in chosen]
 
 
-def rows(name: str, text_field: str, make: Callable[[Draws], Row], split: str) -> Iterator[Row]:
+def rows(
+    name: str, text_field: str, make: Callable[[Draws], Row], split: str, num_rows: Mapping[str, int] = NUM_ROWS
+) -> Iterator[Row]:
     """Yields the rows of a split, each text once, lazily.
 
     The text itself decides by its checksum which split it may appear in, so train and validation share none.
@@ -54,8 +56,9 @@ def rows(name: str, text_field: str, make: Callable[[Draws], Row], split: str) -
       text_field: the field that holds the input text.
       make: makes a row from draws.
       split: "train" or "validation".
+      num_rows: how many rows each split has; the rows of a smaller number are the first of a larger one.
     """
-    wanted = NUM_ROWS[split]
+    wanted = num_rows[split]
     draws = Draws(zlib.crc32(f"{name}/{split}".encode()))
     seen: set[str] = set()
     while len(seen) < wanted:

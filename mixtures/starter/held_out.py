@@ -25,6 +25,13 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "Which {kind}s are there? {passage}",
         "Story: {passage} List all {kind}s in the story.",
     ),
+    # Added on 2026-11-24 with the three tasks that it belongs to, after runs without them and before any with them.
+    "rows": (
+        "Find all that comes {ordinal}: {passage}",
+        "{passage} List the {ordinal} one of every kind.",
+        "Who and what comes {ordinal} in this story? {passage}",
+        "Story: {passage} Name everything in the {ordinal} place.",
+    ),
     "word_lists": (
         "Look at this list and find the {what}. {words}",
         "Words: {words}. Which one is the {what}?",

@@ -1,14 +1,16 @@
-"""All the words of a kind, in order; over the passages of `ordinals`, scored by generation.
+"""All the words of a kind, or all that comes first, second or third; over the passages of `ordinals`, by generation.
 
-    inputs:  List the animals in order. First Anna took a goat and some bread on the red bus. Then Ben ...
+    inputs:  List the animals in order. First Anna took a goat and bread on a red bus. Then Ben ...
     targets: goat, fox, hen
+    inputs:  List everything that comes second. First Anna took a goat and bread on a red bus. Then Ben ...
+    targets: Ben, fox, rice, sled, blue
 
-The three tasks read the same rows.
+These are the columns and the rows of the grid, whose cells are the tasks of `ordinals`. They read the same rows.
 """
 
 from flan_jax.mixtures.starter.draws import NUM_ROWS
 from flan_jax.mixtures.starter.held_out import WORDINGS
-from flan_jax.mixtures.starter.passages import passages
+from flan_jax.mixtures.starter.passages import ORDINALS, passages
 from flan_jax.mixtures.starter.wordings import wordings
 from flan_jax.tasks import InstructionTask, generator
 
@@ -40,8 +42,37 @@ def _task(kind: str) -> InstructionTask:
         cluster="listing",
         siblings=tuple(f"all_{other}s" for other in _LISTED if other != kind),
         chance=0.0,
-        cap=2_000,
     )
 
 
-ALL = tuple(_task(kind) for kind in _LISTED)
+_ROW_WORDINGS = (
+    "List everything that comes {ordinal}. {passage}",
+    "{passage} List everything that comes {ordinal}.",
+    "Name all that comes {ordinal}. {passage}",
+    "{passage} Name all that comes {ordinal}.",
+    "Which words come {ordinal} in this story? {passage}",
+    "{passage} Which words come {ordinal}?",
+    "Write down the {ordinal} one of every kind: {passage}",
+    "{passage} Write down the {ordinal} one of every kind.",
+    "Story: {passage} Question: who and what comes {ordinal}? Answer:",
+    "Find everything in the {ordinal} place. {passage}",
+    "{passage} Everything in the {ordinal} place:",
+    "Who and what is {ordinal}? {passage}",
+)
+
+
+def _row_task(ordinal: str) -> InstructionTask:
+    words = {"ordinal": ordinal}
+    return InstructionTask(
+        name=f"all_{ordinal}",
+        source=generator(passages, num_rows=NUM_ROWS),
+        templates=wordings(_ROW_WORDINGS, **words),
+        held_out_templates=wordings(WORDINGS["rows"], **words),
+        answer=f"all_{ordinal}",
+        cluster="listing",
+        siblings=tuple(f"all_{other}" for other in ORDINALS if other != ordinal),
+        chance=0.0,
+    )
+
+
+ALL = (*(_task(kind) for kind in _LISTED), *(_row_task(ordinal) for ordinal in ORDINALS))

@@ -13,7 +13,7 @@ from functools import partial
 from flan_jax.mixtures.starter.draws import HELD_OUT_ROWS, NUM_ROWS, Row
 from flan_jax.mixtures.starter.held_out import TASKS, WORDINGS
 from flan_jax.mixtures.starter.lexicon import KINDS
-from flan_jax.mixtures.starter.passages import ORDINALS, passages
+from flan_jax.mixtures.starter.passages import ORDINALS, held_out_passages, passages
 from flan_jax.mixtures.starter.wordings import wordings
 from flan_jax.tasks import InstructionTask, generator
 
@@ -51,9 +51,12 @@ def _task(ordinal: str, kind: str) -> InstructionTask:
     words = {"ordinal": ordinal, "kind": kind}
     # The nearest instructions: another place with this kind, or this place with a kind of which nothing is held out.
     near = [(o, k) for o, k in GRID if (o != ordinal and k == kind) or (o == ordinal and k != kind and k in _WHOLE)]
+    held_out = name in TASKS
     return InstructionTask(
         name=name,
-        source=generator(passages, num_rows=HELD_OUT_ROWS if name in TASKS else NUM_ROWS),
+        source=generator(held_out_passages, num_rows=HELD_OUT_ROWS)
+        if held_out
+        else generator(passages, num_rows=NUM_ROWS),
         templates=wordings(_WORDINGS, **words),
         held_out_templates=wordings(WORDINGS["ordinals"], **words),
         inverted_templates=wordings(_INVERTED, "{question}"),

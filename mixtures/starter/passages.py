@@ -14,30 +14,28 @@ from flan_jax.mixtures.starter.lexicon import KINDS
 
 ORDINALS = ("first", "second", "third")
 
-_OPENINGS = (("First", "Today"), ("Then", "Next"), ("Finally", "Later"))
+_OPENINGS = ("First", "Then", "Finally")
 _SENTENCES = (
-    "{person} took a {animal} and some {food} on the {colour} {vehicle}.",
-    "{person} rode a {colour} {vehicle} with a {animal} and ate {food}.",
-    "{person} gave {food} to a {animal} near a {colour} {vehicle}.",
-    "{person} saw a {animal} with some {food} in a {colour} {vehicle}.",
-    "a {animal} ate {food} beside the {colour} {vehicle} of {person}.",
+    "{person} took a {animal} and {food} on a {colour} {vehicle}.",
+    "{person} rode a {colour} {vehicle} with a {animal} and {food}.",
+    "a {animal} ate {food} in the {colour} {vehicle} of {person}.",
     "a {colour} {vehicle} brought {food} and a {animal} to {person}.",
-    "the {colour} {vehicle} of {person} carried a {animal} and some {food}.",
-    "some {food} from a {colour} {vehicle} went to {person} and a {animal}.",
 )
 
 
 def _passage(draw: draws.Draws) -> draws.Row:
     chosen = {kind: draw.distinct(words, len(ORDINALS)) for kind, words in KINDS.items()}
     sentences = [
-        f"{draw.pick(openings)} {form.format_map({kind: words[place] for kind, words in chosen.items()})}"
-        for place, (openings, form) in enumerate(zip(_OPENINGS, draw.distinct(_SENTENCES, len(ORDINALS)), strict=True))
+        f"{opening} {form.format_map({kind: words[place] for kind, words in chosen.items()})}"
+        for place, (opening, form) in enumerate(zip(_OPENINGS, draw.distinct(_SENTENCES, len(ORDINALS)), strict=True))
     ]
     row: draws.Row = {"passage": " ".join(sentences)}
     for kind, words in chosen.items():
         row[f"{kind}s"] = ", ".join(words)
         for ordinal, word in zip(ORDINALS, words, strict=True):
             row[f"{ordinal}_{kind}"] = word
+    for place, ordinal in enumerate(ORDINALS):
+        row[f"all_{ordinal}"] = ", ".join(words[place] for words in chosen.values())
     row["entities"] = [words[place] for place in range(len(ORDINALS)) for words in chosen.values()]
     return row
 
@@ -45,3 +43,8 @@ def _passage(draw: draws.Draws) -> draws.Row:
 def passages(split: str) -> Iterator[draws.Row]:
     """Yields the rows of a split; every task of the clusters `ordinals` and `listing` reads these same rows."""
     return draws.rows("passages", "passage", _passage, split)
+
+
+def held_out_passages(split: str) -> Iterator[draws.Row]:
+    """The same rows and after them more to score on, for the tasks that are held out whole."""
+    return draws.rows("passages", "passage", _passage, split, draws.HELD_OUT_ROWS)

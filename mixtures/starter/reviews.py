@@ -90,7 +90,7 @@ ALL = (
         answer="sentiment",
         cluster="reviews",
         chance=1 / 2,
-        cap=2_000,
+        cap=1_000,
     ),
     InstructionTask(
         name="review_topic",
@@ -101,6 +101,6 @@ ALL = (
         answer="topic",
         cluster="reviews",
         chance=1 / 4,
-        cap=2_000,
+        cap=1_000,
     ),
 )

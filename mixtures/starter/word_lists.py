@@ -56,7 +56,7 @@ def _task(asked: str, what: str) -> InstructionTask:
         cluster="word_lists",
         siblings=tuple(f"list_{other}" for other in _ASKED if other != asked),
         chance=1 / 3 if asked in ("first", "last") else 1 / 5,  # three words are neither animal nor food
-        cap=2_000,
+        cap=1_000,
     )
 
 
