@@ -278,7 +278,7 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
     if command == "vocab":
         option("--size", read_whole, "N", "how many pieces", 8000)
         option("--output", str, "FILE", "where the model goes", "vocabulary.model")
-        option("--max_examples", read_whole, "N", "at most so many examples of each task", 10_000)
+        option("--max_examples", read_whole, "N", "learn from so many examples at most, all tasks alike", 10_000)
 
 
 def make_parser(command: str | None = None) -> argparse.ArgumentParser:

@@ -37,5 +37,6 @@ def vocab_command(config: RunConfig, size: int, output: str, max_examples: int) 
             max_examples=max_examples,
             on_bad_row=config.data.on_bad_row,
         )
-    print(f"{output}: {made['size']:,} pieces; tasks use it by vocabulary={output!r}")
+    pieces, sentinels = made["size"] - made["extra_ids"], made["extra_ids"]
+    print(f"{output}: {pieces:,} pieces (tasks add {sentinels} sentinels); tasks use it by vocabulary={output!r}")
     return 0

@@ -65,6 +65,7 @@ class MetricsWriter:
         row = {"step": step} | {name: _plain(value) for name, value in values.items() if name != "step"}
         with full_disk_named(self._folder):
             self._file.write(json.dumps(row, allow_nan=False, separators=(", ", ": ")) + "\n")
+            self._file.flush()  # for those who watch; only `sync` makes sure of the disk
             for tag, number in _scalars({name: value for name, value in row.items() if name != "step"}):
                 self._events.add_scalar(tag, number, step)
         self._last = step
