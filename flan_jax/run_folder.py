@@ -50,21 +50,23 @@ class RunFolder:
         """The configuration that this folder was last run with."""
         return configs.load_run(self.path) if (self.path / configs.CONFIG_FILE).exists() else None
 
-    def check_plan(self, data: Data, on_changed: str) -> list[str]:
-        """Compares the plan with the one that the folder was written by.
+    def check_plan(self, config: RunConfig, data: Data) -> list[str]:
+        """Compares the plan, and how steps cut it, with what the folder was written by.
 
         Returns:
           What differs, in words; empty for a new folder.
 
         Raises:
-          UserError: something differs and `on_changed` is "refuse".
+          UserError: something differs and `Data.on_changed_plan` is "refuse".
         """
         try:
-            old = json.loads((self.path / "plan.json").read_text())["plan"]
+            old = json.loads((self.path / "plan.json").read_text())
         except FileNotFoundError:
             return []
-        said = plans.differences(old, data.plan.describe())
-        if said and on_changed == "refuse":
+        said = plans.differences(old["plan"], data.plan.describe())
+        if old["table"]["batch_size"] != config.batch_size:
+            said.append(f"BATCH_SIZE was {old['table']['batch_size']}, is {config.batch_size}")
+        if said and config.data.on_changed_plan == "refuse":
             more = f" and {len(said) - 6} more" if len(said) > 6 else ""
             raise UserError(
                 f"{self.path} was trained by another plan: {'; '.join(said[:6])}{more}. Undo that, take another "

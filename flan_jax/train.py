@@ -60,7 +60,7 @@ def train(config: RunConfig) -> int:
     folder = RunFolder(config.run_dir)
     with setup.worker_of(config) as worker:
         data = setup.open_data(config, worker, folder.path)
-        changed = folder.check_plan(data, config.data.on_changed_plan)
+        changed = folder.check_plan(config, data)
         config = dataclasses.replace(config, model=setup.model_for(config.model, data.codec.size))
         table = plan_table(config, data, data.steps(config))
         say(render_plan(table))

@@ -59,8 +59,30 @@ seqio.TaskRegistry.add(
 mixture("ours", ["capitals", "parity"])
 at_most_20 = functools.partial(seqio.mixing_rate_num_examples, maximum=20)
 seqio.MixtureRegistry.add("theirs", ["shout", "parity"], default_rate=at_most_20)
-mixture("ours_eval", ["capitals", "capitals.held_out_wordings", "parity"])
 seqio.MixtureRegistry.add("nested", [("ours", 1.0), ("shout", 2.0)])
+"""
+
+# More of them, for tests that train: plain text beside instructions, a task that is rare, and one with few rows.
+MORE_TASKS = """
+import seqio
+
+from flan_jax.tasks import InstructionTask, SpanCorruption, jsonl, mixture, task_from_file, text
+from user_tasks import BYTES, FOLDER
+
+SENTINELS = seqio.ByteVocabulary(extra_ids=20)
+InstructionTask(
+    name="parity_with_sentinels",
+    source=jsonl(FOLDER + "/parity.jsonl"),
+    templates=("Is {number} odd or even?",),
+    options=("odd", "even"),
+    answer="parity",
+    vocabulary=SENTINELS,
+).register()
+SpanCorruption("prose", text(FOLDER + "/prose.txt"), vocabulary=SENTINELS).register()
+mixture("two_objectives", [("parity_with_sentinels", 1.0), ("prose", 1.0)])
+mixture("rare", [("capitals", 1.0), ("parity", 1000.0)])
+task_from_file(FOLDER + "/few.jsonl", "few", vocabulary=BYTES).register()
+mixture("ours_eval", ["capitals", "capitals.held_out_wordings", "parity"])
 """
 
 
@@ -73,15 +95,19 @@ def user_folder(tmp_path_factory) -> pathlib.Path:
     (folder / "capitals.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     rows = [{"number": i, "parity": ("even", "odd")[i % 2]} for i in range(46)]
     (folder / "parity.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "more_tasks.py").write_text(MORE_TASKS)
+    (folder / "prose.txt").write_text("\n\n".join(f"The river {i} meets the sea." for i in range(40)))
+    rows = [{"prompt": f"Say {i}.", "completion": f"{i}"} for i in range(37)]
+    (folder / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
 @pytest.fixture(scope="session")
 def worker(user_folder):
-    """One data process with the user's module; importing TensorFlow costs seconds, so tests share it."""
+    """One data process with the user's modules; importing TensorFlow costs seconds, so tests share it."""
     from flan_jax.data.worker import Worker
 
-    with Worker(["user_tasks"], folders=[str(user_folder)]) as shared:
+    with Worker(["user_tasks", "more_tasks"], folders=[str(user_folder)]) as shared:
         yield shared
 
 
@@ -101,6 +127,16 @@ def trained(project, tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("runs") / "trained"
     project.train(folder, "--eval_mixture", "ours_eval", "--gin.Evaluation.before=True")
     return folder
+
+
+@pytest.fixture
+def warm(worker, monkeypatch):
+    """Lets commands use the shared data process, where starting one of their own is not the point."""
+    import contextlib
+
+    from flan_jax import setup
+
+    monkeypatch.setattr(setup, "worker_of", lambda config: contextlib.nullcontext(worker))
 
 
 @pytest.fixture

@@ -9,14 +9,18 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 from flan_jax import main
 from flan_jax.training.metrics import read_metrics
 
 RUN_FILE = """
 import user_tasks
+import more_tasks
 
 MIXTURE = "ours"
 MODEL = "tiny.gin"
@@ -58,6 +62,11 @@ class Project:
     folder: pathlib.Path
     stores: pathlib.Path
 
+    @property
+    def compiled(self) -> pathlib.Path:
+        """Keeps compiled programs: tests that compile the same ones do so once."""
+        return self.stores / "compiled"
+
     def write(self) -> None:
         """Puts the gin files there."""
         for name, text in {"run.gin": RUN_FILE, **MODELS}.items():
@@ -65,7 +74,7 @@ class Project:
 
     def __call__(self, command: str, *argv: Any) -> Done:
         """Runs a command in this process, from the project's folder."""
-        return run(command, *argv, "--store_dir", self.stores, cwd=self.folder)
+        return run(command, *argv, "--store_dir", self.stores, cwd=self.folder, compiled=self.compiled)
 
     def train(self, run_dir: pathlib.Path, *argv: Any, gin_file: str = "run.gin") -> Done:
         """Trains by `run.gin`; what goes wrong is the test's failure."""
@@ -78,18 +87,52 @@ class Project:
         return subprocess.Popen(
             [sys.executable, "-m", "flan_jax.main", *map(str, argv), "--store_dir", str(self.stores)],
             cwd=self.folder,
-            env={**os.environ, "JAX_PLATFORMS": "cpu", **(env or {})},
+            env={**os.environ, **environment(self.compiled), **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
 
-def run(*argv: Any, cwd: pathlib.Path) -> Done:
+def cache_settings(folder: pathlib.Path | None) -> dict[str, Any]:
+    """JAX's settings for keeping every compiled program in a folder."""
+    return {
+        "jax_compilation_cache_dir": folder and str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+
+
+def environment(compiled: pathlib.Path) -> dict[str, str]:
+    """The same settings, and the platform, for a process."""
+    kept = {name.upper(): str(value) for name, value in cache_settings(compiled).items()}
+    return {"JAX_PLATFORMS": "cpu", **kept}
+
+
+@contextlib.contextmanager
+def programs_kept(folder: pathlib.Path | None) -> Iterator[None]:
+    """Keeps what this process compiles, for a while."""
+    wanted = cache_settings(folder)
+    before = {name: getattr(jax.config, name) for name in wanted}
+
+    def use(settings: dict[str, Any]) -> None:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+    use(wanted)
+    try:
+        yield
+    finally:
+        use(before)
+
+
+def run(*argv: Any, cwd: pathlib.Path, compiled: pathlib.Path | None = None) -> Done:
     """Runs a command in this process."""
     out, err = io.StringIO(), io.StringIO()
     path = list(sys.path)
-    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with contextlib.chdir(cwd), streams[0], streams[1], programs_kept(compiled):
         try:
             code = main.main([str(word) for word in argv])
         finally:

@@ -7,6 +7,7 @@ request, the package versions, the task modules' sources and the data files are 
 import dataclasses
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import pathlib
@@ -64,7 +65,7 @@ class Request:
         """Names this request; other package versions make another key."""
         whole = {
             **self.arguments(),
-            "modules": list(self.modules),
+            "modules": [[name, _place(name)] for name in self.modules],
             "files": [os.path.abspath(path) for path in self.data_files],
             "fields": dict(self.data_fields),
             "versions": {name: _version(name) for name in _VERSIONS},
@@ -252,6 +253,12 @@ def _why_none(tally: Mapping[str, int]) -> str:
         f"{value} {key.replace('_', ' ')}" for key, value in tally.items() if value and key not in ("read", "kept")
     ]
     return ", ".join(causes) or "the source is empty"
+
+
+def _place(module: str) -> str | None:
+    """Where a module's top package is found; two projects may share a store and call their modules alike."""
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    return spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), None))
 
 
 def _state_of(path: str) -> list[int] | None:

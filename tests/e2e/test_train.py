@@ -13,27 +13,7 @@ from flan_jax.config import load_run
 from flan_jax.data import plan as plans
 from flan_jax.data.loader import Loader, row_shape
 from flan_jax.data.store import open_store
-from tests.project import Done, losses, plan_of, rows, write_rows
-
-TWO_OBJECTIVES = """
-import os
-import seqio
-import user_tasks
-from flan_jax.tasks import SpanCorruption, mixture, text
-
-BYTES = seqio.ByteVocabulary(extra_ids=20)
-user_tasks.InstructionTask(
-    name="parity_with_sentinels",
-    source=user_tasks.jsonl(user_tasks.FOLDER + "/parity.jsonl"),
-    templates=("Is {number} odd or even?",),
-    options=("odd", "even"),
-    answer="parity",
-    vocabulary=BYTES,
-).register()
-SpanCorruption("prose", text(user_tasks.FOLDER + "/prose.txt"), vocabulary=BYTES).register()
-mixture("two_objectives", [("parity_with_sentinels", 1.0), ("prose", 1.0)])
-"""
-
+from tests.project import losses, plan_of, rows
 
 def loader_of(run_dir) -> Loader:
     """The loader of a run, from what its folder keeps."""
@@ -84,13 +64,10 @@ def test_the_loss_falls(trained):
     assert found[-1] < 0.5 * found[0]
 
 
+@pytest.mark.usefixtures("warm")
 def test_only_tasks_that_occurred_are_told(project, tmp_path):
     # With a rate of 1 in 1000, `capitals` does not come up in two steps.
-    (project.folder / "rare_tasks.py").write_text(
-        'import user_tasks\nuser_tasks.mixture("rare", [("capitals", 1.0), ("parity", 1000.0)])\n'
-    )
-    how = ["--module", "rare_tasks", "--mixture", "rare", "--steps", 2, "--batch_size", 2, "--log_period", 1]
-    project.train(tmp_path / "run", *how)
+    project.train(tmp_path / "run", "--mixture", "rare", "--steps", 2, "--log_period", 1)
     assert [set(row["by_task"]) for row in rows(tmp_path / "run")] == [{"parity"}, {"parity"}]
 
 
@@ -126,12 +103,9 @@ def test_init_from_takes_the_parameters_and_nothing_else(project, trained, tmp_p
     assert first["loss"] < 0.5 * losses(trained)[0]
 
 
+@pytest.mark.usefixtures("warm")
 def test_two_objectives_train_in_one_run_and_are_told_apart(project, tmp_path):
-    (project.folder / "two_objectives.py").write_text(TWO_OBJECTIVES)
-    lines = [f"The river number {i} runs through hill and dale until it meets the sea." for i in range(40)]
-    (project.folder / "prose.txt").write_text("\n\n".join(lines))
-    how = ["--module", "two_objectives", "--mixture", "two_objectives", "--steps", 12, "--log_period", 4]
-    project.train(tmp_path / "run", *how)
+    project.train(tmp_path / "run", "--mixture", "two_objectives", "--steps", 12, "--log_period", 4)
     found = rows(tmp_path / "run")
     for start in (0, 4, 8):
         part = found[start : start + 4]
@@ -156,6 +130,7 @@ def test_bfloat16_trains_near_float32(project, trained, tmp_path):
     assert found[-1] < 0.5 * found[0]
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("prefix_lm", [False, True])
 def test_a_decoder_trains_scores_and_answers(project, tmp_path, prefix_lm):
     how = ["--model", "tiny_decoder.gin", f"--gin.Model.prefix_lm={prefix_lm}", "--eval_mixture", "ours_eval"]
@@ -168,16 +143,10 @@ def test_a_decoder_trains_scores_and_answers(project, tmp_path, prefix_lm):
     assert answer.code == 0 and len(answer.out.encode()) <= 6, answer
 
 
+@pytest.mark.usefixtures("warm")
 def test_three_epochs_train_every_example_three_times(project, tmp_path):
-    write_rows(project.folder / "few.jsonl", [{"prompt": f"Say {i}.", "completion": f"{i}"} for i in range(37)])
-    (project.folder / "few_tasks.py").write_text(
-        "import user_tasks\nfrom flan_jax.tasks import task_from_file\n"
-        'task_from_file(user_tasks.FOLDER + "/few.jsonl", "few", vocabulary=user_tasks.BYTES).register()\n'
-    )
-    how = ["--module", "few_tasks", "--mixture", "few", "--epochs", 3, "--batch_size", 1]
-    done: Done = project.train(tmp_path / "run", *how)
+    project.train(tmp_path / "run", "--mixture", "few", "--epochs", 3, "--batch_size", 1)
     loader, steps = loader_of(tmp_path / "run"), len(losses(tmp_path / "run"))
-    assert "few" in done.out
     seen: collections.Counter = collections.Counter()
     for step in range(steps):
         for row in loader.contents(step):
