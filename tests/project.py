@@ -82,12 +82,15 @@ class Project:
         assert done.code == 0, done.err
         return done
 
-    def start(self, *argv: Any, env: dict[str, str] | None = None) -> subprocess.Popen:
+    def start(
+        self, *argv: Any, env: dict[str, str] | None = None, program: Sequence[str] = ("-m", "flan_jax.main")
+    ) -> subprocess.Popen:
         """Starts a command as a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "flan_jax.main", *map(str, argv), "--store_dir", str(self.stores)],
+            [sys.executable, *program, *map(str, argv), "--store_dir", str(self.stores)],
             cwd=self.folder,
             env={**os.environ, **environment(self.compiled), **(env or {})},
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
