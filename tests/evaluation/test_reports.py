@@ -1,0 +1,95 @@
+"""Tables of scores: which group a task falls in, its baselines, its standard error."""
+
+import math
+
+import pytest
+
+from flan_jax.evaluation import reports
+
+
+def score(task, after, chance=50.0, examples=400, **about):
+    kind = {"kind": "rank", "metrics": {"accuracy": after}, "about": about}
+    return {"task": task, "examples": examples, "score": after, "chance": chance, **kind}
+
+
+AFTER = [
+    score("likes", 90.0, cluster="reviews"),
+    score("likes.held_out_wordings", 80.0),
+    score("counts", 70.0, chance=25.0),
+    score("counts.held_out_wordings", 60.0, chance=25.0),
+    score("first", 75.0, chance=20.0, examples=100),
+    score("first.as_likes", 30.0, chance=20.0),
+    score("first.as_counts", 55.0, chance=20.0),
+    score("last", 40.0, chance=33.0),
+    score("last.as_likes", 12.0, chance=33.0),
+]
+BEFORE = [score("likes", 48.0), score("first", 22.0)]
+
+
+@pytest.fixture
+def result():
+    return reports.table(AFTER, BEFORE, ["likes", "counts"], 12)
+
+
+def test_tasks_fall_in_four_groups(result):
+    members = {}
+    for row in result["tasks"]:
+        members.setdefault(row["group"], []).append(row["task"])
+    assert members == {
+        "seen wordings": ["likes", "counts"],
+        "held-out wordings": ["likes.held_out_wordings", "counts.held_out_wordings"],
+        "held-out tasks": ["first", "last"],
+        "another task's instruction": ["first.as_likes", "first.as_counts", "last.as_likes"],
+    }
+    assert result["step"] == 12
+    assert result["groups"]["seen wordings"]["after"] == 80.0
+    assert result["groups"]["held-out wordings"]["after"] == 70.0
+
+
+def test_scores_before_stand_beside_those_after(result):
+    rows = {row["task"]: row for row in result["tasks"]}
+    assert rows["likes"]["before"] == 48.0 and rows["counts"]["before"] is None
+    assert result["groups"]["seen wordings"]["before"] == 48.0  # of the tasks that were scored before
+
+
+def test_a_held_out_task_stands_beside_its_best_sibling_instruction(result):
+    rows = {row["task"]: row for row in result["tasks"]}
+    assert (rows["first"]["sibling"], rows["first"]["sibling_score"]) == ("counts", 55.0)
+    assert (rows["last"]["sibling"], rows["last"]["sibling_score"]) == ("likes", 12.0)
+    # The stronger of chance and sibling, task by task: 55 for `first`, chance's 33 for `last`.
+    assert result["groups"]["held-out tasks"]["stronger_baseline"] == 44.0
+
+
+def test_standard_errors_are_binomial_and_of_a_mean(result):
+    rows = {row["task"]: row for row in result["tasks"]}
+    first, last = math.sqrt(0.75 * 0.25 / 100) * 100, math.sqrt(0.4 * 0.6 / 400) * 100
+    assert rows["first"]["standard_error"] == pytest.approx(first)
+    assert rows["last"]["standard_error"] == pytest.approx(last)
+    group = result["groups"]["held-out tasks"]
+    assert group["standard_error"] == pytest.approx(math.hypot(first, last) / 2)
+
+
+def test_the_text_says_what_the_figures_mean(result):
+    text = reports.render(result)
+    assert "Zero-shot scores at step 12" in text
+    assert "keep 87.5% of the trained ones' score, 32 points above chance" in text
+    above, error = 57.5 - 44.0, result["groups"]["held-out tasks"]["standard_error"]
+    assert f"{above:+.1f} points from the stronger of chance" in text
+    assert f"{above / error:+.1f} standard errors" in text
+    assert "give this task's answer in 32.3%" in text
+    assert "55.0 (counts)" in text
+
+
+def test_without_baselines_nothing_is_made_up():
+    result = reports.table([score("qa", 10.0, chance=None)], None, [], 3)
+    assert result["tasks"][0]["before"] is None and result["groups"]["seen wordings"]["chance"] is None
+    assert "qa" in reports.render(result)
+
+
+def test_the_metric_for_the_best_checkpoint_leaves_controls_out():
+    class Score:
+        def __init__(self, task, score):
+            self.task, self.score = task, score
+
+    metrics = reports.metrics_of([Score("a", 80.0), Score("b", 60.0), Score("b.as_a", 5.0)])
+    assert metrics == {"a/score": 80.0, "b/score": 60.0, "b.as_a/score": 5.0, "mean/score": 70.0}
