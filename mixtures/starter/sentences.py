@@ -87,7 +87,7 @@ def _task(answer: str, what: str, siblings: tuple[str, ...], inverted: tuple[Tem
         cluster="sentences",
         siblings=siblings,
         chance=1 / 2,  # knowing which pair of opposites it is and guessing the side
-        cap=1_000,
+        cap=2_000,
     )
 
 
@@ -109,6 +109,6 @@ ALL = (
         answer="kind",
         cluster="sentences",
         chance=1 / 3,
-        cap=1_000,
+        cap=2_000,
     ),
 )

@@ -95,7 +95,7 @@ def _task(
         cluster="sequences",
         siblings=(sibling,),
         chance=1 / 3,  # the named one, the one before it or the one after it
-        cap=1_000,
+        cap=2_000,
     )
 
 
