@@ -73,7 +73,8 @@ def named(vocabulary: VocabularyLike) -> dict[str, Any]:
     if isinstance(vocabulary, seqio.SentencePieceVocabulary):
         path, kind = vocabulary.sentencepiece_model_file, "sentencepiece"
     else:
-        path, kind = None, type(vocabulary).__name__
+        # Bytes are read without seqio too; of a subclass nothing is known but its name.
+        path, kind = None, "byte" if type(vocabulary) is seqio.ByteVocabulary else type(vocabulary).__name__
     return {"kind": kind, "path": path, "extra_ids": int(vocabulary.extra_ids)}
 
 

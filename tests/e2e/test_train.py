@@ -9,18 +9,8 @@ import struct
 import numpy as np
 import pytest
 
-from flan_jax.config import load_run
-from flan_jax.data import plan as plans
-from flan_jax.data.loader import Loader, row_shape
 from flan_jax.data.store import open_store
 from tests.project import losses, plan_of, rows
-
-def loader_of(run_dir) -> Loader:
-    """The loader of a run, from what its folder keeps."""
-    kept, config = plan_of(run_dir), load_run(run_dir)
-    shape = row_shape(config.model.architecture, config.feature_lengths)
-    return Loader(plans.Plan.from_description(kept["plan"]), kept["folders"], shape, config.batch_size)
-
 
 def test_the_folder_of_a_run_holds_what_it_should(trained):
     metrics = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
@@ -104,7 +94,7 @@ def test_init_from_takes_the_parameters_and_nothing_else(project, trained, tmp_p
 
 
 @pytest.mark.usefixtures("warm")
-def test_two_objectives_train_in_one_run_and_are_told_apart(project, tmp_path):
+def test_two_objectives_train_in_one_run_and_are_told_apart(project, loader_of, tmp_path):
     project.train(tmp_path / "run", "--mixture", "two_objectives", "--steps", 12, "--log_period", 4)
     found = rows(tmp_path / "run")
     for start in (0, 4, 8):
@@ -144,7 +134,7 @@ def test_a_decoder_trains_scores_and_answers(project, tmp_path, prefix_lm):
 
 
 @pytest.mark.usefixtures("warm")
-def test_three_epochs_train_every_example_three_times(project, tmp_path):
+def test_three_epochs_train_every_example_three_times(project, loader_of, tmp_path):
     project.train(tmp_path / "run", "--mixture", "few", "--epochs", 3, "--batch_size", 1)
     loader, steps = loader_of(tmp_path / "run"), len(losses(tmp_path / "run"))
     seen: collections.Counter = collections.Counter()

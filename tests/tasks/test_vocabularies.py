@@ -59,7 +59,7 @@ def test_a_description_tells_content_not_place(model, tmp_path):
     assert vocabularies.describe(str(moved))["fingerprint"] == described["fingerprint"]
     fewer = vocabularies.describe(seqio.SentencePieceVocabulary(model, extra_ids=0))
     assert fewer["size"] == 400 and fewer["fingerprint"] != described["fingerprint"]
-    assert vocabularies.describe(seqio.ByteVocabulary())["kind"] == "ByteVocabulary"
+    assert vocabularies.describe(seqio.ByteVocabulary())["kind"] == "byte"
 
 
 def test_a_missing_or_broken_model_is_told_when_it_is_used(tmp_path):
