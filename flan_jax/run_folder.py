@@ -80,11 +80,22 @@ class RunFolder:
             configs.write_equivalent(config, self.path, data_vocabulary(config))
         _write_text(self.path / configs.CONFIG_FILE, configs.to_json(config))
         _write_text(self.path / "operative.gin", config.operative or "# no gin file and no bindings were given\n")
-        write_json(self.path / "plan.json", {"plan": data.plan.describe(), "folders": data.folders, "table": table})
+        formats = {task.about.get("prompt_format", "{}") for task in data.resolved.tasks}
+        plan = {"plan": data.plan.describe(), "folders": data.folders, "table": table}
+        # Where every task is a chat of one form, a bare prompt is put in that form when the run is asked.
+        plan["prompt_format"] = formats.pop() if len(formats) == 1 else "{}"
+        write_json(self.path / "plan.json", plan)
         vocabulary.keep(data.resolved.vocabulary, self.path)
         versions = {name: _version(name) for name in _PACKAGES}
         about = {"python": sys.version.split()[0], "machine": platform.platform(), "packages": versions}
         write_json(self.path / "versions.json", about)
+
+    def prompt_format(self) -> str:
+        """How a bare prompt is put to the model: "{}" as it is, or a chat's roles around it."""
+        try:
+            return json.loads((self.path / "plan.json").read_text()).get("prompt_format", "{}")
+        except FileNotFoundError:
+            return "{}"
 
     def write_scores(self, step: int, scores: list[Any]) -> None:
         """Keeps the scores of an eval."""

@@ -17,6 +17,7 @@ from flan_jax.evaluation.model import Asked
 from flan_jax.evaluation.run import load_model
 from flan_jax.evaluation.scoring import padded
 from flan_jax.progress import Progress
+from flan_jax.run_folder import RunFolder
 
 
 def generate(
@@ -67,10 +68,13 @@ class _Answering:
     def __init__(self, config: RunConfig, asked: Asked, codec: Codec, new_tokens: int, sampling: dict[str, Any] | None):
         self.asked, self.codec, self.new_tokens, self.sampling = asked, codec, new_tokens, sampling
         self.room = config.feature_lengths["inputs"]
+        self.opening, self.closing = RunFolder(config.run_dir).prompt_format().split("{}")
         self.rows = asked.mesh.size  # the mesh divides the rows
 
     def encode(self, text: str) -> np.ndarray:
         """Ids of a prompt; one that is too long is refused, as cutting it would cut the instruction."""
+        if not (text.startswith(self.opening) and text.endswith(self.closing)):
+            text = self.opening + text + self.closing  # as in training
         ids = self.codec.encode(text)
         if len(ids) > self.room:
             raise UserError(

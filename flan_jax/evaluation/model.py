@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flan_jax.models import decoding
 from flan_jax.parallel.mesh import batch_sharding
+from flan_jax.training.loss import CROSS_ENTROPY, token_losses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +68,14 @@ class Asked:
         write = _jitted(self.graph, self.mesh, "sample", fixed)
         return np.asarray(write(self.params, *self._placed(inputs), jax.random.key(sampling["seed"]))[0])
 
+    def loss(self, batch: Mapping[str, np.ndarray]) -> tuple[float, float]:
+        """Summed cross-entropy and summed loss weight of a batch, laid out as in training."""
+        names = tuple(sorted(batch))
+        total, weight = _jitted(self.graph, self.mesh, "loss", names)(
+            self.params, *self._placed(*(batch[name] for name in names))
+        )
+        return float(total), float(weight)
+
     def _placed(self, *arrays: np.ndarray) -> list[jax.Array]:
         """Every host has the whole batch, and keeps its devices' rows."""
         sharding = batch_sharding(self.mesh)
@@ -81,6 +91,11 @@ def _jitted(graph: Any, mesh: Mesh, name: str, fixed: tuple[Any, ...]) -> Any:
             model = nnx.merge(graph, params)
             if name == "score_options":
                 return decoding.score_options(model, *arrays)
+            if name == "loss":
+                batch = dict(zip(fixed, arrays, strict=True))
+                losses = token_losses(model(batch), batch["decoder_target_tokens"], CROSS_ENTROPY)
+                weights = batch["decoder_loss_weights"]
+                return jnp.sum(jnp.where(weights > 0, losses * weights, 0.0)), jnp.sum(weights)
             if name == "greedy":
                 return decoding.greedy(model, arrays[0], *fixed)
             new_tokens, eos_id, temperature, top_k, top_p = fixed

@@ -19,9 +19,13 @@ GROUPS = ("seen wordings", "held-out wordings", "held-out tasks", "another task'
 
 
 def metrics_of(scores: Sequence[Any]) -> dict[str, float]:
-    """Scores as metrics for the choice of the best checkpoint: one a task, and "mean/score" without the controls."""
+    """Scores as metrics for the choice of the best checkpoint: one a task, and "mean/score" without the controls.
+
+    Losses take no part in the mean, but where there is nothing else; they count downwards then.
+    """
     shown = {f"{score.task}/score": score.score for score in scores}
-    plain = [score.score for score in scores if _AS not in score.task]
+    plain = [score.score for score in scores if _AS not in score.task and score.kind != "loss"]
+    plain = plain or [-score.score for score in scores]
     return {**shown, "mean/score": sum(plain) / max(1, len(plain))}
 
 
@@ -64,7 +68,7 @@ def table(
             "before": old.get(name),
             "after": score["score"],
             "chance": score["chance"],
-            "standard_error": _standard_error(score["score"], score["examples"]),
+            "standard_error": 0.0 if score["kind"] == "loss" else _standard_error(score["score"], score["examples"]),
             "metrics": score["metrics"],
         }
         rows.append(row)

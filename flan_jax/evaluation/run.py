@@ -13,6 +13,7 @@ from flax import nnx
 from flan_jax import setup
 from flan_jax.config import RunConfig
 from flan_jax.data import vocabulary
+from flan_jax.data.loader import row_shape
 from flan_jax.data.resolve import Resolved, resolve
 from flan_jax.data.vocabulary import Codec
 from flan_jax.data.worker import Worker
@@ -60,6 +61,7 @@ class Evaluator:
                 self.resolved,
                 self.worker,
                 self.codec,
+                shape=row_shape(self.config.model.architecture, self.config.feature_lengths),
                 batch_size=how.batch_size,
                 ranking=how.ranking,
                 max_new_tokens=how.max_new_tokens,

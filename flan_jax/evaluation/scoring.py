@@ -1,7 +1,8 @@
 """Scores a model on the prepared tasks of an eval mixture, with the tasks' own metrics.
 
 A task with answer options is scored by rank classification: its prompt is read once, each option gets the
-log-probability that the model gives it, the best one is the prediction. Any other task is scored by greedy generation.
+log-probability that the model gives it, the best one is the prediction. A task whose metrics compare texts is scored by
+greedy generation, and one without metrics (chats, plain text) by its mean loss a token.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from flan_jax.data.loader import RowShape, Segment, assemble
 from flan_jax.data.resolve import Resolved, ResolvedTask
 from flan_jax.data.store import Store, open_store
 from flan_jax.data.vocabulary import Codec
@@ -25,7 +27,7 @@ class TaskScore:
 
     Attributes:
       task: the seqio task.
-      kind: "rank" or "generate".
+      kind: "rank", "generate" or "loss".
       examples: how many it was scored on.
       metrics: all of the task's metrics.
       score: the first of them; of our own metrics a percentage, as seqio's users know it.
@@ -48,6 +50,7 @@ def score(
     worker: Worker,
     codec: Codec,
     *,
+    shape: RowShape,
     batch_size: int,
     ranking: str = "sum",
     max_new_tokens: int | None = None,
@@ -60,6 +63,7 @@ def score(
       resolved: the eval mixture; its stores' order is the order of the predictions.
       worker: computes the metrics.
       codec: turns generated ids into text.
+      shape: how a row is laid out, for losses.
       batch_size: prompts asked at once; the mesh must divide it.
       ranking: how options are compared; see `choose`.
       max_new_tokens: length of generated answers; None takes the longest that a target may have.
@@ -69,22 +73,40 @@ def score(
       A score a task, in the mixture's order.
     """
     lengths = resolved.request.lengths
-    jobs = []
+    jobs, losses = [], {}
     for done, task in enumerate(resolved.tasks):
         store = open_store(task.store())
         if _kind(task) == "rank":
             choices = choose(asked, store, lengths["inputs"], batch_size, ranking)
             # The right option's text is the target's own; how it was written is not in its tokens.
-            texts = [None if c == store.answer(i) else codec.decode(store.options(i)[c]) for i, c in enumerate(choices)]
+            texts: list[str | None] = [
+                None if c == store.answer(i) else codec.decode(store.options(i)[c]) for i, c in enumerate(choices)
+            ]
+        elif _kind(task) == "loss":
+            losses[task.name] = {"loss": mean_loss(asked, store, shape, batch_size)}
         else:
             new_tokens = max_new_tokens or lengths["targets"]
             rows = write(asked, store, lengths["inputs"], new_tokens, batch_size)
             texts = [codec.decode(row) for row in rows]
-        jobs.append({"task": task.name, "predictions": texts})
+        if task.name not in losses:
+            jobs.append({"task": task.name, "predictions": texts})
         if on_progress:
             on_progress(done + 1, len(resolved.tasks))
-    scored = worker.call("score", jobs=jobs, **_how(resolved))
-    return [_task_score(task, metrics) for task, metrics in zip(resolved.tasks, scored, strict=True)]
+    scored = worker.call("score", jobs=jobs, **_how(resolved)) if jobs else []
+    metrics = losses | {job["task"]: figures for job, figures in zip(jobs, scored, strict=True)}
+    return [_task_score(task, metrics[task.name]) for task in resolved.tasks]
+
+
+def mean_loss(asked: Asked, store: Store, shape: RowShape, batch_size: int) -> float:
+    """Mean cross-entropy a token, by the examples' own loss weights; one example a row."""
+    total, weight = 0.0, 0.0
+    for start in range(0, store.count, batch_size):
+        examples = [store[i] for i in range(start, min(start + batch_size, store.count))]
+        rows = [[Segment(one.inputs, one.targets, one.weights)] for one in examples]
+        batch = assemble(rows + [[]] * (batch_size - len(rows)), shape)
+        loss, seen = asked.loss(batch)
+        total, weight = total + loss, weight + seen
+    return total / max(weight, 1e-9)
 
 
 def choose(asked: Asked, store: Store, length: int, batch_size: int, ranking: str = "sum") -> list[int]:

@@ -160,8 +160,10 @@ class ChatRecipe:
     def describe(self) -> dict[str, Any]:
         """See `Recipe`."""
         task = self.declaration
+        names = dict(task.role_names)
         return {
             "task": task.name,
+            "prompt_format": f"{names['user']}: {{}}\n{names['assistant']}:",
             "kind": "plain",
             "cluster": task.cluster,
             "cap": task.cap,
