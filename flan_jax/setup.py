@@ -86,7 +86,7 @@ def data_vocabulary(config: RunConfig) -> str:
     return os.path.abspath(os.path.join(config.run_dir, "data_vocabulary.model"))
 
 
-def _learn_vocabulary(config: RunConfig, worker: Worker) -> None:
+def learn_vocabulary(config: RunConfig, worker: Worker) -> None:
     """Learns the vocabulary of `--data` where there is none yet; a few thousand pieces, fewer for small files."""
     path = pathlib.Path(data_vocabulary(config))
     if not config.data_files or config.init_from or path.exists():
@@ -123,7 +123,7 @@ def open_data(config: RunConfig, worker: Worker, folder: pathlib.Path | None = N
       worker: its data process; started only if something has to be resolved or prepared.
       folder: the run's folder, which keeps the index of rows; None keeps it in memory.
     """
-    _learn_vocabulary(config, worker)
+    learn_vocabulary(config, worker)
     resolved = resolve(request_of(config, config.mixture, config.data.split), worker)
     shape = row_shape(config.model.architecture, config.feature_lengths)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)

@@ -23,26 +23,30 @@ def inspect_command(
     Args:
       config: the run.
       task: a task (or mixture) to render anew, without any store.
-      step: which step's rows; by default the first.
+      step: which step's rows, counted from 1 as in metrics.jsonl; by default the first.
       num: how many examples, or rows.
       split: the split of `task`; by default the one trained on.
     """
+    step = 1 if step is None else step
+    if step < 1:
+        raise UserError(f"--step {step}: steps count from 1, as in metrics.jsonl")
     if task is not None:
         return _inspect_task(config, task, split or config.data.split, num)
     folder = pathlib.Path(config.run_dir)
     if (folder / "plan.json").exists():
-        return _inspect_run(config, folder, step or 0, num)
+        return _inspect_run(config, folder, step, num)
     configs.check(config, needs=("mixture",))
     with setup.worker_of(config) as worker:
         data = setup.open_data(config, worker)
         facts = {t.name: t.about for t in data.resolved.tasks}
-        _print_rows(data.loader(config), data.codec, step or 0, num, facts)
+        _print_rows(data.loader(config), data.codec, step, num, facts)
     return 0
 
 
 def _inspect_task(config: RunConfig, task: str, split: str, num: int) -> int:
     """Renders a few examples from the source; nothing is stored."""
     with setup.worker_of(config) as worker:
+        setup.learn_vocabulary(config, worker)
         lengths = dict(config.feature_lengths)
         examples = worker.call("preview", task=task, split=split, lengths=lengths, num=num, seed=config.seed)
     for example in examples:
@@ -79,7 +83,7 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
 def _print_rows(loader: Loader, codec: Codec, step: int, num: int, facts: dict[str, Any]) -> None:
     """Prints the first `num` rows of a step: a drawing of each row, then its examples."""
     rows = range(min(num, loader.batch_size))
-    contents = loader.contents(step, rows)
+    contents = loader.contents(step - 1, rows)
     capacity = " + ".join(f"{size} {name}" for name, size in loader.shape.capacities.items())
     print(f"step {step}: rows {rows.start} to {rows.stop - 1} of {loader.batch_size}, {capacity} tokens each")
     for number, (row, segments) in enumerate(zip(contents, loader.segments(contents), strict=True)):

@@ -17,7 +17,7 @@ from flan_jax.data.resolve import ResolvedTask
 from flan_jax.data.store import open_store
 from flan_jax.models.footprint import footprint
 
-_SAMPLE = 200  # examples of a task that `--estimate` reads
+_SAMPLE = 200  # examples of a task that `--estimate` reads at most
 _WINDOWS = 4  # windows that are packed to know how full rows get
 
 
@@ -132,6 +132,7 @@ def _measured_speed(config: RunConfig) -> float | None:
 
 def estimated(config: RunConfig, worker: Any) -> dict[str, Any]:
     """The plan from the first examples of every task: lengths are sampled, counts are the sources' own."""
+    setup.learn_vocabulary(config, worker)
     request = setup.request_of(config, config.mixture, config.data.split)
     answer = worker.call("estimate", sample=_SAMPLE, **request.arguments())
     sampled = answer["tasks"]

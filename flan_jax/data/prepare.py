@@ -12,6 +12,7 @@ from typing import Any, Literal
 from flan_jax.data import store as stores
 from flan_jax.errors import UserError
 
+_LEAST_SAMPLE, _WHOLE_SAMPLE = 20, 8000  # examples that an estimate looks at: of each task, and of all
 # What shapes the tokens of a store beside the task itself.
 _SHAPING = ("split", "lengths", "seed", "on_long", "on_bad_row", "limit")
 
@@ -88,6 +89,7 @@ def estimate_in_child(
 
     found = []
     names = _members(mixture)
+    sample = max(_LEAST_SAMPLE, min(sample, _WHOLE_SAMPLE // len(names)))
     for done, name in enumerate(names):
         progress(what="sampling", done=done, total=len(names), unit="task", name=name)
         tally = examples.Tally()
@@ -100,16 +102,31 @@ def estimate_in_child(
         if not lengths:
             raise UserError(f"task {name!r} gave no example in split {how['split']!r} of the first {sample} rows")
         rows = seqio.get_mixture_or_task(name).num_input_examples(how["split"])
-        read = max(1, tally.read)
-        whole = len(lengths) if rows is None else round(rows * len(lengths) / min(read, max(rows, 1)))
-        found.append({"name": name, "lengths": lengths, "trainable": trainable, "rows": rows, "count": max(1, whole)})
-        found[-1]["tally"] = dataclasses.asdict(tally)
+        count, scaled = _of_whole(len(lengths), tally, rows if len(lengths) == sample else None)
+        facts = {"lengths": lengths, "trainable": trainable, "rows": rows}
+        found.append({"name": name, **facts, "count": count, "tally": scaled})
     rate_of = rates.rate_of(mixture, {task["name"]: task["count"] for task in found})
     caps = rates.caps_of(mixture)
     for task in found:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     progress(what="sampling", done=len(names), total=len(names), unit="task", name="")
     return {"tasks": found, "vocabulary_size": _vocabulary(names[0]).vocab_size}
+
+
+def _of_whole(looked_at: int, tally: Any, rows: int | None) -> tuple[int, dict[str, int]]:
+    """How many examples a task will keep, and what will be counted, from those looked at.
+
+    Rows are read ahead of the examples that are made of them, so what is counted of rows goes by `tally.read`. `rows` is
+    None where the source has no more than was read, or does not know.
+    """
+    if rows is None:
+        return looked_at, dataclasses.asdict(tally)
+    by_row = rows / max(1, tally.read)
+    sound = rows - (tally.dropped + tally.bad_rows) * by_row
+    by_example = sound / (looked_at + tally.too_long)
+    scaled = {key: round(getattr(tally, key) * by_row) for key in ("read", "dropped", "bad_rows")}
+    scaled |= {key: round(getattr(tally, key) * by_example) for key in ("truncated", "too_long")}
+    return max(1, round(looked_at * by_example)), scaled
 
 
 def preview_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None], **arguments: Any) -> list[dict]:

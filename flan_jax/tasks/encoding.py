@@ -13,6 +13,7 @@ from flan_jax.tasks.templates import Pattern, fit
 from flan_jax.tasks.vocabularies import Tokenizer
 
 BATCH = 1024
+_FIRST_BATCH = 32
 _CACHED_TEXTS = 8_192
 
 Item = TypeVar("Item")
@@ -48,10 +49,11 @@ class Draft:
 
 
 def batched(items: Iterable[Item], size: int = BATCH) -> Iterator[list[Item]]:
-    """Lists of up to `size` items."""
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
+    """Lists of 32 items, then 64, and so on up to `size`: who wants but a few does not wait for many."""
+    iterator, now = iter(items), min(size, _FIRST_BATCH)
+    while batch := list(itertools.islice(iterator, now)):
         yield batch
+        now = min(size, 2 * now)
 
 
 class Finisher:
