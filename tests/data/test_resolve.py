@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -117,7 +118,7 @@ def test_a_store_dir_that_cannot_be_made_names_the_setting(request_for, tmp_path
 
 
 def test_a_full_disk_is_told_and_what_was_prepared_stays(request_for, worker, small_disk):
-    (small_disk / "ballast").write_bytes(bytes(80_000))
+    (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free - 8192))
     request = request_for("ours", store_dir=str(small_disk))
     with pytest.raises(UserError, match="No space left on device; free some space, or set STORE_DIR elsewhere"):
         resolve(request, worker)
