@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from flan_jax import config as configs
 from flan_jax import setup
 from flan_jax.config import RunConfig
@@ -53,12 +55,12 @@ def _inspect_task(config: RunConfig, task: str, split: str, num: int) -> int:
         print(f"=== {example['task']}  example {example['id']}  template {example['template']}  {example['objective']}")
         print(f"inputs:  {example['inputs_text']}")
         print(f"targets: {example['targets_text']}")
-        if example.get("options_text"):
-            print(f"options: {example['options_text']}  (answer {example['answer']})")
+        if example["options"]:
+            print(f"options: {example['options']}  (answer {example['answer']})")
         print(f"input ids:  {example['inputs']}")
         print(f"target ids: {example['targets']}")
-        print("tokens (* bears loss): " + _marked(example["pieces"], example["weights"]))
-        if example.get("cut_tokens"):
+        print("tokens (* bears loss): " + _marked(example["targets_pieces"], example["weights"]))
+        if example["cut_tokens"]:
             print(f"cut to fit: {example['cut_tokens']} tokens of a field")
         print()
     return 0
@@ -101,7 +103,7 @@ def _print_rows(loader: Loader, codec: Codec, step: int, num: int, facts: dict[s
             weights = [1.0] * len(segment.targets) if segment.weights is None else segment.weights.tolist()
             print(f"inputs  [{len(segment.inputs)}]: {codec.decode(segment.inputs)}")
             print(f"   ids: {segment.inputs.tolist()}")
-            print(f"targets [{len(segment.targets)}]: {codec.decode(segment.targets)}")
+            print(f"targets [{len(segment.targets)}]: {_whole_text(codec, segment.targets)}")
             print(f"   ids: {segment.targets.tolist()}")
             print("   tokens (* bears loss): " + _marked(codec.pieces(segment.targets), weights))
 
@@ -120,5 +122,12 @@ def draw_row(lengths: Sequence[int], capacity: int, width: int = 64) -> str:
     return f"{drawn}|{'.' * rest} {sum(lengths)}/{capacity}"
 
 
+def _whole_text(codec: Codec, ids: np.ndarray) -> str:
+    """All the text of targets: a conversation has an end-of-sequence after each of its answers."""
+    turns = np.split(ids, np.flatnonzero(ids == codec.eos_id) + 1)
+    return "".join(codec.decode(turn) for turn in turns)
+
+
 def _marked(pieces: Sequence[str], weights: Sequence[float]) -> str:
-    return " ".join(f"{piece}{'*' if weight > 0 else ''}" for piece, weight in zip(pieces, weights, strict=True))
+    shown = (piece.replace("\n", "\\n") for piece in pieces)
+    return " ".join(f"{piece}{'*' if weight > 0 else ''}" for piece, weight in zip(shown, weights, strict=True))

@@ -52,13 +52,7 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
     by_name = {task.name: task for task in data.resolved.tasks}
     members = [by_name[task.name] for task in data.plan.tasks]
     means = [_means(task) for task in members]
-    rows_needed = steps * config.batch_size
-    known = [data.index.end(w) for w in range(_WINDOWS) if w == 0 or data.index.end(w - 1) < rows_needed]
-    windows = len(known) * rows_needed / known[-1]
-    if rows_needed <= known[-1]:
-        windows = float(np.interp(rows_needed, [0, *known], range(len(known) + 1)))
-    low = math.floor(windows)
-    seen = data.plan.counts_by(low) + (windows - low) * (data.plan.counts_by(low + 1) - data.plan.counts_by(low))
+    seen = _seen(data, steps * config.batch_size)
     first = data.index.window(0)
     entries = zip(first.task, first.index, first.draw, strict=True)
     used = np.sum([data.index.lengths_of(t, d)[i] for t, i, d in entries], axis=0)
@@ -68,6 +62,21 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
     parts = zip(members, data.plan.tasks, seen, means, strict=True)
     rows = [_row(task, planned.share, examples, mean) for task, planned, examples, mean in parts]
     return _finish(config, rows, steps, filled, data.codec.size, exact=True)
+
+
+def _seen(data: setup.Data, rows: int) -> np.ndarray:
+    """Examples of each task in the run's first rows: counted where a few windows hold them, else extrapolated."""
+    ends = [0]
+    while len(ends) <= _WINDOWS and (len(ends) == 1 or ends[-1] < rows):
+        ends.append(data.index.end(len(ends) - 1))
+    whole = len(ends) - 2
+    if rows <= ends[-1]:
+        window = data.index.window(whole)
+        entries = window.task[: window.first[rows - ends[whole]]]
+        return data.plan.counts_by(whole) + np.bincount(entries, minlength=len(data.plan.tasks))
+    windows = (whole + 1) * rows / ends[-1]
+    low = math.floor(windows)
+    return data.plan.counts_by(low) + (windows - low) * (data.plan.counts_by(low + 1) - data.plan.counts_by(low))
 
 
 def _means(task: ResolvedTask) -> tuple[float, float]:

@@ -116,8 +116,8 @@ def estimate_in_child(
 def _of_whole(looked_at: int, tally: Any, rows: int | None) -> tuple[int, dict[str, int]]:
     """How many examples a task will keep, and what will be counted, from those looked at.
 
-    Rows are read ahead of the examples that are made of them, so what is counted of rows goes by `tally.read`. `rows` is
-    None where the source has no more than was read, or does not know.
+    Rows are read ahead of the examples that are made of them, so what is counted of rows goes by `tally.read`. `rows`
+    is None where the source has no more than was read, or does not know.
     """
     if rows is None:
         return looked_at, dataclasses.asdict(tally)
@@ -130,12 +130,16 @@ def _of_whole(looked_at: int, tally: Any, rows: int | None) -> tuple[int, dict[s
 
 
 def preview_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None], **arguments: Any) -> list[dict]:
-    """Answers `preview`: a few examples of a task, straight from its source."""
+    """Answers `preview`: a few examples of a task, or of some tasks of a mixture, straight from the source."""
     from flan_jax.data.resolve import _members
     from flan_jax.tasks import preview
 
-    arguments["task"] = _members(arguments["task"])[0]
-    return preview.preview(**arguments)
+    names, num = _members(arguments.pop("task")), arguments.pop("num")
+    found = []
+    for name in names[:num]:
+        examples = preview.preview(task=name, num=max(1, num // len(names)), **arguments)
+        found += [{"task": name, **example} for example in examples]
+    return found
 
 
 def score_in_child(

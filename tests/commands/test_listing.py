@@ -1,0 +1,27 @@
+"""`tasks`: what is registered, and how it is searched."""
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("warm")
+
+
+def test_the_users_tasks_stand_beside_the_packaged_ones(project):
+    done = project("tasks", "--module", "user_tasks")
+    assert done.code == 0
+    lines = {line.split()[0]: line for line in done.out.splitlines() if line.strip()}
+    assert "ranking: accuracy" in lines["parity"] and "generation: exact_match" in lines["capitals"]
+    assert {"starter", "ours", "shout", "capitals.held_out_wordings"} <= set(lines)
+    assert lines["ours"].split() == ["ours", "2"]
+
+
+def test_a_search_keeps_names_that_hold_every_word(project):
+    done = project("tasks", "capitals wordings", "--module", "user_tasks")
+    assert done.code == 0
+    assert "capitals.held_out_wordings" in done.out and "parity" not in done.out
+    assert "0 mixtures, 1 tasks" in done.out
+    assert "prose" in project("tasks", "span_corruption").out  # by objective
+
+
+def test_a_search_that_finds_nothing_gives_the_nearest_name(project):
+    done = project("tasks", "shuot")
+    assert done.code == 1 and "did you mean 'shout'" in done.out

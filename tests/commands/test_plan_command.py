@@ -1,0 +1,102 @@
+"""`plan`: its figures against the rows that a run really trains on."""
+
+import collections
+import json
+
+import pytest
+
+from flan_jax.data.store import open_store
+from tests.project import refused, rows
+
+pytestmark = pytest.mark.usefixtures("warm")
+
+
+@pytest.fixture(scope="module")
+def table(project, trained):
+    """The plan of the trained run, by `plan --json`."""
+    done = project("plan", "--gin_file", "run.gin", "--json")
+    assert done.code == 0, done.err
+    return json.loads(done.out)
+
+
+def test_totals_are_the_sums_of_the_rows(table):
+    assert len(table["tasks"]) == 2
+    for key, total in table["total"].items():
+        assert total == pytest.approx(sum(row[key] for row in table["tasks"])), key
+    assert table["total"]["rate"] == pytest.approx(1)
+    assert table["steps"] == 30 and table["rows"] == 240
+
+
+def test_the_plan_is_what_the_loader_yields(table, loader_of, trained):
+    loader = loader_of(trained)
+    counts: collections.Counter = collections.Counter()
+    tokens: collections.Counter = collections.Counter()
+    for step in range(30):
+        for row in loader.contents(step):
+            for task, index, draw, _ in row:
+                store = open_store(loader.folders[task][draw])
+                name = loader.plan.tasks[task].name
+                counts[name] += 1
+                tokens[name] += len(store.tokens("inputs", index)) + len(store.tokens("targets", index))
+    assert sum(counts.values()) > 500
+    for row in table["tasks"]:
+        assert row["seen"] == counts[row["task"]]
+        assert row["tokens"] == pytest.approx(tokens[row["task"]], rel=0.03)
+        assert row["epochs"] == counts[row["task"]] / row["examples"]
+    trainable = sum(row["weight_sum"] for row in rows(trained))
+    assert table["total"]["trainable"] == pytest.approx(trainable, rel=0.03)
+    positions = 30 * 8 * (64 + 16)
+    full = sum(table["full"][name] * size for name, size in table["row"].items()) / 80
+    assert full == pytest.approx(sum(tokens.values()) / positions, rel=0.03)
+
+
+def test_a_long_plan_is_extrapolated_from_a_few_windows(project, loader_of, trained):
+    steps = 2000
+    table = json.loads(project("plan", "--gin_file", "run.gin", "--steps", steps, "--json").out)
+    loader = loader_of(trained)
+    assert loader.index.end(4) < steps * 8 / 5  # many more windows than are packed for the plan
+    counts: collections.Counter = collections.Counter()
+    for row in range(steps * 8):
+        held, place = loader.index.locate(row)
+        counts.update(loader.plan.tasks[held.task[e]].name for e in held.entries(place))
+    for row in table["tasks"]:
+        assert row["seen"] == pytest.approx(counts[row["task"]], rel=0.02)
+
+
+def test_caps_and_rates_are_those_of_the_tasks(table):
+    told = {row["task"]: (row["examples"], row["cap"], row["rate"]) for row in table["tasks"]}
+    assert told == {"capitals": (24, 15, pytest.approx(15 / 55)), "parity": (40, None, pytest.approx(40 / 55))}
+
+
+@pytest.mark.parametrize("length", [["--steps", 30], ["--epochs", 5]])
+def test_an_estimate_is_near_the_plan(project, length):
+    exact, near = (
+        json.loads(project("plan", "--gin_file", "run.gin", "--json", *length, *more).out) for more in ([], ["--estimate"])
+    )
+    assert near["estimate"] and not exact["estimate"]
+    assert near["steps"] == pytest.approx(exact["steps"], rel=0.1)
+    for ours, theirs in zip(near["tasks"], exact["tasks"], strict=True):
+        assert ours["task"] == theirs["task"] and ours["examples"] == theirs["examples"]
+        for key in ("rate", "seen", "epochs", "tokens", "trainable"):
+            assert ours[key] == pytest.approx(theirs[key], rel=0.1), (key, ours["task"])
+    for name, share in exact["full"].items():
+        assert near["full"][name] == pytest.approx(share, abs=0.1)
+
+
+def test_an_estimate_prepares_nothing(project, tmp_path):
+    done = project("plan", "--gin_file", "run.gin", "--seed", 77, "--estimate")
+    assert done.code == 0 and "an estimate from a sample" in done.out
+    held = {store.manifest["seed"] for store in map(open_store, project.stores.glob("*/train-*/draw-0"))}
+    assert 77 not in held and 0 in held
+
+
+def test_the_text_has_a_line_for_each_task_and_the_total(project):
+    done = project("plan", "--gin_file", "run.gin")
+    assert done.code == 0
+    for words in ("capitals", "parity", "2 tasks", "30 steps of 8 rows", "positions that hold tokens", "parameters"):
+        assert words in done.out
+
+
+def test_a_mistyped_mixture_gets_the_nearest_name(project):
+    refused(project("plan", "--gin_file", "run.gin", "--mixture", "capitols"), "did you mean 'capitals'")
+    refused(project("plan", "--gin_file", "run.gin", "--mixture", "two_objective"), "did you mean 'two_objectives'")
