@@ -1,0 +1,144 @@
+"""`generate`: one prompt, a file of prompts, given targets, and whoever types."""
+
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from flan_jax.config import load_run
+from flan_jax.evaluation.run import load_model
+from tests.project import refused, write_rows
+
+PROMPTS = [f"Is {i} odd or even?" for i in range(25)]
+
+
+@pytest.fixture(scope="module")
+def ask(project, trained):
+    """Runs `generate` on the trained run; five tokens are enough to tell answers apart."""
+    return lambda *argv: project("generate", "--run_dir", trained, "--max_new_tokens", 5, *argv)
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    """The trained model, read by hand, and its vocabulary."""
+    asked, codec, step = load_model(load_run(trained), None)
+    assert step == 30
+    return nnx.merge(asked.graph, asked.params), codec
+
+
+def batch(pairs):
+    """Prompts and targets as a training batch of one example a row, built anew here."""
+    arrays = {name: np.zeros((len(pairs), 64), np.int32) for name in ("tokens", "segments", "positions")}
+    long = max(len(targets) for _, targets in pairs)
+    targets = {name: np.zeros((len(pairs), long), np.int32) for name in ("inputs", "tokens", "segments", "positions")}
+    for row, (prompt, answer) in enumerate(pairs):
+        arrays["tokens"][row, : len(prompt)] = prompt
+        arrays["segments"][row, : len(prompt)] = 1
+        arrays["positions"][row, : len(prompt)] = range(len(prompt))
+        targets["tokens"][row, : len(answer)] = answer
+        targets["inputs"][row, 1 : len(answer)] = answer[:-1]
+        targets["segments"][row, : len(answer)] = 1
+        targets["positions"][row, : len(answer)] = range(len(answer))
+    return {
+        "encoder_input_tokens": arrays["tokens"],
+        "encoder_segment_ids": arrays["segments"],
+        "encoder_positions": arrays["positions"],
+        "decoder_input_tokens": targets["inputs"],
+        "decoder_target_tokens": targets["tokens"],
+        "decoder_segment_ids": targets["segments"],
+        "decoder_positions": targets["positions"],
+    }
+
+
+def test_a_prompt_is_answered_greedily(ask, model):
+    """Against the argmax of the model's own logits, one token after another, without a cache."""
+    network, codec = model
+    told = ask("--prompt", PROMPTS[3])
+    assert told.code == 0 and told.err == ""
+    answer: list[int] = []
+    while len(answer) < 5 and 1 not in answer:
+        logits = network(batch([(codec.encode(PROMPTS[3]), [*answer, 0])]))
+        answer.append(int(np.argmax(logits[0, len(answer)])))
+    assert told.out == codec.decode(answer) + "\n"
+
+
+def test_sampling_follows_the_seed(ask):
+    hot = ["--prompt", PROMPTS[0], "--temperature", 2.0]
+    first, again, other = ask(*hot, "--seed", 1), ask(*hot, "--seed", 1), ask(*hot, "--seed", 2)
+    assert first.code == 0 and first.out == again.out != other.out
+
+
+@pytest.fixture(scope="module")
+def answered(ask, tmp_path_factory):
+    """A file of prompts and its answers."""
+    path = write_rows(
+        tmp_path_factory.mktemp("prompts") / "questions.jsonl",
+        [{"inputs": text, "number": i} for i, text in enumerate(PROMPTS)],
+    )
+    done = ask("--prompts", path)
+    assert done.code == 0, done.err
+    return path, path.with_name("questions.answers.jsonl")
+
+
+def test_a_file_of_prompts_becomes_a_file_of_answers(ask, answered):
+    path, output = answered
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["number"] for row in rows] == list(range(25))
+    assert rows[3]["prediction"] + "\n" == ask("--prompt", PROMPTS[3]).out
+
+
+@pytest.mark.parametrize("share", [0.5, 0.97])
+def test_a_torn_file_of_answers_is_finished_alike(ask, answered, tmp_path, share):
+    path, output = answered
+    whole = output.read_bytes()
+    torn = tmp_path / "torn.jsonl"
+    lines = whole.splitlines(keepends=True)
+    kept = int(len(lines) * share)
+    torn.write_bytes(b"".join(lines[:kept]) + lines[kept][: len(lines[kept]) // 2])
+    assert ask("--prompts", path, "--output", torn).code == 0
+    assert torn.read_bytes() == whole
+    modified = torn.stat().st_mtime_ns
+    assert ask("--prompts", path, "--output", torn).code == 0  # nothing is left to do
+    assert torn.read_bytes() == whole and torn.stat().st_mtime_ns == modified
+
+
+def test_scores_are_the_log_probabilities_of_the_targets(ask, model, tmp_path):
+    network, codec = model
+    wanted = ["odd", "even", "Town 12", "something longer", ""]
+    pairs = list(zip(PROMPTS, wanted, strict=False))
+    path = write_rows(tmp_path / "given.jsonl", [{"inputs": q, "targets": a} for q, a in pairs])
+    done = ask("--prompts", path, "--score")
+    assert done.code == 0, done.err
+    found = [json.loads(line)["log_probability"] for line in (tmp_path / "given.answers.jsonl").read_text().splitlines()]
+    ids = [(codec.encode(q), [*codec.encode(a), codec.eos_id]) for q, a in pairs]
+    log_probs = jax.nn.log_softmax(network(batch(ids)), axis=-1)
+    by_hand = [float(sum(log_probs[b, t, token] for t, token in enumerate(a))) for b, (_, a) in enumerate(ids)]
+    assert found == pytest.approx(by_hand, abs=1e-4)
+
+
+def test_whoever_types_is_answered(ask, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PROMPTS[3]}\n\n{'x' * 200}\n{PROMPTS[4]}\n"))
+    told = ask()
+    assert told.code == 0
+    assert told.out == ask("--prompt", PROMPTS[3]).out + ask("--prompt", PROMPTS[4]).out
+    # A prompt that is too long is told, and the conversation goes on.
+    assert "200 tokens" in told.err and "at most 64" in told.err
+
+
+def test_faults_are_one_sentence(ask, answered, tmp_path, project):
+    path, _ = answered
+    refused(ask("--prompt", "x" * 65), "65 tokens", "--feature_lengths")
+    refused(ask("--prompts", tmp_path / "none.jsonl"), "none.jsonl")
+    write_rows(tmp_path / "bad.jsonl", [{"inputs": "a"}, {"question": "b"}])
+    refused(ask("--prompts", tmp_path / "bad.jsonl"), "bad.jsonl:2", "question", "'inputs'")
+    (tmp_path / "cut.jsonl").write_text('{"inputs": "a"}\n{"inp\n')
+    refused(ask("--prompts", tmp_path / "cut.jsonl"), "cut.jsonl:2", "not JSON")
+    refused(ask("--prompts", path, "--score"), "'targets'")
+    refused(ask("--prompt", "a", "--step", 17), "no checkpoint of step 17", "10, 20, 30")
+    refused(project("generate", "--run_dir", tmp_path / "nowhere", "--prompt", "a"), "no run in")
+    write_rows(tmp_path / "short.jsonl", [{"inputs": "a"}])
+    write_rows(tmp_path / "short.answers.jsonl", [{"inputs": "a"}, {"inputs": "b"}])
+    refused(ask("--prompts", tmp_path / "short.jsonl"), "2 answers", "1 prompts")
