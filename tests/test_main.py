@@ -383,3 +383,14 @@ def test_a_reader_that_leaves_early_is_no_fault():
             [sys.executable, "-m", "flan_jax.main", "train", "--help"], stdout=pipe, stderr=subprocess.PIPE
         )
     assert done.stderr == b""
+
+
+def test_huge_pages_are_asked_for_once_and_change_nothing_else(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    command = [sys.executable, "-m", "flan_jax.main", "train", "--gin_file", "no such file.gin"]
+    told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert told.returncode == 2 and "no such file.gin" in told.stderr
+    again = subprocess.run(
+        command, cwd=tmp_path, env=environment | {"GLIBC_TUNABLES": ""}, capture_output=True, text=True
+    )
+    assert (again.returncode, again.stderr) == (told.returncode, told.stderr)
