@@ -17,7 +17,8 @@ def installed(tmp_path_factory):
         pytest.skip("uv is not here to build the wheel and make an environment")
     folder = tmp_path_factory.mktemp("wheel")
     # Built from a copy: building leaves a folder build/ behind.
-    sources = shutil.copytree(ROOT, folder / "sources", ignore=shutil.ignore_patterns(".*", "runs", "build", "*.egg-info"))
+    left_out = shutil.ignore_patterns(".*", "build", "*.egg-info")
+    sources = shutil.copytree(ROOT, folder / "sources", ignore=left_out)
     quiet = {"check": True, "capture_output": True, "text": True}
     subprocess.run(["uv", "build", "--wheel", "--out-dir", folder, sources], **quiet)
     (wheel,) = folder.glob("flan_jax-*.whl")
