@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import gin
 from gin import config_parser
 
-from flan_jax import command_line
+from flan_jax import command_line, library_noise
 from flan_jax.command_line import MACROS
 from flan_jax.errors import UserError, nearest
 from flan_jax.gin_files import (
@@ -390,6 +390,7 @@ def _with_huge_pages(command: str) -> None:
 def run() -> None:
     """The entry point of `flan-jax` and of `python -m flan_jax.main`."""
     _with_huge_pages(sys.argv[1] if len(sys.argv) > 1 else "")
+    library_noise.silence()
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()

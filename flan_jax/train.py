@@ -36,6 +36,7 @@ from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints
+from flan_jax.training.disk import full_disk_named
 from flan_jax.training.logbook import Logbook
 from flan_jax.training.metrics import MetricsWriter
 from flan_jax.training.optimizer import describe_schedule
@@ -58,7 +59,7 @@ def train(config: RunConfig) -> int:
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config.batch_size, config.microbatches, mesh)
     folder = RunFolder(config.run_dir)
-    with setup.worker_of(config) as worker:
+    with full_disk_named(folder.path), setup.worker_of(config) as worker:
         data = setup.open_data(config, worker, folder.path)
         changed = folder.check_plan(config, data)
         config = dataclasses.replace(config, model=setup.model_for(config.model, data.codec.size))

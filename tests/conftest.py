@@ -62,9 +62,11 @@ seqio.MixtureRegistry.add("theirs", ["shout", "parity"], default_rate=at_most_20
 seqio.MixtureRegistry.add("nested", [("ours", 1.0), ("shout", 2.0)])
 """
 
-# More of them, for tests that train: plain text beside instructions, a task that is rare, and one with few rows.
+# More of them, for tests that train: plain text beside instructions, a task that is rare, one with few rows,
+# and one of other code that has no metric.
 MORE_TASKS = """
 import seqio
+import tensorflow as tf
 
 from flan_jax.tasks import InstructionTask, SpanCorruption, jsonl, mixture, task_from_file, text
 from user_tasks import BYTES, FOLDER
@@ -82,6 +84,17 @@ SpanCorruption("prose", text(FOLDER + "/prose.txt"), vocabulary=SENTINELS).regis
 mixture("two_objectives", [("parity_with_sentinels", 1.0), ("prose", 1.0)])
 mixture("rare", [("capitals", 1.0), ("parity", 1000.0)])
 task_from_file(FOLDER + "/few.jsonl", "few", vocabulary=BYTES).register()
+seqio.TaskRegistry.add(
+    "plain",
+    source=seqio.FunctionDataSource(
+        lambda split, shuffle_files, seed=None: tf.data.Dataset.from_tensor_slices(
+            {"inputs": ["one", "three", "four hundred"], "targets": ["1", "3", "400"]}
+        ),
+        splits=["train"],
+    ),
+    preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
+    output_features={name: seqio.Feature(BYTES, add_eos=name == "targets") for name in ("inputs", "targets")},
+)
 mixture("ours_eval", ["capitals", "capitals.held_out_wordings", "parity"])
 """
 
@@ -156,10 +169,10 @@ def warm(worker, monkeypatch):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 200 kB; skipped where mounting is not allowed."""
+    """A file system of 4 MB; skipped where mounting is not allowed."""
     place = tmp_path / "small disk"
     place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(place)], capture_output=True)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(place)], capture_output=True)
     if made.returncode:
         pytest.skip("mounting a small file system is not allowed here")
     yield place

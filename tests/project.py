@@ -1,4 +1,4 @@
-"""A user's project with a model that trains in a second, and its commands run in this process or in one of their own."""
+"""A user's project with a model that trains in a second; its commands run in this process or in their own."""
 
 import contextlib
 import dataclasses
@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -157,9 +158,18 @@ def refused(done: Done, *words: str) -> str:
     return last
 
 
+def fill(place: pathlib.Path, left: int) -> pathlib.Path:
+    """Fills a small disk up to a number of bytes."""
+    filler = place / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(place).free - left))
+    return filler
+
+
 def rows(run_dir: pathlib.Path) -> list[dict[str, Any]]:
     """The metrics of a run, without what depends on the clock."""
-    return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in read_metrics(run_dir / "metrics.jsonl")]
+    return [
+        {k: v for k, v in row.items() if k != "tokens_per_second"} for row in read_metrics(run_dir / "metrics.jsonl")
+    ]
 
 
 def losses(run_dir: pathlib.Path) -> list[float]:

@@ -139,7 +139,9 @@ def test_the_list_of_packages_is_whole():
         path
         for name, globs in patterns.items()
         for pattern in globs
-        for path in places.get(name, ROOT / name.replace("flan_jax.mixtures", "mixtures").replace(".", "/")).glob(pattern)
+        for path in places.get(name, ROOT / name.replace("flan_jax.mixtures", "mixtures").replace(".", "/")).glob(
+            pattern
+        )
     }
     assert set((ROOT / "gin_configs").rglob("*.gin")) <= packaged and (ROOT / "flan_jax/py.typed") in packaged
     assert set((ROOT / "mixtures").rglob("*.model")) <= packaged

@@ -71,7 +71,8 @@ def test_caps_and_rates_are_those_of_the_tasks(table):
 @pytest.mark.parametrize("length", [["--steps", 30], ["--epochs", 5]])
 def test_an_estimate_is_near_the_plan(project, length):
     exact, near = (
-        json.loads(project("plan", "--gin_file", "run.gin", "--json", *length, *more).out) for more in ([], ["--estimate"])
+        json.loads(project("plan", "--gin_file", "run.gin", "--json", *length, *more).out)
+        for more in ([], ["--estimate"])
     )
     assert near["estimate"] and not exact["estimate"]
     assert near["steps"] == pytest.approx(exact["steps"], rel=0.1)

@@ -88,4 +88,4 @@ def test_a_csv_needs_its_columns_named(desk):
     done = desk(*argv, "--fields", "inputs=question,targets=reply")
     assert done.code == 0, done.err
     assert len(losses(desk.folder / "runs/table")) == 2
-    assert 'fields={' in (desk.folder / "runs/table/user_data_task.py").read_text()
+    assert "fields={" in (desk.folder / "runs/table/user_data_task.py").read_text()

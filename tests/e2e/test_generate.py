@@ -23,17 +23,17 @@ def ask(project, trained):
 
 @pytest.fixture(scope="module")
 def model(trained):
-    """The trained model, read by hand, and its vocabulary."""
+    """The trained model's plain forward pass, and its vocabulary."""
     asked, codec, step = load_model(load_run(trained), None)
     assert step == 30
-    return nnx.merge(asked.graph, asked.params), codec
+    forward = jax.jit(lambda params, batch: nnx.merge(asked.graph, params)(batch))
+    return lambda batch: forward(asked.params, batch), codec
 
 
 def batch(pairs):
     """Prompts and targets as a training batch of one example a row, built anew here."""
     arrays = {name: np.zeros((len(pairs), 64), np.int32) for name in ("tokens", "segments", "positions")}
-    long = max(len(targets) for _, targets in pairs)
-    targets = {name: np.zeros((len(pairs), long), np.int32) for name in ("inputs", "tokens", "segments", "positions")}
+    targets = {name: np.zeros((len(pairs), 32), np.int32) for name in ("inputs", "tokens", "segments", "positions")}
     for row, (prompt, answer) in enumerate(pairs):
         arrays["tokens"][row, : len(prompt)] = prompt
         arrays["segments"][row, : len(prompt)] = 1
@@ -112,7 +112,9 @@ def test_scores_are_the_log_probabilities_of_the_targets(ask, model, tmp_path):
     path = write_rows(tmp_path / "given.jsonl", [{"inputs": q, "targets": a} for q, a in pairs])
     done = ask("--prompts", path, "--score")
     assert done.code == 0, done.err
-    found = [json.loads(line)["log_probability"] for line in (tmp_path / "given.answers.jsonl").read_text().splitlines()]
+    found = [
+        json.loads(line)["log_probability"] for line in (tmp_path / "given.answers.jsonl").read_text().splitlines()
+    ]
     ids = [(codec.encode(q), [*codec.encode(a), codec.eos_id]) for q, a in pairs]
     log_probs = jax.nn.log_softmax(network(batch(ids)), axis=-1)
     by_hand = [float(sum(log_probs[b, t, token] for t, token in enumerate(a))) for b, (_, a) in enumerate(ids)]

@@ -12,6 +12,7 @@ import pytest
 from flan_jax.data.store import open_store
 from tests.project import losses, plan_of, rows
 
+
 def test_the_folder_of_a_run_holds_what_it_should(trained):
     metrics = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in metrics] == list(range(1, 31))
