@@ -97,8 +97,14 @@ def _group(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _standard_error(score: float, examples: int) -> float:
-    """Of a percentage over independent examples; 0 for scores that are none."""
-    return math.sqrt(max(0.0, score * (100 - score)) / max(1, examples))
+    """Of a percentage over independent examples; 0 for scores that are none.
+
+    With two more right and two more wrong (Agresti and Coull 1998), so that 100 of 100 is not taken for certain.
+    """
+    if not 0 <= score <= 100:
+        return 0.0
+    rate = (score / 100 * examples + 2) / (examples + 4)
+    return 100 * math.sqrt(rate * (1 - rate) / (examples + 4))
 
 
 def render(result: Mapping[str, Any]) -> str:

@@ -62,11 +62,29 @@ def test_a_held_out_task_stands_beside_its_best_sibling_instruction(result):
 
 def test_standard_errors_are_binomial_and_of_a_mean(result):
     rows = {row["task"]: row for row in result["tasks"]}
-    first, last = math.sqrt(0.75 * 0.25 / 100) * 100, math.sqrt(0.4 * 0.6 / 400) * 100
+    # By hand, with two more right and two more wrong: 77 of 104, 162 of 404.
+    first, last = math.sqrt(77 / 104 * 27 / 104 / 104) * 100, math.sqrt(162 / 404 * 242 / 404 / 404) * 100
     assert rows["first"]["standard_error"] == pytest.approx(first)
     assert rows["last"]["standard_error"] == pytest.approx(last)
     group = result["groups"]["held-out tasks"]
     assert group["standard_error"] == pytest.approx(math.hypot(first, last) / 2)
+
+
+def test_a_perfect_score_is_not_taken_for_certain():
+    result = reports.table([score("qa", 100.0)], None, ["other"], 3)
+    assert 0.3 < result["groups"]["held-out tasks"]["standard_error"] < 0.5
+
+
+def test_losses_have_no_standard_error_and_no_part_in_the_mean():
+    class Score:
+        def __init__(self, task, score, kind):
+            self.task, self.score, self.kind = task, score, kind
+
+    scores = [Score("a", 80.0, "rank"), Score("chat", 2.5, "loss")]
+    assert reports.metrics_of(scores)["mean/score"] == 80.0
+    assert reports.metrics_of(scores[1:])["mean/score"] == -2.5
+    row = reports.table([score("chat", 2.5) | {"kind": "loss"}], None, ["chat"], 3)["tasks"][0]
+    assert row["standard_error"] == 0.0
 
 
 def test_the_text_says_what_the_figures_mean(result):
@@ -89,7 +107,7 @@ def test_without_baselines_nothing_is_made_up():
 def test_the_metric_for_the_best_checkpoint_leaves_controls_out():
     class Score:
         def __init__(self, task, score):
-            self.task, self.score = task, score
+            self.task, self.score, self.kind = task, score, "rank"
 
     metrics = reports.metrics_of([Score("a", 80.0), Score("b", 60.0), Score("b.as_a", 5.0)])
     assert metrics == {"a/score": 80.0, "b/score": 60.0, "b.as_a/score": 5.0, "mean/score": 70.0}
