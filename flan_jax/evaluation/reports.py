@@ -119,7 +119,8 @@ def render(result: Mapping[str, Any]) -> str:
         for row in result["tasks"]:
             if row["group"] == group:
                 sibling = f"{row['sibling_score']:.1f} ({row['sibling']})" if row.get("sibling") else None
-                body.append([f"  {row['task']}", row["examples"], *_figures(row), sibling])
+                unit = " (loss)" if set(row["metrics"]) == {"loss"} else ""
+                body.append([f"  {row['task']}{unit}", row["examples"], *_figures(row), sibling])
     lines = [tables.table(heads, body, rule_before=rules[1:]), *_sentences(result["groups"])]
     return "\n".join([f"Zero-shot scores at step {result['step']}", *lines])
 
