@@ -59,17 +59,17 @@ def bad(project, tmp_path_factory):
 
 @pytest.fixture
 def tried(bad, tmp_path, monkeypatch):
-    """Tries `train` with a mixture of the faulty project."""
+    """Tries a command with a mixture of the faulty project."""
     import contextlib
 
     project, shared = bad
     monkeypatch.setattr(setup, "worker_of", lambda config: contextlib.nullcontext(shared))
 
-    def train(mixture, *argv):
+    def attempt(mixture, *argv, command="train"):
         more = ["--mixture", mixture, "--run_dir", tmp_path / "run", *argv]
-        return project("train", "--gin_file", "run.gin", *more)
+        return project(command, "--gin_file", "run.gin", *more)
 
-    return train
+    return attempt
 
 
 @pytest.mark.parametrize(
@@ -108,27 +108,33 @@ def test_faults_of_data_are_told_with_their_place(tried, tmp_path, mixture, argv
     assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 
-def test_bad_rows_are_skipped_and_counted_where_that_is_asked_for(tried, tmp_path):
-    for mixture, argv in (("torn_skipped", []), ("torn", ["--gin.Data.on_bad_row='skip'"])):
-        done = tried(mixture, *argv, "--gin.Data.on_changed_plan='continue'", "--run_dir", tmp_path / mixture)
+@pytest.fixture
+def planned(tried):
+    """Plans a mixture of the faulty project; gives the row of its only task."""
+
+    def plan(mixture, *argv):
+        done = tried(mixture, *argv, "--json", command="plan")
         assert done.code == 0, done.err
-        (task,) = json.loads((tmp_path / mixture / "plan.json").read_text())["table"]["tasks"]
+        (task,) = json.loads(done.out)["tasks"]
+        return task
+
+    return plan
+
+
+def test_bad_rows_are_skipped_and_counted_where_that_is_asked_for(planned):
+    for mixture, argv in (("torn_skipped", []), ("torn", ["--gin.Data.on_bad_row='skip'"])):
+        task = planned(mixture, *argv)
         assert (task["examples"], task["dropped"], task["tally"]["bad_rows"]) == (19, 1, 1)
 
 
-def test_what_is_too_long_loses_a_field_and_never_the_instruction(tried, tmp_path):
-    done = tried("long", "--batch_size", 16)
-    assert done.code == 0, done.err
-    (task,) = json.loads((tmp_path / "run/plan.json").read_text())["table"]["tasks"]
+def test_what_is_too_long_loses_a_field_and_never_the_instruction(tried, planned):
+    task = planned("long")
     assert (task["examples"], task["truncated"], task["dropped"]) == (21, 1, 0)
-    shown = run("inspect", "--run_dir", tmp_path / "run", "--num", 16, cwd=tmp_path).out
-    assert "Repeat this to the letter: abcdefg " in shown
-    cut = next(line for line in shown.splitlines() if "abcdefg" in line)
-    assert cut.endswith("Thank you.") and "[64]" in cut or "[6" in cut
-    dropped = tried("long", "--gin.Data.on_long='drop'", "--run_dir", tmp_path / "dropped")
-    assert dropped.code == 0
-    (task,) = json.loads((tmp_path / "dropped/plan.json").read_text())["table"]["tasks"]
-    assert (task["examples"], task["dropped"]) == (20, 1)
+    shown = tried("long", "--num", 16, "--batch_size", 16, command="inspect").out
+    (cut,) = {line for line in shown.splitlines() if "abcdefg" in line}
+    assert cut.startswith("inputs  [64]: Repeat this to the letter: abcdefg ") and cut.endswith(" Thank you.")
+    task = planned("long", "--gin.Data.on_long='drop'")
+    assert (task["examples"], task["truncated"], task["dropped"]) == (20, 0, 1)
 
 
 @pytest.fixture

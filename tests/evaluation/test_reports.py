@@ -5,6 +5,7 @@ import math
 import pytest
 
 from flan_jax.evaluation import reports
+from flan_jax.evaluation.scoring import TaskScore
 
 
 def score(task, after, chance=50.0, examples=400, **about):
@@ -76,38 +77,10 @@ def test_a_perfect_score_is_not_taken_for_certain():
 
 
 def test_losses_have_no_standard_error_and_no_part_in_the_mean():
-    class Score:
-        def __init__(self, task, score, kind):
-            self.task, self.score, self.kind = task, score, kind
+    def scored(task, figure, kind="rank"):
+        return TaskScore(task, kind, 10, {}, figure, None, {})
 
-    scores = [Score("a", 80.0, "rank"), Score("chat", 2.5, "loss")]
-    assert reports.metrics_of(scores)["mean/score"] == 80.0
-    assert reports.metrics_of(scores[1:])["mean/score"] == -2.5
-    row = reports.table([score("chat", 2.5) | {"kind": "loss"}], None, ["chat"], 3)["tasks"][0]
-    assert row["standard_error"] == 0.0
-
-
-def test_the_text_says_what_the_figures_mean(result):
-    text = reports.render(result)
-    assert "Zero-shot scores at step 12" in text
-    assert "keep 87.5% of the trained ones' score, 32 points above chance" in text
-    above, error = 57.5 - 44.0, result["groups"]["held-out tasks"]["standard_error"]
-    assert f"{above:+.1f} points from the stronger of chance" in text
-    assert f"{above / error:+.1f} standard errors" in text
-    assert "give this task's answer in 32.3%" in text
-    assert "55.0 (counts)" in text
-
-
-def test_without_baselines_nothing_is_made_up():
-    result = reports.table([score("qa", 10.0, chance=None)], None, [], 3)
-    assert result["tasks"][0]["before"] is None and result["groups"]["seen wordings"]["chance"] is None
-    assert "qa" in reports.render(result)
-
-
-def test_the_metric_for_the_best_checkpoint_leaves_controls_out():
-    class Score:
-        def __init__(self, task, score):
-            self.task, self.score, self.kind = task, score, "rank"
-
-    metrics = reports.metrics_of([Score("a", 80.0), Score("b", 60.0), Score("b.as_a", 5.0)])
-    assert metrics == {"a/score": 80.0, "b/score": 60.0, "b.as_a/score": 5.0, "mean/score": 70.0}
+    scores = [scored("a", 80.0), scored("b", 60.0), scored("b.as_a", 5.0), scored("chat", 2.5, "loss")]
+    metrics = reports.metrics_of(scores)
+    # A loss is no percentage: it is kept, and is no part of the mean.
+    assert metrics == {"a/score": 80.0, "b/score": 60.0, "b.as_a/score": 5.0, "chat/score": 2.5, "mean/score": 70.0}
