@@ -211,8 +211,8 @@ def resolve_in_child(
 
 def _about(described: Mapping[str, Any]) -> dict[str, Any]:
     """What a run needs to know of a task's declaration."""
-    names = ("kind", "cluster", "chance", "siblings", "sibling", "shots", "eval_kind", "metrics", "objective", "random")
-    return {name: described[name] for name in names if name in described}
+    names = "kind cluster chance siblings sibling shots eval_kind metrics objective random prompt_format"
+    return {name: described[name] for name in names.split() if name in described}
 
 
 def list_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]) -> list[dict[str, Any]]:
@@ -258,7 +258,9 @@ def _why_none(tally: Mapping[str, int]) -> str:
 def _place(module: str) -> str | None:
     """Where a module's top package is found; two projects may share a store and call their modules alike."""
     spec = importlib.util.find_spec(module.partition(".")[0])
-    return spec and (spec.origin or next(iter(spec.submodule_search_locations or ()), None))
+    if spec is None:
+        return None
+    return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
 
 
 def _state_of(path: str) -> list[int] | None:
