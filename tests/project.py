@@ -144,7 +144,7 @@ def run(*argv: Any, cwd: pathlib.Path, compiled: pathlib.Path | None = None) -> 
     return Done(code, out.getvalue(), err.getvalue())
 
 
-def refused(done: Done, *words: str) -> str:
+def check_refused(done: Done, *words: str) -> str:
     """Checks that a command ended as bad input does: code 2, one readable line; returns that line."""
     assert done.code == 2, done
     lines = done.err.strip().splitlines()

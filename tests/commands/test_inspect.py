@@ -8,7 +8,7 @@ import pytest
 
 from flan_jax.commands.inspect import draw_row
 from flan_jax.data.store import open_store
-from tests.project import refused, run
+from tests.project import check_refused, run
 
 
 def printed(out):
@@ -61,7 +61,7 @@ def test_a_run_is_shown_without_its_tasks(project, trained, tmp_path, monkeypatc
 
 
 def test_a_step_that_is_none_is_told(project, trained):
-    refused(project("inspect", "--run_dir", trained, "--step", 0), "--step 0", "count from 1")
+    check_refused(project("inspect", "--run_dir", trained, "--step", 0), "--step 0", "count from 1")
 
 
 def test_a_saved_template_is_seen_within_15_seconds(project, tmp_path):
@@ -85,7 +85,7 @@ def test_a_task_of_other_code_and_a_mistyped_one(project):
     assert done.code == 0 and "inputs:  say 0" in done.out and "inputs:  say 1" in done.out
     done = project("inspect", "--gin_file", "run.gin", "--task", "parity", "--num", 1)
     assert "options: ['odd', 'even']" in done.out.replace('"', "'")
-    refused(project("inspect", "--gin_file", "run.gin", "--task", "shuot"), "did you mean 'shout'")
+    check_refused(project("inspect", "--gin_file", "run.gin", "--task", "shuot"), "did you mean 'shout'")
 
 
 @pytest.mark.usefixtures("warm")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from flan_jax.data.store import open_store
-from tests.project import refused, rows
+from tests.project import check_refused, rows
 
 pytestmark = pytest.mark.usefixtures("warm")
 
@@ -99,5 +99,7 @@ def test_the_text_has_a_line_for_each_task_and_the_total(project):
 
 
 def test_a_mistyped_mixture_gets_the_nearest_name(project):
-    refused(project("plan", "--gin_file", "run.gin", "--mixture", "capitols"), "did you mean 'capitals'")
-    refused(project("plan", "--gin_file", "run.gin", "--mixture", "two_objective"), "did you mean 'two_objectives'")
+    check_refused(project("plan", "--gin_file", "run.gin", "--mixture", "capitols"), "did you mean 'capitals'")
+    check_refused(
+        project("plan", "--gin_file", "run.gin", "--mixture", "two_objective"), "did you mean 'two_objectives'"
+    )

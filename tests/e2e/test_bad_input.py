@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from flan_jax import setup
-from tests.project import Done, fill, losses, refused, run
+from tests.project import Done, check_refused, fill, losses, run
 
 BAD_TASKS = """
 import os
@@ -87,7 +87,7 @@ def tried(bad, tmp_path, monkeypatch):
 )
 def test_settings_are_refused_before_anything_is_made(project, tmp_path, argv, words):
     done = project("train", *argv, "--run_dir", tmp_path / "run")
-    refused(done, *words)
+    check_refused(done, *words)
     assert not (tmp_path / "run").exists()
 
 
@@ -104,7 +104,7 @@ def test_settings_are_refused_before_anything_is_made(project, tmp_path, argv, w
     ],
 )
 def test_faults_of_data_are_told_with_their_place(tried, tmp_path, mixture, argv, words):
-    refused(tried(mixture, *argv), *words)
+    check_refused(tried(mixture, *argv), *words)
     assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 
@@ -153,30 +153,32 @@ def untouched(run_dir, trained):
 
 def test_a_checkpoint_of_another_model_is_refused(project, trained, copied):
     longer = ["train", "--gin_file", "run.gin", "--run_dir", copied, "--steps", 40]
-    refused(project(*longer, "--gin.Model.mlp_dim=128"), "another model or optimiser", "128", "64")
-    refused(project(*longer, "--gin.Optimizer.name='adafactor'"), "another model or optimiser")
+    check_refused(project(*longer, "--gin.Model.mlp_dim=128"), "another model or optimiser", "128", "64")
+    check_refused(project(*longer, "--gin.Optimizer.name='adafactor'"), "another model or optimiser")
     assert untouched(copied, trained)
     start = ["train", "--gin_file", "run.gin", "--run_dir", copied.parent / "new", "--init_from", trained]
-    refused(project(*start, "--gin.Model.embed_dim=64"), "another model")
+    check_refused(project(*start, "--gin.Model.embed_dim=64"), "another model")
 
 
 def test_a_vocabulary_that_is_not_the_checkpoints_is_refused(tried, trained, copied):
-    refused(tried("other_vocabulary", "--init_from", trained), "another vocabulary", "vocabulary.model")
+    check_refused(tried("other_vocabulary", "--init_from", trained), "another vocabulary", "vocabulary.model")
     # Also where the plan is gone on with: what was learnt belongs to the old vocabulary.
     more = ["--gin.Data.on_changed_plan='continue'", "--steps", 40, "--run_dir", copied]
-    refused(tried("other_vocabulary", *more), "another vocabulary")
+    check_refused(tried("other_vocabulary", *more), "another vocabulary")
     assert untouched(copied, trained)
 
 
 def test_a_run_folder_of_another_plan_is_refused(tried, trained, copied):
-    told = refused(tried("words", "--run_dir", copied, "--steps", 40), "task 'capitals' is gone", "task 'words' is new")
+    told = check_refused(
+        tried("words", "--run_dir", copied, "--steps", 40), "task 'capitals' is gone", "task 'words' is new"
+    )
     assert "--run_dir" in told
     assert untouched(copied, trained)
 
 
 def test_a_folder_that_cannot_be_made_is_told(project, tmp_path):
     (tmp_path / "file").write_text("")
-    refused(project("train", "--gin_file", "run.gin", "--run_dir", tmp_path / "file/run"), "RUN_DIR", "--run_dir")
+    check_refused(project("train", "--gin_file", "run.gin", "--run_dir", tmp_path / "file/run"), "RUN_DIR", "--run_dir")
 
 
 def test_a_disk_that_fills_up_midway_loses_no_checkpoint(project, trained, small_disk):
@@ -187,7 +189,7 @@ def test_a_disk_that_fills_up_midway_loses_no_checkpoint(project, trained, small
     filler = fill(small_disk, left=40_000)
     process = project.start(*argv, "--save_period", 2)
     out, err = process.communicate(timeout=120)
-    told = refused(Done(process.returncode, out, err), "The disk that holds", "run/checkpoints is full")
+    told = check_refused(Done(process.returncode, out, err), "The disk that holds", "run/checkpoints is full")
     assert err.count(told) == 1
     filler.unlink()
     done = project(*argv)
@@ -200,9 +202,9 @@ def test_a_disk_that_fills_up_midway_loses_no_checkpoint(project, trained, small
 def test_a_disk_that_is_full_from_the_start_is_told(project, small_disk, tmp_path):
     filler = fill(small_disk, left=8192)
     argv = ["train", "--gin_file", "run.gin", "--steps", 1]
-    refused(project(*argv, "--run_dir", small_disk / "run"), "full", "run folder")
+    check_refused(project(*argv, "--run_dir", small_disk / "run"), "full", "run folder")
     stores = ["--run_dir", tmp_path / "run", "--store_dir", small_disk / "stores"]
-    refused(run(*argv, *stores, cwd=project.folder), "STORE_DIR", "No space left")
+    check_refused(run(*argv, *stores, cwd=project.folder), "STORE_DIR", "No space left")
     filler.unlink()
     done = run(*argv, *stores, cwd=project.folder, compiled=project.compiled)
     assert done.code == 0, done.err

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from flan_jax.config import load_run
-from tests.project import losses, plan_of, refused, rows, run, write_rows
+from tests.project import check_refused, losses, plan_of, rows, run, write_rows
 
 SMALL = ["--model", "tiny.gin", "--feature_lengths", "inputs=48,targets=24", "--batch_size", 4, "--log_period", 5]
 COLOURS = ["red", "green", "blue", "black", "white"]
@@ -83,8 +83,8 @@ def test_files_of_two_kinds_train_together(desk):
 
 def test_a_csv_needs_its_columns_named(desk):
     argv = ["train", "--data", "table.csv", "--run_dir", "runs/table", "--steps", 2, *SMALL]
-    refused(desk(*argv), "question, reply, note", "--fields inputs=COLUMN,targets=COLUMN")
-    refused(desk(*argv, "--fields", "inputs=question,targets=repli"), "'repli'", "did you mean 'reply'")
+    check_refused(desk(*argv), "question, reply, note", "--fields inputs=COLUMN,targets=COLUMN")
+    check_refused(desk(*argv, "--fields", "inputs=question,targets=repli"), "'repli'", "did you mean 'reply'")
     done = desk(*argv, "--fields", "inputs=question,targets=reply")
     assert done.code == 0, done.err
     assert len(losses(desk.folder / "runs/table")) == 2

@@ -10,7 +10,7 @@ from flax import nnx
 
 from flan_jax.config import load_run
 from flan_jax.evaluation.run import load_model
-from tests.project import refused, write_rows
+from tests.project import check_refused, write_rows
 
 PROMPTS = [f"Is {i} odd or even?" for i in range(25)]
 
@@ -132,15 +132,15 @@ def test_whoever_types_is_answered(ask, monkeypatch):
 
 def test_faults_are_one_sentence(ask, answered, tmp_path, project):
     path, _ = answered
-    refused(ask("--prompt", "x" * 65), "65 tokens", "--feature_lengths")
-    refused(ask("--prompts", tmp_path / "none.jsonl"), "none.jsonl")
+    check_refused(ask("--prompt", "x" * 65), "65 tokens", "--feature_lengths")
+    check_refused(ask("--prompts", tmp_path / "none.jsonl"), "none.jsonl")
     write_rows(tmp_path / "bad.jsonl", [{"inputs": "a"}, {"question": "b"}])
-    refused(ask("--prompts", tmp_path / "bad.jsonl"), "bad.jsonl:2", "question", "'inputs'")
+    check_refused(ask("--prompts", tmp_path / "bad.jsonl"), "bad.jsonl:2", "question", "'inputs'")
     (tmp_path / "cut.jsonl").write_text('{"inputs": "a"}\n{"inp\n')
-    refused(ask("--prompts", tmp_path / "cut.jsonl"), "cut.jsonl:2", "not JSON")
-    refused(ask("--prompts", path, "--score"), "'targets'")
-    refused(ask("--prompt", "a", "--step", 17), "no checkpoint of step 17", "10, 20, 30")
-    refused(project("generate", "--run_dir", tmp_path / "nowhere", "--prompt", "a"), "no run in")
+    check_refused(ask("--prompts", tmp_path / "cut.jsonl"), "cut.jsonl:2", "not JSON")
+    check_refused(ask("--prompts", path, "--score"), "'targets'")
+    check_refused(ask("--prompt", "a", "--step", 17), "no checkpoint of step 17", "10, 20, 30")
+    check_refused(project("generate", "--run_dir", tmp_path / "nowhere", "--prompt", "a"), "no run in")
     write_rows(tmp_path / "short.jsonl", [{"inputs": "a"}])
     write_rows(tmp_path / "short.answers.jsonl", [{"inputs": "a"}, {"inputs": "b"}])
-    refused(ask("--prompts", tmp_path / "short.jsonl"), "2 answers", "1 prompts")
+    check_refused(ask("--prompts", tmp_path / "short.jsonl"), "2 answers", "1 prompts")

@@ -9,7 +9,7 @@ import pytest
 
 from flan_jax import setup
 from flan_jax.data.worker import Worker
-from tests.project import plan_of, refused, rows, wait_for
+from tests.project import check_refused, plan_of, rows, wait_for
 
 # A checkpoint at each second step keeps the process busy long enough to be met midway.
 OFTEN = ["--save_period", 2]
@@ -84,7 +84,7 @@ def test_half_a_run_and_the_rest_of_it_are_one_run(project, trained, half):
 def test_another_plan_is_refused_and_nothing_is_lost(project, half, change, told):
     before = {path: path.read_bytes() for path in half.rglob("*") if path.is_file()}
     done = project("train", "--gin_file", "run.gin", "--run_dir", half, *change)
-    refused(done, told, "Data.on_changed_plan")
+    check_refused(done, told, "Data.on_changed_plan")
     kept = {path: path.read_bytes() for path in half.rglob("*") if path.is_file() and path in before}
     assert kept == before
 
@@ -98,7 +98,7 @@ def test_a_changed_cap_is_refused_or_gone_on_with(project, half, tmp_path, monke
     with Worker(["user_tasks", "more_tasks"], folders=[str(changed.folder)]) as other:
         monkeypatch.setattr(setup, "worker_of", lambda config: contextlib.nullcontext(other))
         argv = ["train", "--gin_file", "run.gin", "--run_dir", half]
-        refused(changed(*argv), "task 'capitals'", "of the mixture")
+        check_refused(changed(*argv), "task 'capitals'", "of the mixture")
         done = changed(*argv, "--gin.Data.on_changed_plan='continue'")
     assert done.code == 0, done.err
     assert "the plan differs from the one before: task 'capitals' had 27.2727% of the mixture, has 11.1111%" in done.out

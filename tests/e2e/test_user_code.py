@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.project import Project, losses, refused, rows
+from tests.project import Project, check_refused, losses, rows
 
 MINE = """
 import optax
@@ -86,7 +86,7 @@ def test_all_three_are_really_called(mine, trained, tmp_path, calls):
     ],
 )
 def test_a_wrong_binding_is_one_sentence(mine, tmp_path, calls, binding, words):
-    refused(mine("train", "--gin_file", "mine.gin", "--run_dir", tmp_path / "run", binding), *words)
+    check_refused(mine("train", "--gin_file", "mine.gin", "--run_dir", tmp_path / "run", binding), *words)
     assert not (tmp_path / "run").exists()
 
 
@@ -95,4 +95,4 @@ def test_a_loss_of_another_shape_is_one_sentence(mine, tmp_path, calls):
     (mine.folder / "sums.py").write_text("def summed(logits, targets):\n    return logits.sum()\n")
     argv = ["--run_dir", tmp_path / "run", "--gin_file", "sums.gin"]
     (mine.folder / "sums.gin").write_text('include "run.gin"\nimport sums\nLoss.function = @sums.summed\n')
-    refused(mine("train", *argv), "summed", "one loss a token")
+    check_refused(mine("train", *argv), "summed", "one loss a token")
