@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-NUM_ROWS = {"train": 4_000, "validation": 150}
+NUM_ROWS = {"train": 4_000, "validation": 100}
 HELD_OUT_ROWS = {"train": 4_000, "validation": 400}  # of tasks that are held out whole: what is claimed rests on them
 _VALIDATION_SHARE = 8  # one text in eight can only ever be a validation row
 
