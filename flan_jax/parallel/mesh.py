@@ -37,7 +37,7 @@ def make_mesh(shape: Mapping[str, int] = DEFAULT_SHAPE, devices: Sequence[Any] |
     shown = " x ".join(f"{name} {size}" for name, size in zip(MESH_AXES, sizes, strict=True))
     if any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
         raise UserError(
-            f"The mesh {shown} needs sizes of 1 or more, at most one of them -1 (all the rest); change the mesh."
+            f"The mesh {shown} needs sizes of 1 or more, at most one of them -1 (all the rest); change MESH."
         )
     known = math.prod(size for size in sizes if size != -1)
     if -1 in sizes and len(devices) % known == 0:
@@ -46,7 +46,7 @@ def make_mesh(shape: Mapping[str, int] = DEFAULT_SHAPE, devices: Sequence[Any] |
         relation = "does not divide" if -1 in sizes else "is not"
         raise UserError(
             f"The mesh {shown} asks for {known} devices, which {relation} the {len(devices)} at hand; "
-            "change the mesh's sizes (-1 takes what is left) or the number of devices."
+            "change the sizes in MESH (-1 takes what is left) or the number of devices."
         )
     return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(sizes), devices=devices)
 
@@ -69,8 +69,8 @@ def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
         advice = f"{below} or {below + parts}" if below > 0 else f"{parts}"
         raise UserError(
             f"A batch of {batch_size} rows cannot be split into {microbatches} microbatches over {ways} devices "
-            f"(data x fsdp): set the batch size to a multiple of {parts}, such as {advice}, or change the mesh or the "
-            "microbatches."
+            f"(data x fsdp): set BATCH_SIZE to a multiple of {parts}, such as {advice}, or change MESH or "
+            "MICROBATCHES."
         )
 
 
