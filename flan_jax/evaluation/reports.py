@@ -15,7 +15,9 @@ from flan_jax import tables
 from flan_jax.config import RunConfig
 
 _HELD_OUT, _AS = ".held_out_wordings", ".as_"
-GROUPS = ("seen wordings", "held-out wordings", "held-out tasks", "another task's instruction")
+SEEN, WORDINGS, TASKS = "seen wordings", "held-out wordings", "held-out tasks"
+BOTH, CONTROL = "held-out tasks under held-out wordings", "another task's instruction"
+GROUPS = (SEEN, WORDINGS, TASKS, BOTH, CONTROL)
 
 
 def metrics_of(scores: Sequence[Any]) -> dict[str, float]:
@@ -55,11 +57,11 @@ def table(
         name = score["task"]
         base = name.split(_HELD_OUT)[0].split(_AS)[0]
         if _AS in name:
-            group = GROUPS[3]
+            group = CONTROL
         elif name.endswith(_HELD_OUT):
-            group = GROUPS[1]
+            group = WORDINGS if base in known or not known else BOTH
         else:
-            group = GROUPS[0] if base in known or not known else GROUPS[2]
+            group = SEEN if base in known or not known else TASKS
         row = {
             "task": name,
             "cluster": score["about"].get("cluster") or None,
@@ -73,7 +75,7 @@ def table(
         }
         rows.append(row)
     for row in rows:
-        if row["group"] == GROUPS[2]:
+        if row["group"] == TASKS:
             siblings = {r["task"].split(_AS)[1]: r["after"] for r in rows if r["task"].startswith(row["task"] + _AS)}
             best = max(siblings, key=lambda name: siblings[name], default=None)
             row["sibling"], row["sibling_score"] = best, siblings.get(best) if best else None
@@ -131,7 +133,7 @@ def _figures(row: Mapping[str, Any]) -> list[Any]:
 
 def _sentences(groups: Mapping[str, Any]) -> list[str]:
     said = []
-    seen, wordings, tasks, control = (groups.get(group) for group in GROUPS)
+    seen, wordings, tasks, control = (groups.get(group) for group in (SEEN, WORDINGS, TASKS, CONTROL))
     if seen and wordings and seen["after"]:
         above = wordings["after"] - (wordings["chance"] or 0)
         kept = tables.percent(wordings["after"] / seen["after"])

@@ -19,6 +19,7 @@ AFTER = [
     score("counts", 70.0, chance=25.0),
     score("counts.held_out_wordings", 60.0, chance=25.0),
     score("first", 75.0, chance=20.0, examples=100),
+    score("first.held_out_wordings", 66.0, chance=20.0),
     score("first.as_likes", 30.0, chance=20.0),
     score("first.as_counts", 55.0, chance=20.0),
     score("last", 40.0, chance=33.0),
@@ -32,7 +33,7 @@ def result():
     return reports.table(AFTER, BEFORE, ["likes", "counts"], 12)
 
 
-def test_tasks_fall_in_four_groups(result):
+def test_tasks_fall_in_five_groups(result):
     members = {}
     for row in result["tasks"]:
         members.setdefault(row["group"], []).append(row["task"])
@@ -40,6 +41,7 @@ def test_tasks_fall_in_four_groups(result):
         "seen wordings": ["likes", "counts"],
         "held-out wordings": ["likes.held_out_wordings", "counts.held_out_wordings"],
         "held-out tasks": ["first", "last"],
+        "held-out tasks under held-out wordings": ["first.held_out_wordings"],
         "another task's instruction": ["first.as_likes", "first.as_counts", "last.as_likes"],
     }
     assert result["step"] == 12
@@ -84,3 +86,26 @@ def test_losses_have_no_standard_error_and_no_part_in_the_mean():
     metrics = reports.metrics_of(scores)
     # A loss is no percentage: it is kept, and is no part of the mean.
     assert metrics == {"a/score": 80.0, "b/score": 60.0, "b.as_a/score": 5.0, "chat/score": 2.5, "mean/score": 70.0}
+
+
+def test_the_text_says_what_the_figures_mean(result):
+    text = reports.render(result)
+    assert "Zero-shot scores at step 12" in text
+    assert "keep 87.5% of the trained ones' score, 32 points above chance" in text
+    above, error = 57.5 - 44.0, result["groups"]["held-out tasks"]["standard_error"]
+    assert f"{above:+.1f} points from the stronger of chance" in text
+    assert f"{above / error:+.1f} standard errors" in text
+    assert "give this task's answer in 32.3%" in text
+    assert "55.0 (counts)" in text
+
+
+def test_without_baselines_nothing_is_made_up():
+    result = reports.table([score("qa", 10.0, chance=None)], None, [], 3)
+    assert result["tasks"][0]["before"] is None and result["groups"]["seen wordings"]["chance"] is None
+    assert "qa" in reports.render(result)
+
+
+def test_of_losses_alone_the_lowest_is_best():
+    assert reports.metrics_of([TaskScore("chat", "loss", 10, {"loss": 2.5}, 2.5, None, {})])["mean/score"] == -2.5
+    row = reports.table([score("chat", 2.5) | {"kind": "loss"}], None, ["chat"], 3)["tasks"][0]
+    assert row["standard_error"] == 0.0
