@@ -24,8 +24,8 @@ from flan_jax.errors import UserError
 from flan_jax.tasks import metrics as metric_functions
 from flan_jax.tasks import registry, vocabularies
 from flan_jax.tasks.encoding import Finisher, batched
-from flan_jax.tasks.recipe import Encoder, Example, Request
-from flan_jax.tasks.sources import Row, Source, as_source
+from flan_jax.tasks.recipe import Encoder, Example, OfDeclaration, Request
+from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.tally import BadRow, OnBadRow, bad_row
 from flan_jax.tasks.templates import Pattern, fit
 
@@ -103,7 +103,7 @@ class ChatTask:
 
 
 @dataclasses.dataclass(frozen=True)
-class ChatRecipe:
+class ChatRecipe(OfDeclaration):
     """The recipe of a `ChatTask`."""
 
     declaration: ChatTask
@@ -112,16 +112,6 @@ class ChatRecipe:
     def name(self) -> str:
         """The seqio task's name."""
         return self.declaration.name
-
-    @property
-    def source(self) -> Source:
-        """The declaration's source."""
-        return as_source(self.declaration.source)
-
-    @property
-    def vocabulary(self) -> vocabularies.VocabularyLike:
-        """The declaration's vocabulary."""
-        return self.declaration.vocabulary
 
     @property
     def add_eos_to_inputs(self) -> bool:

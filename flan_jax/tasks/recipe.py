@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from flan_jax.tasks.sources import Row, Source
+from flan_jax.tasks.sources import Row, Source, as_source
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
 from flan_jax.tasks.vocabularies import VocabularyLike
 
@@ -66,6 +66,22 @@ class Request:
 
 
 Encoder = Callable[[Iterable[tuple[str, Row]]], Iterator[Example]]
+
+
+class OfDeclaration:
+    """What every recipe takes from its declaration as it stands."""
+
+    declaration: Any
+
+    @property
+    def source(self) -> Source:
+        """The declaration's source."""
+        return as_source(self.declaration.source)
+
+    @property
+    def vocabulary(self) -> VocabularyLike:
+        """The declaration's vocabulary."""
+        return self.declaration.vocabulary
 
 
 class Recipe(Protocol):

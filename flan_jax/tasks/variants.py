@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from flan_jax.errors import UserError, nearest
 from flan_jax.tasks import metrics, options, registry, vocabularies
 from flan_jax.tasks.encoding import DraftEncoder, Finisher, batched
-from flan_jax.tasks.recipe import Encoder, Example, Request
+from flan_jax.tasks.recipe import Encoder, Example, OfDeclaration, Request
 from flan_jax.tasks.rendering import Renderer
-from flan_jax.tasks.sources import Row, Source, as_source
+from flan_jax.tasks.sources import Row
 from flan_jax.tasks.tally import OnBadRow
 from flan_jax.tasks.templates import OPTIONS, Template
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Variant:
+class Variant(OfDeclaration):
     """One seqio task of an `InstructionTask`.
 
     Attributes:
@@ -38,16 +38,6 @@ class Variant:
     kind: str = "plain"
     shots: int = 0
     sibling: str = ""
-
-    @property
-    def source(self) -> Source:
-        """The declaration's source."""
-        return as_source(self.declaration.source)
-
-    @property
-    def vocabulary(self) -> vocabularies.VocabularyLike:
-        """The declaration's vocabulary."""
-        return self.declaration.vocabulary
 
     @property
     def add_eos_to_inputs(self) -> bool:
