@@ -98,7 +98,8 @@ for package in (flan_jax, flan_jax.mixtures):
         if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)
             names.append(module.name)
-inside = [path for path in opened if path.startswith(sys.argv[1])]
+# An environment may lie within the clone; what libraries read of themselves is theirs.
+inside = [path for path in opened if path.startswith(sys.argv[1]) and not path.startswith(sys.prefix)]
 print("modules", len(names))
 print("opened", sorted({path for path in inside if not path.endswith((".py", ".pyc")) and "__pycache__" not in path}))
 print("read", any(path.endswith((".py", ".pyc")) or "__pycache__" in path for path in inside))
