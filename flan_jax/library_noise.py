@@ -5,6 +5,7 @@ A failed save on a full disk is told in one sentence of ours; Orbax, asyncio and
 
 import logging
 import sys
+import warnings
 from typing import Any
 
 _MUTED = ("absl", "asyncio")
@@ -18,6 +19,8 @@ def silence() -> None:
     shown = logging.StreamHandler()
     shown.addFilter(lambda record: record.name not in _MUTED)
     logging.basicConfig(handlers=[shown], format="%(message)s", level=logging.WARNING)
+    # A save that failed leaves coroutines of Orbax behind.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     sys.unraisablehook = _hook
 
 
