@@ -31,6 +31,7 @@ _DELETED = "deleted"
 _DAMAGED = "damaged"
 _REWRITTEN_AT_COMMIT = "_CHECKPOINT_METADATA"
 _SHOWN = 5
+_UNFINISHED = "*.orbax-checkpoint-tmp"
 _log = logging.getLogger(__name__)
 
 
@@ -92,6 +93,7 @@ class Checkpoints:
         )
         self._manager: ocp.CheckpointManager | None = None
         if not read_only:
+            self._clear_unfinished()
             self._open()
             self._sweep()
 
@@ -301,6 +303,11 @@ class Checkpoints:
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("flan_jax.checkpoints.move_aside")
         self._open().reload()
+
+    def _clear_unfinished(self) -> None:
+        """Deletes what a kill left half written; Orbax does so too, but not before its first save may go on."""
+        for path in list(self.folder.glob(_UNFINISHED)) if jax.process_index() == 0 else ():
+            path.rmtree()
 
     def _sweep(self) -> None:
         """Deletes what was renamed to be deleted: a step that is still under its own name is whole."""

@@ -43,4 +43,5 @@ def test_after_each_kill_the_latest_step_is_whole(tmp_path):
         reader.close()
         reached = latest
     Checkpoints(tmp_path, keep=2).close()
-    assert all(path.name.isdigit() for path in tmp_path.iterdir()), "the next start clears what was half done"
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert all(name.isdigit() for name in left), f"the next start clears what was half done, but there is {left}"
