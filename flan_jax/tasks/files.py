@@ -19,7 +19,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks.tally import BadRow
 
 Pattern = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
-Numbered = Iterator[tuple[int, "dict[str, Any] | BadRow"]]
+Units = Iterator[tuple[int, Any]]
 
 TEXT_UNITS = ("paragraph", "line", "file")
 CHEAP_BYTES = 64 * 2**20
@@ -27,10 +27,14 @@ _SUFFIXES = (".gz", ".jsonl", ".json", ".csv", ".tsv", ".txt")
 
 
 class Reader(Hashable, Protocol):
-    """Turns one file into numbered rows."""
+    """Turns one file into numbered rows, in two steps: rows are counted and passed over without parsing them."""
 
-    def read(self, path: str) -> Numbered:
-        """Yields (number, row or what is wrong with it), numbers rising from 0."""
+    def units(self, path: str) -> Units:
+        """Yields (number, unit), numbers rising from 0; a unit is what `parse` makes a row of."""
+        ...
+
+    def parse(self, unit: Any) -> "dict[str, Any] | BadRow":
+        """The row of a unit, or what is wrong with it."""
         ...
 
     def place(self, path: str, number: int) -> str:
@@ -42,12 +46,20 @@ class Reader(Hashable, Protocol):
 class JsonLines:
     """One JSON object a line; blank lines are passed over but numbered."""
 
-    def read(self, path: str) -> Numbered:
-        """Yields (line number from 0, row)."""
+    def units(self, path: str) -> Units:
+        """Yields (line number from 0, line)."""
         with open_bytes(path) as file:
             for number, line in enumerate(file):
-                if line.strip():
-                    yield number, _parse_object(line)
+                if not line.isspace():
+                    yield number, line
+
+    def parse(self, unit: bytes) -> "dict[str, Any] | BadRow":
+        """The object of a line."""
+        try:
+            row = json.loads(unit)
+        except ValueError as error:  # UnicodeDecodeError is one too
+            return BadRow(f"not JSON ({error})")
+        return row if isinstance(row, dict) else BadRow(f"a JSON {type(row).__name__}, not an object")
 
     def place(self, path: str, number: int) -> str:
         """The file and its line, counted from 1."""
@@ -60,8 +72,8 @@ class JsonArray:
 
     at: str = ""
 
-    def read(self, path: str) -> Numbered:
-        """Yields (number of the item, row)."""
+    def units(self, path: str) -> Units:
+        """Yields (number of the item, item)."""
         with open_bytes(path) as file:
             try:
                 content = json.loads(file.read().decode("utf-8-sig"))
@@ -77,8 +89,11 @@ class JsonArray:
             raise UserError(
                 f"{path} holds a {type(content).__name__}, not a JSON array; name its key with json_array(at=...)."
             )
-        for number, item in enumerate(content):
-            yield number, item if isinstance(item, dict) else BadRow(f"a {type(item).__name__}, not a JSON object")
+        yield from enumerate(content)
+
+    def parse(self, unit: Any) -> "dict[str, Any] | BadRow":
+        """The item, where it is an object."""
+        return unit if isinstance(unit, dict) else BadRow(f"a {type(unit).__name__}, not a JSON object")
 
     def place(self, path: str, number: int) -> str:
         """The file and the item's number, counted from 1."""
@@ -93,20 +108,24 @@ class Csv:
     columns: tuple[str, ...] = ()
     quoted: bool = True
 
-    def read(self, path: str) -> Numbered:
-        """Yields (number of the row, row), the heading not counted."""
+    def units(self, path: str) -> Units:
+        """Yields (number of the row, (columns, cells)), the heading not counted."""
         quoting: Any = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
         with open_bytes(path) as file:
             lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
             rows = csv.reader(lines, delimiter=self.delimiter, quoting=quoting)
             columns = list(self.columns) or next(rows, [])
             for number, cells in enumerate(cells for cells in rows if cells):
-                if len(cells) != len(columns):
-                    yield number, BadRow(f"{len(cells)} columns where {len(columns)} are wanted ({', '.join(columns)})")
-                elif any(not _is_unicode(cell) for cell in cells):
-                    yield number, BadRow("not UTF-8")
-                else:
-                    yield number, dict(zip(columns, cells, strict=True))
+                yield number, (columns, cells)
+
+    def parse(self, unit: tuple[list[str], list[str]]) -> "dict[str, Any] | BadRow":
+        """The cells by column."""
+        columns, cells = unit
+        if len(cells) != len(columns):
+            return BadRow(f"{len(cells)} columns where {len(columns)} are wanted ({', '.join(columns)})")
+        if any(not _is_unicode(cell) for cell in cells):
+            return BadRow("not UTF-8")
+        return dict(zip(columns, cells, strict=True))
 
     def place(self, path: str, number: int) -> str:
         """The file and the row's number, counted from 1."""
@@ -119,12 +138,15 @@ class PlainText:
 
     unit: str = "paragraph"
 
-    def read(self, path: str) -> Numbered:
-        """Yields (number of the unit, {"text": ...}); blank units are passed over."""
+    def units(self, path: str) -> Units:
+        """Yields (number of the passage, passage); blank ones are passed over."""
         with open_bytes(path) as file:
             lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
-            for number, passage in enumerate(_passages(lines, self.unit)):
-                yield number, {"text": passage}
+            yield from enumerate(_passages(lines, self.unit))
+
+    def parse(self, unit: str) -> dict[str, Any]:
+        """The passage as {"text": ...}."""
+        return {"text": unit}
 
     def place(self, path: str, number: int) -> str:
         """The file and the unit's number, counted from 1."""
@@ -146,26 +168,18 @@ def _passages(lines: Iterator[str] | io.TextIOWrapper, unit: str) -> Iterator[st
         yield passage
 
 
-def _parse_object(line: bytes) -> "dict[str, Any] | BadRow":
-    try:
-        row = json.loads(line)
-    except ValueError as error:  # UnicodeDecodeError is one too
-        return BadRow(f"not JSON ({error})")
-    return row if isinstance(row, dict) else BadRow(f"a JSON {type(row).__name__}, not an object")
-
-
 def _is_unicode(cell: str) -> bool:
     return cell.isascii() or not any("\udc80" <= character <= "\udcff" for character in cell)
 
 
-def read(reader: Reader, path: str) -> Numbered:
-    """Reads a file's rows to its end.
+def units(reader: Reader, path: str) -> Units:
+    """Reads a file's units to its end.
 
     Raises:
       UserError: the file breaks off or is damaged.
     """
     try:
-        yield from reader.read(path)
+        yield from reader.units(path)
     except (EOFError, OSError, zlib.error, csv.Error, tf.errors.OpError) as error:
         raise UserError(f"{path} cannot be read to its end ({error}); it is damaged or of another format.") from None
 
@@ -240,4 +254,4 @@ def size_of(paths: list[str]) -> int:
 @functools.lru_cache(maxsize=4096)
 def count_rows(reader: Reader, path: str, changed: tuple[int, int]) -> int:
     """Counts a file's rows, once for each `stamp` of it."""
-    return sum([1 for _ in read(reader, path)])
+    return sum(1 for _ in units(reader, path))

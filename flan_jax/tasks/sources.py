@@ -30,8 +30,18 @@ class Source(Protocol):
         """The names of the splits it has."""
         ...
 
-    def rows(self, split: str, on_bad_row: str = "error", tally: Tally | None = None) -> Iterator[tuple[str, Row]]:
-        """Yields (id, row) in a fixed order."""
+    def rows(
+        self, split: str, on_bad_row: str = "error", tally: Tally | None = None, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[str, Row]]:
+        """Yields (id, row) in a fixed order.
+
+        Args:
+          split: one of `splits`.
+          on_bad_row: "error" raises at a row that cannot be used, "skip" leaves it out.
+          tally: counts the rows left out.
+          start: the first row's number in the split, bad rows counted; those before it are passed over unparsed.
+          stop: the number before which to stop; None for the split's end.
+        """
         ...
 
     def files(self, split: str) -> list[str]:
@@ -86,27 +96,33 @@ class FileSource:
             )
         return found
 
-    def rows(self, split: str, on_bad_row: str = "error", tally: Tally | None = None) -> Iterator[tuple[str, Row]]:
+    def rows(
+        self, split: str, on_bad_row: str = "error", tally: Tally | None = None, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[str, Row]]:
         """Yields (id, row) in the order of the files, then of their rows; see `Source`."""
         policy = self.on_bad_row or on_bad_row
-        for key, path, number, row in self._sliced(split):
+        for key, path, number, unit in self._units(split, start, stop):
+            row = self.reader.parse(unit)
             if isinstance(row, BadRow):
                 bad_row(functools.partial(self.reader.place, path, number), row, policy, tally)
             else:
                 yield f"{key}:{number}", row
 
-    def _sliced(self, split: str) -> Iterator[tuple[str, str, int, Row | BadRow]]:
+    def _units(self, split: str, start: int, stop: int | None) -> Iterator[tuple[str, str, int, Any]]:
         paths = self.files(split)
-        keys = files.keys(paths)
         numbered = (
-            (key, path, *item) for key, path in zip(keys, paths, strict=True) for item in files.read(self.reader, path)
+            (key, path, *item)
+            for key, path in zip(files.keys(paths), paths, strict=True)
+            for item in files.units(self.reader, path)
         )
-        start, stop = _parse_slice(dict(self.slices).get(split, "[:]"))
-        if (start or 0) < 0 or (stop is not None and stop < 0):
-            start, stop, _ = slice(start, stop).indices(
-                sum(files.count_rows(self.reader, path, files.stamp(path)) for path in paths)
-            )
-        yield from itertools.islice(numbered, start, stop)
+        first, last = _parse_slice(dict(self.slices).get(split, "[:]"))
+        if (first or 0) < 0 or (last is not None and last < 0):
+            first, last, _ = slice(first, last).indices(self._count(paths))
+        rows = itertools.islice(numbered, first, last)
+        return itertools.islice(rows, start, stop)
+
+    def _count(self, paths: list[str]) -> int:
+        return sum(files.count_rows(self.reader, path, files.stamp(path)) for path in paths)
 
     def where(self, split: str, row_id: str) -> str:
         """The file and line of a row."""
@@ -119,9 +135,8 @@ class FileSource:
         paths = self.files(split)
         if files.size_of(paths) > files.CHEAP_BYTES:
             return None
-        counts = [files.count_rows(self.reader, path, files.stamp(path)) for path in paths]
         start, stop = _parse_slice(dict(self.slices).get(split, "[:]"))
-        return len(range(*slice(start, stop).indices(sum(counts))))
+        return len(range(*slice(start, stop).indices(self._count(paths))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +156,13 @@ class GeneratorSource:
         """None: the rows come from no file."""
         return []
 
-    def rows(self, split: str, on_bad_row: str = "error", tally: Tally | None = None) -> Iterator[tuple[str, Row]]:
+    def rows(
+        self, split: str, on_bad_row: str = "error", tally: Tally | None = None, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[str, Row]]:
         """Yields (id, row) in the function's order."""
         _check_split(split, self.splits, "give generator(..., splits=(...)) the names of all its splits")
-        for number, row in enumerate(self.function(split)):
+        numbered = enumerate(self.function(split))
+        for number, row in itertools.islice(numbered, start, stop):
             if isinstance(row, Mapping):
                 yield f"{split}:{number}", plain(row)
             else:
@@ -183,10 +201,15 @@ class SeqioSource:
         patterns = [pattern] if isinstance(pattern, str) else list(pattern or [])
         return sorted(path for one in patterns for path in files.matching(one))
 
-    def rows(self, split: str, on_bad_row: str = "error", tally: Tally | None = None) -> Iterator[tuple[str, Row]]:
+    def rows(
+        self, split: str, on_bad_row: str = "error", tally: Tally | None = None, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[str, Row]]:
         """Yields (id, row) in the source's order, unshuffled."""
         _check_split(split, self.splits, "ask for one of these")
-        for number, row in enumerate(tfds.as_numpy(self.source.get_dataset(split=split, shuffle=False))):
+        dataset = self.source.get_dataset(split=split, shuffle=False).skip(start)
+        if stop is not None:
+            dataset = dataset.take(max(stop - start, 0))
+        for number, row in enumerate(tfds.as_numpy(dataset), start):
             row = plain(row)
             yield f"{split}:{number}", row if isinstance(row, dict) else {"text": row}
 

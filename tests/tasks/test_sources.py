@@ -150,3 +150,62 @@ def test_a_seqio_source_gives_plain_rows():
     ]
     with pytest.raises(UserError, match="no split 'test'"):
         list(source.rows("test"))
+
+
+def seqio_letters(split, shuffle_files=False, seed=None):
+    return tf.data.Dataset.from_tensor_slices({"text": list("abcdefghijk")})
+
+
+def sliceable(tmp_path):
+    """Sources of every kind; some of their rows are bad."""
+    for name in ("a", "b", "c"):
+        lines = [json.dumps({"n": f"{name}{n}"}) for n in range(6)]
+        lines[2:2] = ["", "no JSON"]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"{n},x\n" for n in range(7)) + "bad\n8,x\n")
+    (tmp_path / "t.json").write_text(json.dumps([*({"n": n} for n in range(6)), "bad", {"n": 7}]))
+    (tmp_path / "t.txt").write_text("\n\n".join(f"passage {n}\nof two lines" for n in range(9)))
+    everything = f"{tmp_path}/*.jsonl"
+    return {
+        "jsonl": jsonl(everything),
+        "held": jsonl(everything, validation_rows=8),
+        "ends": jsonl(everything, splits={"train": "[1:-4]", "validation": "[-4:]"}),
+        "csv": csv(tmp_path / "t.csv"),
+        "json": json_array(tmp_path / "t.json"),
+        "text": text(tmp_path / "t.txt"),
+        "generator": generator(lambda split: iter([{"n": n} for n in range(5)] + ["bad"] + [{"n": 6}])),
+        "seqio": sources.as_source(seqio.FunctionDataSource(seqio_letters, splits=("train",))),
+    }
+
+
+def part_of(source, split, start, stop):
+    """Ids and rows of a part, and how many bad rows were counted in it."""
+    tally = Tally()
+    return list(source.rows(split, "skip", tally, start, stop)), tally.bad_rows
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "held", "ends", "csv", "json", "text", "generator", "seqio"])
+def test_a_part_of_a_split_is_what_lies_there_in_the_whole(tmp_path, kind):
+    source = sliceable(tmp_path)[kind]
+    for split in source.splits:
+        ones = []
+        while any(part_of(source, split, len(ones), None)):  # row by row
+            ones.append(part_of(source, split, len(ones), len(ones) + 1))
+        assert len(ones) > 3 and all(len(rows) + bad == 1 for rows, bad in ones)
+        whole = part_of(source, split, 0, None)
+        for start, stop in [(0, None), (0, 3), (2, 6), (5, len(ones)), (3, 3), (4, 99), (99, None), (99, 100)]:
+            wanted = ones[start:stop]
+            rows = [row for found, _ in wanted for row in found]
+            assert part_of(source, split, start, stop) == (rows, sum(bad for _, bad in wanted))
+        assert whole[0] == [row for found, _ in ones for row in found]
+        if kind not in ("text", "seqio", "ends") and split == "train":
+            assert whole[1] > 0  # bad rows take a number
+
+
+def test_rows_before_a_part_are_not_parsed(tmp_path, monkeypatch):
+    source = sliceable(tmp_path)["jsonl"]
+    parsed = []
+    parse = type(source.reader).parse
+    monkeypatch.setattr(type(source.reader), "parse", lambda self, unit: parsed.append(unit) or parse(self, unit))
+    assert [row_id for row_id, _ in source.rows("train", "skip", start=15, stop=18)] == ["c:1", "c:4"]
+    assert len(parsed) == 3
