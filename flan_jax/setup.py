@@ -130,9 +130,9 @@ def open_data(config: RunConfig, worker: Worker, folder: pathlib.Path | None = N
     folders = resolved.folders(plan)
     read = lengths_reader(folders, shape)
 
-    def lengths_of(task: int, draw: int) -> Any:
-        _prepare_missing(resolved, plan, [(task, draw)], worker)
-        return read(task, draw)
+    def lengths_of(task: Any, draw: Any, index: Any) -> Any:
+        _prepare_missing(resolved, plan, [group[:2] for group in plans.by_store(task, draw)[1]], worker)
+        return read(task, draw, index)
 
     path = folder / f"rows-{plan.fingerprint}.index" if folder else None
     index = plans.RowIndex(plan, lengths_of, path)

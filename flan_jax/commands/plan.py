@@ -54,8 +54,7 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
     means = [_means(task) for task in members]
     seen = _seen(data, steps * config.batch_size)
     first = data.index.window(0)
-    entries = zip(first.task, first.index, first.draw, strict=True)
-    used = np.sum([data.index.lengths_of(t, d)[i] for t, i, d in entries], axis=0)
+    used = data.index.lengths_of(first.task, first.draw, first.index).sum(axis=0)
     filled = {
         name: int(n) / (len(first) * size) for n, (name, size) in zip(used, data.shape.capacities.items(), strict=True)
     }

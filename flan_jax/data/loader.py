@@ -14,11 +14,11 @@ A decoder-only row holds inputs ++ targets of each example; its loss weights are
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from flan_jax.data.plan import Plan, RowIndex
+from flan_jax.data.plan import LengthsOf, Plan, RowIndex, by_store
 from flan_jax.data.store import Store, open_store
 
 Batch = dict[str, np.ndarray]
@@ -194,15 +194,20 @@ class Loader:
                     future.cancel()
 
 
-def lengths_reader(folders: Sequence[Sequence[str]], shape: RowShape) -> Callable[[int, int], np.ndarray]:
+def lengths_reader(folders: Sequence[Sequence[str]], shape: RowShape) -> LengthsOf:
     """Gives a plan the lengths in the stores, read once each."""
     known: dict[tuple[int, int], np.ndarray] = {}
 
-    def lengths_of(task: int, draw: int) -> np.ndarray:
-        if (task, draw) not in known:
-            store = open_store(folders[task][draw])
-            known[task, draw] = shape.budgets(store.lengths("inputs"), store.lengths("targets"))
-        return known[task, draw]
+    def lengths_of(task: np.ndarray, draw: np.ndarray, index: np.ndarray) -> np.ndarray:
+        order, groups = by_store(task, draw)
+        lengths = np.empty((len(task), len(shape.capacities)), np.int64)
+        for t, d, start, stop in groups:
+            if (t, d) not in known:
+                store = open_store(folders[t][d])
+                known[t, d] = shape.budgets(store.lengths("inputs"), store.lengths("targets"))
+            here = order[start:stop]
+            lengths[here] = known[t, d][index[here]]
+        return lengths
 
     return lengths_of
 

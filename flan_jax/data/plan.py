@@ -26,6 +26,9 @@ LARGEST_WINDOW = 8192
 SMALLEST_WINDOW = 256
 _MASK64 = np.uint64(0xFFFFFFFFFFFFFFFF)
 
+#: (task int32 [N], draw int32 [N], index int64 [N]) -> int64 [N, budgets]: tokens of examples, by place in their store.
+LengthsOf = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
 
 @dataclasses.dataclass(frozen=True)
 class PlannedTask:
@@ -124,6 +127,29 @@ def permute(position: np.ndarray, count: np.ndarray, key: np.ndarray) -> np.ndar
     return value.astype(np.int64)
 
 
+def by_store(task: np.ndarray, draw: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
+    """Groups examples by the store they are in, in O(N log N) however many tasks there are.
+
+    Args:
+      task: int [N].
+      draw: int [N].
+
+    Returns:
+      order, int64 [N], and (task, draw, start, stop) of each store met: order[start:stop] are the examples in it.
+
+    >>> by_store(np.array([1, 0, 1]), np.array([0, 0, 0]))
+    (array([1, 0, 2]), [(0, 0, 0, 1), (1, 0, 1, 3)])
+    """
+    order = np.lexsort((draw, task))
+    if not len(order):
+        return order, []
+    tasks, draws = task[order], draw[order]
+    starts = np.flatnonzero(np.concatenate([[True], (tasks[1:] != tasks[:-1]) | (draws[1:] != draws[:-1])]))
+    stops = np.append(starts[1:], len(order))
+    found = zip(tasks[starts].tolist(), draws[starts].tolist(), starts.tolist(), stops.tolist(), strict=True)
+    return order, list(found)
+
+
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """Packed rows of one window: row k holds entries [first[k], first[k + 1]).
@@ -174,6 +200,7 @@ class Plan:
         self.seed, self.packed, self.largest_window = seed, packed, largest_window
         self._shares = np.array([task.share for task in tasks], np.uint64)
         self._counts = np.array([task.count for task in tasks], np.int64)
+        self._draws = np.array([task.draws for task in tasks], np.int32)
         passes = self._counts / (self._shares / 2**SHARE_BITS)
         #: Examples until the first task has been seen once: an epoch of the mixture.
         self.epoch_size = max(1, round(float(passes.min())))
@@ -207,20 +234,16 @@ class Plan:
         index = permute(position, self._counts[task], mix(self.seed, 1, task, epoch))
         return task.astype(np.int32), index, epoch.astype(np.int32)
 
-    def rows(self, window: int, lengths_of: Callable[[int, int], np.ndarray]) -> Rows:
+    def rows(self, window: int, lengths_of: LengthsOf) -> Rows:
         """Packs a window.
 
         Args:
           window: which one.
-          lengths_of: (task, draw) -> int [count, budgets] tokens of each example of that store.
+          lengths_of: gives the tokens of examples by budget.
         """
         task, index, epoch = self.examples(window)
-        draws = np.array([t.draws for t in self.tasks], np.int32)
-        draw = epoch % draws[task]
-        lengths = np.zeros((len(task), len(self.capacities)), np.int64)
-        for t, d in sorted(set(zip(task.tolist(), draw.tolist(), strict=True))):
-            here = (task == t) & (draw == d)
-            lengths[here] = lengths_of(t, d)[index[here]]
+        draw = epoch % self._draws[task]
+        lengths = lengths_of(task, draw, index)
         row_of = pack(lengths, np.array(list(self.capacities.values()))) if self.packed else np.arange(len(task))
         made = int(row_of.max()) + 1 if len(row_of) else 0
         place = np.empty(made, np.int64)
@@ -295,7 +318,7 @@ class RowIndex:
       path: a file that keeps what is known between runs; None keeps it in memory.
     """
 
-    def __init__(self, plan: Plan, lengths_of: Callable[[int, int], np.ndarray], path: pathlib.Path | None = None):
+    def __init__(self, plan: Plan, lengths_of: LengthsOf, path: pathlib.Path | None = None):
         self.plan, self.lengths_of, self.path = plan, lengths_of, path
         self._ends: list[int] = []
         self._kept: dict[int, Rows] = {}
