@@ -84,7 +84,7 @@ def estimate_in_child(
     """Answers `estimate`: lengths of the first examples of each task, and how many there are, without storing any."""
     import seqio
 
-    from flan_jax.data.resolve import _members
+    from flan_jax.data.resolve import _members, none_kept
     from flan_jax.tasks import examples, rates
 
     found = []
@@ -100,7 +100,7 @@ def estimate_in_child(
             loss = example.weights
             trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
         if not lengths:
-            raise UserError(f"task {name!r} gave no example in split {how['split']!r} of the first {sample} rows")
+            raise none_kept(name, mixture, how["split"], dataclasses.asdict(tally))
         rows = seqio.get_mixture_or_task(name).num_input_examples(how["split"])
         count, scaled = _of_whole(len(lengths), tally, rows if len(lengths) == sample else None)
         facts = {"lengths": lengths, "trainable": trainable, "rows": rows}
@@ -184,6 +184,11 @@ def vocabulary_in_child(
             yield from texts(name, split, limit=each, on_bad_row=on_bad_row)
         progress(what="reading", done=len(names), total=len(names), unit="task", name="")
 
+    if next(iter(all_texts()), None) is None:
+        raise UserError(
+            f"no row of {mixture!r} has both a prompt and an answer in split {split!r}, so there is no text to learn a "
+            f"vocabulary from; check its source"
+        )
     while True:
         try:
             return vocabularies.train_sentencepiece(all_texts(), size, output)

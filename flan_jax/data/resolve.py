@@ -185,11 +185,7 @@ def resolve_in_child(
         folder = store_folder(name, fingerprint, how)
         manifest = prepare_draw(name, folder, 0, fingerprint, how)
         if not manifest["count"]:
-            raise UserError(
-                f"task {name!r} has no examples in split {how['split']!r}: {manifest['tally'].get('read', 0)} rows "
-                f"were read and none was kept ({_why_none(manifest['tally'])}); check its source, or take it out of "
-                f"{mixture!r}"
-            )
+            raise none_kept(name, mixture, how["split"], manifest["tally"])
         draws = how["max_draws"] if about.get("random") else 1
         facts = {"folder": folder, "fingerprint": fingerprint, "count": manifest["count"], "tally": manifest["tally"]}
         tasks.append({"name": name, **facts, "draws": draws, "about": about})
@@ -248,11 +244,16 @@ def _members(mixture: str) -> list[str]:
     )
 
 
-def _why_none(tally: Mapping[str, int]) -> str:
+def none_kept(task: str, mixture: str, split: str, tally: Mapping[str, int]) -> UserError:
+    """What to say of a task of which no row was kept: why, and what mends it."""
     causes = [
         f"{value} {key.replace('_', ' ')}" for key, value in tally.items() if value and key not in ("read", "kept")
     ]
-    return ", ".join(causes) or "the source is empty"
+    mend = "raise FEATURE_LENGTHS, which its wording alone fills," if tally.get("too_long") else "check its source,"
+    return UserError(
+        f"task {task!r} has no examples in split {split!r}: {tally.get('read', 0)} rows were read and none was kept "
+        f"({', '.join(causes) or 'the source is empty'}); {mend} or take it out of {mixture!r}"
+    )
 
 
 def _place(module: str) -> str | None:

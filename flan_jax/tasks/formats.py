@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,8 @@ END_MARK = "<|endoftext|>"
 _NO_INPUT = {"", "noinput", "no input", "none", "n/a", "<noinput>"}
 _NO_OUTPUT = {"<nooutput>"}
 _LOOKED_AT = 20
+_SHOWN, _SHOWN_COLUMNS = 40, 12
+_HEADLESS = " (the file's first line must name its columns; a task in Python can do so: csv(FILE, columns=...))"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +128,9 @@ def task_from_file(
         if set(pair) <= set(columns):
             return _pair(name, pair, shared)
     raise UserError(
-        f"{path} has the columns {', '.join(columns)}, which are of no format known here (prompt/completion, "
-        "instruction/input/output, messages, conversations); name two of them: --fields inputs=COLUMN,targets=COLUMN."
+        f"{path} has the columns {_listed(columns)}, which are of no format known here (prompt/completion, "
+        "instruction/input/output, messages, conversations); name two of them: --fields inputs=COLUMN,targets=COLUMN"
+        f"{_HEADLESS if isinstance(source.reader, files.Csv) else ''}."
     )
 
 
@@ -150,9 +154,15 @@ def _checked(fields: Mapping[str, str], columns: list[str], path: Any) -> tuple[
     for feature, column in fields.items():
         if column not in columns:
             raise UserError(
-                f"{path} has no column {column!r} for {feature}, it has {', '.join(columns)}{nearest(column, columns)}."
+                f"{path} has no column {column!r} for {feature}, it has {_listed(columns)}{nearest(column, columns)}."
             )
     return fields["inputs"], fields["targets"]
+
+
+def _listed(columns: list[str]) -> str:
+    """Column names for a sentence; a row of data taken for a header has long ones."""
+    short = [name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…" for name in columns[:_SHOWN_COLUMNS]]
+    return ", ".join(short) + (f" and {len(columns) - _SHOWN_COLUMNS} more" if len(columns) > _SHOWN_COLUMNS else "")
 
 
 def _source(path: str, validation_rows: int, on_bad_row: str | None) -> FileSource:
@@ -177,5 +187,23 @@ def _columns(source: FileSource) -> tuple[list[str], Row]:
     rows = [row for _, row in itertools.islice(source.rows(source.splits[0], "skip"), _LOOKED_AT)]
     if not rows:
         place = source.files(source.splits[0])[0]
-        raise UserError(f"{place} has no rows that can be read; a JSON object a line, a JSON array, or CSV is wanted.")
+        raise UserError(
+            f"{place} has no rows that can be read{_one_object(place)}; a JSON object a line, a JSON array, or CSV is "
+            f"wanted."
+        )
     return list(dict.fromkeys(str(column) for row in rows for column in row)), rows[0]
+
+
+def _one_object(place: str) -> str:
+    """What to say of a file that is a single JSON object, which may well hold the rows."""
+    with files.open_bytes(place) as file:
+        try:
+            value = json.load(file)
+        except ValueError:
+            return ""
+    if not isinstance(value, dict):
+        return ""
+    lists = [key for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)]
+    rows = max(lists, key=lambda key: len(value[key]), default=None)
+    told = f"; a task in Python can name them: json_array(FILE, at={rows!r})" if rows else ""
+    return f": it is one JSON object with the keys {_listed(list(value))}{told}"

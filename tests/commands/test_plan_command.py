@@ -103,3 +103,8 @@ def test_a_mistyped_mixture_gets_the_nearest_name(project):
     check_refused(
         project("plan", "--gin_file", "run.gin", "--mixture", "two_objective"), "did you mean 'two_objectives'"
     )
+
+
+def test_an_estimate_says_why_a_task_gives_nothing(project):
+    how = ["--mixture", "capitals", "--feature_lengths", "inputs=4,targets=16", "--estimate"]
+    check_refused(project("plan", "--gin_file", "run.gin", *how), "'capitals'", "24 too long", "raise FEATURE_LENGTHS")

@@ -89,3 +89,8 @@ def test_a_csv_needs_its_columns_named(desk):
     assert done.code == 0, done.err
     assert len(losses(desk.folder / "runs/table")) == 2
     assert "fields={" in (desk.folder / "runs/table/user_data_task.py").read_text()
+
+
+def test_a_file_without_any_answer_is_told(desk):
+    write_rows(desk.folder / "blank.jsonl", [{"prompt": f"Say {i}.", "completion": "<|endoftext|>"} for i in range(9)])
+    check_refused(desk("train", "--data", "blank.jsonl", "--run_dir", "runs/blank", "--steps", 2, *SMALL), "an answer")

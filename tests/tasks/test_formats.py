@@ -111,6 +111,20 @@ def test_faulty_files(tmp_path):
             task_from_file(tmp_path / name, "t")
 
 
+def test_a_file_that_is_one_object_is_told_with_the_key_of_its_rows(tmp_path):
+    whole = {"Definition": ["Name the dish."], "Instances": [{"input": "Italy", "output": ["pizza"]}] * 3}
+    (tmp_path / "lines.json").write_text(json.dumps(whole, indent=1))
+    with pytest.raises(UserError, match=r"keys Definition, Instances; .*json_array\(FILE, at='Instances'\)"):
+        task_from_file(tmp_path / "lines.json", "dishes")
+
+
+def test_a_table_without_a_header_is_told_so_in_one_short_sentence(tmp_path):
+    (tmp_path / "plain.tsv").write_text("Is it so? " * 50 + "\tno\tbecause\nIs it?\tyes\twhy not\n")
+    with pytest.raises(UserError, match="first line must name its columns") as told:
+        task_from_file(tmp_path / "plain.tsv", "plain")
+    assert len(str(told.value)) < 500
+
+
 def test_a_row_without_the_column_or_with_null_is_bad(write, model):
     path = write(
         "a.jsonl", *[{"prompt": "x", "completion": "y"}] * 2, {"prompt": "x"}, {"prompt": None, "completion": "y"}
