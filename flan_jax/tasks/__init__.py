@@ -7,7 +7,18 @@ from flan_jax.tasks.instruction import InstructionTask
 from flan_jax.tasks.objectives import PrefixLanguageModel, SpanCorruption
 from flan_jax.tasks.rates import caps_of, mixture, proportional, rate_of
 from flan_jax.tasks.registry import declared, names
-from flan_jax.tasks.sources import csv, generator, json_array, jsonl, text
+from flan_jax.tasks.sources import (
+    array_record,
+    csv,
+    generator,
+    hugging_face,
+    json_array,
+    jsonl,
+    parquet,
+    text,
+    tfds,
+    tfrecord,
+)
 from flan_jax.tasks.templates import Template
 from flan_jax.tasks.vocabularies import train_sentencepiece
 
@@ -19,16 +30,19 @@ __all__ = [
     "SpanCorruption",
     "Tally",
     "Template",
+    "array_record",
     "caps_of",
     "csv",
     "declared",
     "describe",
     "fingerprint",
     "generator",
+    "hugging_face",
     "json_array",
     "jsonl",
     "mixture",
     "names",
+    "parquet",
     "proportional",
     "rate_of",
     "references",
@@ -36,5 +50,7 @@ __all__ = [
     "source_files",
     "task_from_file",
     "text",
+    "tfds",
+    "tfrecord",
     "train_sentencepiece",
 ]

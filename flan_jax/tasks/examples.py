@@ -4,7 +4,7 @@ Our own tasks are rendered and tokenised in plain Python, in batches; tasks of o
 preprocessors.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import seqio
@@ -12,10 +12,22 @@ import seqio
 from flan_jax.errors import UserError
 from flan_jax.tasks import fingerprints, foreign, metrics, registry, vocabularies
 from flan_jax.tasks.recipe import Example, Request
-from flan_jax.tasks.sources import FileSource, all_files, as_source
+from flan_jax.tasks.sources import FileSource, GeneratorSource, SeqioSource, all_files, as_source
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
 
-__all__ = ["Example", "Tally", "describe", "examples", "fingerprint", "references", "score", "source_files"]
+__all__ = [
+    "Example",
+    "Tally",
+    "describe",
+    "examples",
+    "fingerprint",
+    "is_ours",
+    "needs_tensorflow",
+    "num_rows",
+    "references",
+    "score",
+    "source_files",
+]
 
 CODE_VERSION = 1  # raise it when the same declaration comes to give other tokens
 
@@ -31,6 +43,9 @@ def examples(
     on_long: OnLong = "truncate",
     on_bad_row: OnBadRow = "error",
     limit: int | None = None,
+    start: int = 0,
+    stop: int | None = None,
+    only: Collection[str] | None = None,
 ) -> Iterator[Example]:
     """Yields the examples of a task's split, in the source's order.
 
@@ -45,6 +60,9 @@ def examples(
         example out. One that does not fit even with its fields empty is left out and counted as too long.
       on_bad_row: "error" raises at a row that cannot be used, "skip" counts it.
       limit: stop after so many examples.
+      start: the first row to read; only tasks of ours can start elsewhere than at 0.
+      stop: the row before which to stop, counted like `start`.
+      only: ids of the rows wanted; None wants all. Only for tasks of ours.
 
     Raises:
       UserError: no such task or split, a bad row, a template's field that a row has not, or an example that is refused.
@@ -62,7 +80,9 @@ def examples(
     if recipe is None:
         found = (example for example, _ in foreign.examples(task, split, request))
     else:
-        rows = recipe.source.rows(split, on_bad_row, request.tally)
+        rows = recipe.source.rows(split, on_bad_row, request.tally, start, stop)
+        if only is not None:
+            rows = _only(rows, set(only))
         found = recipe.encoder(split, request)(rows)
     yield from _first(found, limit)
 
@@ -74,6 +94,15 @@ def _first(found: Iterator[Any], limit: int | None) -> Iterator[Any]:
         yield one
         if number == limit:
             return
+
+
+def _only(rows: Iterator[tuple[str, Any]], left: set[str]) -> Iterator[tuple[str, Any]]:
+    for row_id, row in rows:
+        if row_id in left:
+            yield row_id, row
+            left.remove(row_id)
+            if not left:
+                return
 
 
 def describe(task_name: str) -> dict[str, Any]:
@@ -91,6 +120,25 @@ def describe(task_name: str) -> dict[str, Any]:
     described = foreign.describe(task) if recipe is None else recipe.describe()
     vocabulary = task.output_features["targets"].vocabulary if recipe is None else recipe.vocabulary
     return {"name": task_name, "ours": recipe is not None, "vocabulary": vocabularies.named(vocabulary), **described}
+
+
+def is_ours(task_name: str) -> bool:
+    """Whether a task is one of this library's declarations, whose rows become examples one by one."""
+    return registry.recipe(task_name) is not None
+
+
+def needs_tensorflow(task_name: str) -> bool:
+    """Whether reading a task's examples runs TensorFlow."""
+    recipe = registry.recipe(task_name)
+    return recipe is None or isinstance(recipe.source, SeqioSource)
+
+
+def num_rows(task_name: str, split: str) -> int | None:
+    """Rows of one of our tasks' splits as its files have them; None where nobody has counted."""
+    recipe = registry.recipe(task_name)
+    if recipe is None or isinstance(recipe.source, SeqioSource | GeneratorSource):  # which only declare a number
+        return None
+    return recipe.source.num_rows(split)
 
 
 def source_files(task_name: str) -> list[str]:

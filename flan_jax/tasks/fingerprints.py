@@ -18,7 +18,8 @@ from typing import Any
 
 import seqio
 
-from flan_jax.tasks import files, vocabularies
+from flan_jax import filesystem
+from flan_jax.tasks import vocabularies
 
 _SIMPLE = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
 # Code of these counts by name alone: their versions are part of what a store is keyed by, and their objects hold caches
@@ -38,9 +39,9 @@ def of(thing: Any) -> str:
     return _Walk().digest(thing).hex()[:32]
 
 
-def stamp(path: str) -> tuple[str, int, int]:
-    """A file's name, size and time of change; a file that is moved whole keeps its stamp."""
-    return (path.rpartition("/")[2], *files.stamp(path))
+def stamp(path: str) -> tuple[str, int, str, str]:
+    """A file's name with its `filesystem.state`; one that is moved whole keeps its stamp."""
+    return (path.rpartition("/")[2], *filesystem.state(path))
 
 
 class _Walk:

@@ -7,11 +7,12 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from flan_jax import filesystem
 from flan_jax.errors import UserError, nearest
-from flan_jax.tasks import files, sources
+from flan_jax.tasks import sources
 from flan_jax.tasks.chats import ChatTask
 from flan_jax.tasks.instruction import InstructionTask
-from flan_jax.tasks.sources import FileSource, Row
+from flan_jax.tasks.sources import FileSource, Row, readers
 from flan_jax.tasks.tally import BadRow
 from flan_jax.tasks.templates import Template, text_of
 from flan_jax.tasks.vocabularies import VocabularyLike
@@ -96,7 +97,8 @@ def task_from_file(
     """Declares a task for a file of examples; call `register()` on it to use it.
 
     Recognised by their columns: prompt and completion (or response), inputs and targets; instruction, input and output
-    (Alpaca); messages (OpenAI) or conversations (ShareGPT). JSONL, JSON arrays, CSV and TSV, plain or gzipped.
+    (Alpaca); messages (OpenAI) or conversations (ShareGPT). JSONL, JSON arrays, CSV and TSV, plain or gzipped, and
+    Parquet.
 
     Args:
       path: the file, or a pattern of files of one format.
@@ -130,7 +132,7 @@ def task_from_file(
     raise UserError(
         f"{path} has the columns {_listed(columns)}, which are of no format known here (prompt/completion, "
         "instruction/input/output, messages, conversations); name two of them: --fields inputs=COLUMN,targets=COLUMN"
-        f"{_HEADLESS if isinstance(source.reader, files.Csv) else ''}."
+        f"{_HEADLESS if isinstance(source.reader, readers.Csv) else ''}."
     )
 
 
@@ -167,19 +169,23 @@ def _listed(columns: list[str]) -> str:
 
 def _source(path: str, validation_rows: int, on_bad_row: str | None) -> FileSource:
     how: Any = {"validation_rows": validation_rows, "on_bad_row": on_bad_row}
-    found = files.matching(path)
+    found = filesystem.matching(path)
     if not found:
-        raise UserError(f"There is no file {path!r}; give a JSONL, JSON, CSV or TSV file of examples.")
+        raise UserError(f"There is no file {path!r}; give a JSONL, JSON, CSV, TSV or Parquet file of examples.")
     kind = found[0].lower().removesuffix(".gz").rpartition(".")[2]
     if kind in ("csv", "tsv"):
         return sources.csv(path, delimiter="\t" if kind == "tsv" else ",", **how)
-    with files.open_bytes(found[0]) as file:
+    if kind == "parquet":
+        return sources.parquet(path, validation_rows=validation_rows)
+    with filesystem.open_bytes(found[0]) as file:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if start == b"[":
         return sources.json_array(path, **how)
     if start == b"{" or not start:
         return sources.jsonl(path, **how)
-    raise UserError(f"{path} starts with {start!r}, so it is neither JSONL nor a JSON array; or name it .csv or .tsv.")
+    raise UserError(
+        f"{path} starts with {start!r}, so it is neither JSONL nor a JSON array; or name it .csv, .tsv or .parquet."
+    )
 
 
 def _columns(source: FileSource) -> tuple[list[str], Row]:
@@ -196,7 +202,7 @@ def _columns(source: FileSource) -> tuple[list[str], Row]:
 
 def _one_object(place: str) -> str:
     """What to say of a file that is a single JSON object, which may well hold the rows."""
-    with files.open_bytes(place) as file:
+    with filesystem.open_bytes(place) as file:
         try:
             value = json.load(file)
         except ValueError:

@@ -14,8 +14,8 @@ import numpy as np
 import sentencepiece
 import seqio
 
+from flan_jax import filesystem
 from flan_jax.errors import UserError
-from flan_jax.tasks import files
 
 EXTRA_IDS = 100  # T5's number of sentinels; given to vocabularies that are named by a path
 VocabularyLike: TypeAlias = str | os.PathLike[str] | seqio.Vocabulary
@@ -96,7 +96,9 @@ def _require(vocabulary: seqio.SentencePieceVocabulary) -> None:
     try:
         vocabulary.load_model()
     except Exception as error:  # TensorFlow's NotFoundError, protobuf's DecodeError
-        why = "does not exist" if not files.matching(path) else f"is no SentencePiece model ({type(error).__name__})"
+        why = (
+            "does not exist" if not filesystem.matching(path) else f"is no SentencePiece model ({type(error).__name__})"
+        )
         raise UserError(
             f"The vocabulary's model file {path} {why}; set the task's vocabulary to a SentencePiece model."
         ) from None

@@ -1,0 +1,46 @@
+"""Where a task's rows come from: files, data sets of other libraries, Python generators, or any seqio data source."""
+
+import contextlib
+
+from flan_jax.errors import UserError
+from flan_jax.tasks.sources.declared import array_record, csv, json_array, jsonl, parquet, text, tfrecord
+from flan_jax.tasks.sources.file_source import FileSource
+from flan_jax.tasks.sources.generators import GeneratorSource, generator
+from flan_jax.tasks.sources.hugging_face import HuggingFaceSource, hugging_face
+from flan_jax.tasks.sources.readers import TEXT_UNITS
+from flan_jax.tasks.sources.seqio_source import SeqioSource, as_source, tfds
+from flan_jax.tasks.sources.source import Row, Source, plain
+
+__all__ = [
+    "TEXT_UNITS",
+    "FileSource",
+    "GeneratorSource",
+    "HuggingFaceSource",
+    "Row",
+    "SeqioSource",
+    "Source",
+    "all_files",
+    "array_record",
+    "as_source",
+    "csv",
+    "generator",
+    "hugging_face",
+    "json_array",
+    "jsonl",
+    "parquet",
+    "plain",
+    "text",
+    "tfds",
+    "tfrecord",
+]
+
+
+def all_files(source: Source) -> list[str]:
+    """The files of all splits of a source that can be found; empty where they are not known."""
+    # A TFDS source would have to read its builder to tell its splits, and has no file patterns.
+    splits = source.file_splits if isinstance(source, SeqioSource | HuggingFaceSource) else source.splits
+    found = set()
+    for split in splits:
+        with contextlib.suppress(UserError):  # whoever reads that split is told
+            found.update(source.files(split))
+    return sorted(found)

@@ -1,0 +1,141 @@
+"""The items of a JSON array, one after another, without holding the file."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from typing import IO, Any
+
+from flan_jax.errors import UserError
+
+LARGEST_ITEM = 64 * 2**20  # characters; what is broken is looked at so far for its end
+_CHUNK = 2**18
+_DECODER = json.JSONDecoder()
+_BLANK = re.compile(r"[ \t\n\r]*")
+
+
+def items(file: IO[bytes], path: str, at: str = "") -> Iterator[Any]:
+    """Yields the items of an array, or the values of an object.
+
+    An array is read as it comes, at the top or under `at`, and so is an object under `at`; an object at the top is
+    read whole. What comes before `at` is parsed and let go.
+
+    Args:
+      file: holds one JSON value in UTF-8.
+      path: its name, for messages.
+      at: the key of the array (or object), where the file is an object.
+
+    Raises:
+      UserError: the file is no JSON, has no such key, or holds something else there.
+    """
+    text = _Text(file)
+    try:
+        if not at and text.peek() == "[":
+            yield from text.values()
+            if text.peek():
+                raise ValueError("more follows the array's end")
+        elif not at:
+            yield from _values_of(json.loads(text.rest()), path)
+        elif text.peek() == "{" and text.find(at):
+            if text.peek() in ("[", "{"):
+                yield from text.values()
+            else:
+                _values_of(text.value(), path)
+        else:
+            raise UserError(f"{path} has no key {at!r} (json_array's at=).")
+    except ValueError as error:
+        raise UserError(f"{path} is not a JSON file: {error}; use jsonl(...) for one object a line.") from None
+
+
+def _values_of(content: Any, path: str) -> list[Any]:
+    if isinstance(content, dict):
+        return list(content.values())
+    raise UserError(f"{path} holds a {type(content).__name__}, not a JSON array; name its key with json_array(at=...).")
+
+
+class _Text:
+    """JSON text of which only what is being looked at is held."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._held, self._at, self._passed, self._ended = "", 0, 0, False
+
+    def peek(self) -> str:
+        """The next character that is not blank, or nothing at the end."""
+        while True:
+            self._at = _BLANK.match(self._held, self._at).end()  # type: ignore[union-attr]
+            if self._at < len(self._held) or self._ended:
+                return self._held[self._at : self._at + 1]
+            self._more(_CHUNK)
+
+    def value(self) -> Any:
+        """The next value.
+
+        Raises:
+          ValueError: there is none.
+        """
+        self.peek()
+        wanted = _CHUNK
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._held, self._at)
+                if end < len(self._held) or self._ended:  # else a number may go on
+                    self._at = end
+                    return value
+            except json.JSONDecodeError as error:
+                if self._ended or len(self._held) - self._at > LARGEST_ITEM:
+                    raise ValueError(f"{error.msg} at character {self._passed + error.pos}") from None
+            self._more(wanted)
+            wanted *= 2
+
+    def values(self) -> Iterator[Any]:
+        """The values of the array or object that comes next, to its end."""
+        opened = self._take("[{")
+        closed = {"[": "]", "{": "}"}[opened]
+        if self.peek() == closed:
+            self._take(closed)
+            return
+        while True:
+            if opened == "{":
+                self._key()
+            yield self.value()
+            if self._take("," + closed) == closed:
+                return
+
+    def find(self, key: str) -> bool:
+        """Goes on to the value of a key of the object that comes next; says whether there is one."""
+        self._take("{")
+        if self.peek() == "}":
+            return False
+        while self._key() != key:
+            self.value()
+            if self._take(",}") == "}":
+                return False
+        return True
+
+    def rest(self) -> str:
+        """All that follows."""
+        while not self._ended:
+            self._more(_CHUNK)
+        return self._held[self._at :]
+
+    def _key(self) -> str:
+        key = self.value()
+        self._take(":")
+        return key
+
+    def _take(self, among: str) -> str:
+        found = self.peek()
+        if not found or found not in among:
+            seen = repr(found) if found else "its end"
+            raise ValueError(f"{' or '.join(among)} is wanted at character {self._passed + self._at}, not {seen}")
+        self._at += 1
+        return found
+
+    def _more(self, wanted: int) -> None:
+        read = self._file.read(wanted)
+        self._ended = not read
+        self._passed += self._at
+        self._held = self._held[self._at :] + self._decoder.decode(read, final=self._ended)
+        self._at = 0

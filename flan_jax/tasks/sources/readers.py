@@ -1,0 +1,170 @@
+"""Readers of text files: JSON lines and arrays, delimited columns, plain text.
+
+A row that is broken comes out as a `BadRow` in its place.
+"""
+
+import csv
+import dataclasses
+import io
+import itertools
+import json
+from collections.abc import Hashable, Iterator
+from typing import Any, Protocol
+
+from flan_jax.filesystem import open_bytes
+from flan_jax.tasks.sources.json_stream import items
+from flan_jax.tasks.tally import BadRow
+
+Units = Iterator[tuple[int, Any]]
+
+TEXT_UNITS = ("paragraph", "line", "file")
+
+
+class Reader(Hashable, Protocol):
+    """Turns one file into numbered rows, in two steps: rows are counted and passed over without parsing them."""
+
+    def units(self, path: str, start: int = 0) -> Units:
+        """Yields (number, unit), numbers rising from 0; a unit is what `parse` makes a row of.
+
+        The first `start` of them are passed over.
+        """
+        ...
+
+    def count(self, path: str) -> int | None:
+        """How many units a file has, where it says so itself."""
+        ...
+
+    def parse(self, unit: Any) -> "dict[str, Any] | BadRow":
+        """The row of a unit, or what is wrong with it."""
+        ...
+
+    def place(self, path: str, number: int) -> str:
+        """The place of a row in words."""
+        ...
+
+
+class Text:
+    """What the readers of text share: a file's units are found one after another."""
+
+    def units(self, path: str, start: int = 0) -> Units:
+        """Yields (number, unit) from the unit after `start` others on; see `Reader`."""
+        return itertools.islice(self._all(path), start, None)
+
+    def count(self, path: str) -> None:
+        """Not known before the file is read."""
+        return None
+
+    def _all(self, path: str) -> Units:
+        raise TypeError(f"{type(self).__name__} is no reader of its own.")
+
+
+@dataclasses.dataclass(frozen=True)
+class JsonLines(Text):
+    """One JSON object a line; a unit is a line, blank lines are passed over but numbered."""
+
+    def _all(self, path: str) -> Units:
+        with open_bytes(path) as file:
+            for number, line in enumerate(file):
+                if not line.isspace():
+                    yield number, line
+
+    def parse(self, unit: bytes) -> "dict[str, Any] | BadRow":
+        """The object of a line."""
+        try:
+            row = json.loads(unit)
+        except ValueError as error:  # UnicodeDecodeError is one too
+            return BadRow(f"not JSON ({error})")
+        return row if isinstance(row, dict) else BadRow(f"a JSON {type(row).__name__}, not an object")
+
+    def place(self, path: str, number: int) -> str:
+        """The file and its line, counted from 1."""
+        return f"{path}:{number + 1}"
+
+
+@dataclasses.dataclass(frozen=True)
+class JsonArray(Text):
+    """One JSON array a file, or the array under a key of its object; a unit is an item."""
+
+    at: str = ""
+
+    def _all(self, path: str) -> Units:
+        with open_bytes(path) as file:
+            yield from enumerate(items(file, path, self.at))
+
+    def parse(self, unit: Any) -> "dict[str, Any] | BadRow":
+        """The item, where it is an object."""
+        return unit if isinstance(unit, dict) else BadRow(f"a {type(unit).__name__}, not a JSON object")
+
+    def place(self, path: str, number: int) -> str:
+        """The file and the item's number, counted from 1."""
+        return f"{path}, item {number + 1}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Csv(Text):
+    """Delimited columns; a unit is (columns, cells), the heading not counted."""
+
+    delimiter: str = ","
+    columns: tuple[str, ...] = ()
+    quoted: bool = True
+
+    def _all(self, path: str) -> Units:
+        quoting: Any = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
+        with open_bytes(path) as file:
+            lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+            rows = csv.reader(lines, delimiter=self.delimiter, quoting=quoting)
+            columns = list(self.columns) or next(rows, [])
+            for number, cells in enumerate(cells for cells in rows if cells):
+                yield number, (columns, cells)
+
+    def parse(self, unit: tuple[list[str], list[str]]) -> "dict[str, Any] | BadRow":
+        """The cells by column."""
+        columns, cells = unit
+        if len(cells) != len(columns):
+            return BadRow(f"{len(cells)} columns where {len(columns)} are wanted ({', '.join(columns)})")
+        if any(not _is_unicode(cell) for cell in cells):
+            return BadRow("not UTF-8")
+        return dict(zip(columns, cells, strict=True))
+
+    def place(self, path: str, number: int) -> str:
+        """The file and the row's number, counted from 1."""
+        return f"{path}, row {number + 1}"
+
+
+@dataclasses.dataclass(frozen=True)
+class PlainText(Text):
+    """Paragraphs, lines or whole files of text, without what is blank."""
+
+    unit: str = "paragraph"
+
+    def _all(self, path: str) -> Units:
+        with open_bytes(path) as file:
+            lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
+            yield from enumerate(_passages(lines, self.unit))
+
+    def parse(self, unit: str) -> dict[str, Any]:
+        """The passage as {"text": ...}."""
+        return {"text": unit}
+
+    def place(self, path: str, number: int) -> str:
+        """The file and the unit's number, counted from 1."""
+        return f"{path}, {self.unit} {number + 1}"
+
+
+def _passages(lines: Iterator[str] | io.TextIOWrapper, unit: str) -> Iterator[str]:
+    gathered: list[str] = []
+    for line in lines:
+        if unit == "line" or (unit == "paragraph" and not line.strip()):
+            if unit == "line":
+                gathered = [line]
+            if passage := "".join(gathered).strip():
+                yield passage
+            gathered = []
+        else:
+            gathered.append(line)
+    if passage := "".join(gathered).strip():
+        yield passage
+
+
+def _is_unicode(cell: str) -> bool:
+    return cell.isascii() or not any("\udc80" <= character <= "\udcff" for character in cell)

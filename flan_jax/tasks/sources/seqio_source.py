@@ -1,0 +1,94 @@
+"""Rows of any seqio data source, TFDS among them."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import seqio
+import tensorflow_datasets as tfds_library
+
+from flan_jax import filesystem
+from flan_jax.errors import UserError
+from flan_jax.tasks.sources.parts import part
+from flan_jax.tasks.sources.source import Row, Source, check_split, plain
+from flan_jax.tasks.tally import Tally
+
+
+@dataclasses.dataclass(frozen=True)
+class SeqioSource:
+    """Rows of a seqio data source, its tensors turned into text and lists; bytes are read as UTF-8."""
+
+    source: seqio.DataSource
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits it has."""
+        return tuple(self.source.splits)
+
+    @property
+    def file_splits(self) -> tuple[str, ...]:
+        """The splits that are read from files that can be named."""
+        return tuple(getattr(self.source, "_split_to_filepattern", {}))
+
+    def files(self, split: str) -> list[str]:
+        """The files, where the source is one of seqio's that read files."""
+        pattern = getattr(self.source, "_split_to_filepattern", {}).get(split)
+        patterns = [pattern] if isinstance(pattern, str) else list(pattern or [])
+        return sorted(path for one in patterns for path in filesystem.matching(one))
+
+    def rows(
+        self, split: str, on_bad_row: str = "error", tally: Tally | None = None, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[str, Row]]:
+        """Yields (id, row) in the source's order, unshuffled; see `Source`."""
+        check_split(split, self.splits, "ask for one of these")
+
+        def open_at(number: int) -> Iterator[Any]:
+            dataset = self.source.get_dataset(split=split, shuffle=False)
+            return iter(tfds_library.as_numpy(dataset.skip(number) if number else dataset))
+
+        state = (split, *map(filesystem.state, self.files(split)))
+        for number, row in enumerate(part(self.source, state, open_at, start, stop), start):
+            row = plain(row)
+            yield f"{split}:{number}", row if isinstance(row, dict) else {"text": row}
+
+    def where(self, split: str, row_id: str) -> str:
+        """The source's class and the row's number."""
+        return f"row {row_id.rpartition(':')[2]} of {type(self.source).__name__} {split!r}"
+
+    def num_rows(self, split: str) -> int | None:
+        """What the source says."""
+        return self.source.num_input_examples(split)
+
+
+def as_source(source: Source | seqio.DataSource) -> Source:
+    """Wraps a seqio data source; gives any other back as it is."""
+    if isinstance(source, seqio.DataSource):
+        return SeqioSource(source)
+    return source
+
+
+def tfds(
+    name: str,
+    *,
+    splits: Iterable[str] | Mapping[str, str] | None = None,
+    data_dir: str | None = None,
+) -> SeqioSource:
+    """A data set of TensorFlow Datasets, prepared beforehand (`tfds build`) or downloaded when it is first read.
+
+    Args:
+      name: with its version, and its configuration where it has some: "glue/cola:2.0.0". Without a version a new
+        release would change the data unseen.
+      splits: the names of the splits to use, or a mapping of names to TFDS's slices, for example
+        {"train": "train[1%:]", "validation": "train[:1%]"}; None for those it has.
+      data_dir: where data sets lie; TFDS's own place by default.
+
+    Raises:
+      UserError: the name has no version.
+    """
+    if not re.fullmatch(r"[^:]+:\d+\.\d+\.\d+", name):
+        raise UserError(
+            f"tfds({name!r}): a version is wanted, for example tfds('glue/cola:2.0.0'), so that the data stay the same."
+        )
+    named = dict(splits) if isinstance(splits, Mapping) else None if splits is None else list(splits)
+    return SeqioSource(seqio.TfdsDataSource(tfds_name=name, tfds_data_dir=data_dir, splits=named))
