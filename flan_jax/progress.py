@@ -6,6 +6,8 @@ from typing import Any
 
 import tqdm
 
+_SILENCE = 20  # seconds without a line, where there is no terminal, before one is due anyhow
+
 
 class Progress:
     """A bar where standard error is a terminal; otherwise a line now and then.
@@ -21,6 +23,7 @@ class Progress:
     def __init__(self, what: str, total: int, start: int = 0, unit: str = "step", every: int = 100):
         self.what, self.total, self.done, self.unit, self.every = what, total, start, unit, max(1, every)
         self._began, self._start, self._said = time.monotonic(), start, start
+        self._said_at = self._began
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm.tqdm(total=total, initial=start, desc=what, unit=unit, dynamic_ncols=True, leave=True)
@@ -32,8 +35,8 @@ class Progress:
             self._bar.set_postfix_str(" ".join(f"{key} {value}" for key, value in shown.items()), refresh=False)
         self.done = done
         due = done - self._said >= self.every or (done >= self.total and done > self._said)
-        if self._bar is None and due:
-            self._said = done
+        if self._bar is None and (due or time.monotonic() - self._said_at > _SILENCE):
+            self._said, self._said_at = done, time.monotonic()
             spent = time.monotonic() - self._began
             left = spent / max(1, done - self._start) * (self.total - done)
             facts = [f"{key} {value}" for key, value in shown.items()]
@@ -65,12 +68,12 @@ class WorkerProgress:
         self._bar: Progress | None = None
 
     def __call__(self, report: dict[str, Any]) -> None:
-        """Shows one report: {"what", "done", "total", "unit"}."""
+        """Shows one report: {"what", "done", "total", "unit"}, perhaps "examples"."""
         what, done, total = report["what"], report["done"], report["total"]
         if self._bar is None or self._bar.what != what:
             self._close()
             self._bar = Progress(what, total, unit=report.get("unit", "item"), every=max(1, total // 4))
-        self._bar.update(done)
+        self._bar.update(done, **({"examples": f"{report['examples']:,}"} if report.get("examples") else {}))
         if done >= total:
             self._close()
 

@@ -16,11 +16,11 @@ import platform
 import sys
 from typing import Any
 
+from flan_jax import atomic
 from flan_jax import config as configs
 from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
 from flan_jax.data import vocabulary
-from flan_jax.data.store import write_json
 from flan_jax.errors import UserError
 from flan_jax.setup import Data, data_vocabulary
 
@@ -78,17 +78,17 @@ class RunFolder:
         """Keeps what was asked for, the plan, the vocabulary and the versions."""
         if config.data_files:
             configs.write_equivalent(config, self.path, data_vocabulary(config))
-        _write_text(self.path / configs.CONFIG_FILE, configs.to_json(config))
-        _write_text(self.path / "operative.gin", config.operative or "# no gin file and no bindings were given\n")
+        atomic.write_text(self.path / configs.CONFIG_FILE, configs.to_json(config))
+        atomic.write_text(self.path / "operative.gin", config.operative or "# no gin file and no bindings were given\n")
         formats = {task.about.get("prompt_format", "{}") for task in data.resolved.tasks}
-        plan = {"plan": data.plan.describe(), "folders": data.folders, "table": table}
+        plan = {"plan": data.plan.describe(), "folders": data.reader.folders, "table": table}
         # Where every task is a chat of one form, a bare prompt is put in that form when the run is asked.
         plan["prompt_format"] = formats.pop() if len(formats) == 1 else "{}"
-        write_json(self.path / "plan.json", plan)
+        atomic.write_json(self.path / "plan.json", plan)
         vocabulary.keep(data.resolved.vocabulary, self.path)
         versions = {name: _version(name) for name in _PACKAGES}
         about = {"python": sys.version.split()[0], "machine": platform.platform(), "packages": versions}
-        write_json(self.path / "versions.json", about)
+        atomic.write_json(self.path / "versions.json", about)
 
     def prompt_format(self) -> str:
         """How a bare prompt is put to the model: "{}" as it is, or a chat's roles around it."""
@@ -100,7 +100,7 @@ class RunFolder:
     def write_scores(self, step: int, scores: list[Any]) -> None:
         """Keeps the scores of an eval."""
         rows = [dataclasses.asdict(score) for score in scores]
-        write_json(self.path / "scores" / f"step-{step}.json", {"step": step, "tasks": rows})
+        atomic.write_json(self.path / "scores" / f"step-{step}.json", {"step": step, "tasks": rows})
 
     def read_scores(self, step: int) -> list[dict[str, Any]] | None:
         """The scores of an earlier eval, None where there was none."""
@@ -108,12 +108,6 @@ class RunFolder:
             return json.loads((self.path / "scores" / f"step-{step}.json").read_text())["tasks"]
         except FileNotFoundError:
             return None
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _version(package: str) -> str | None:

@@ -4,13 +4,14 @@ import dataclasses
 import math
 import os
 import pathlib
-from typing import Any
+from typing import Any, Literal
 
 from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
-from flan_jax.data.loader import Loader, RowShape, lengths_reader, row_shape
+from flan_jax.data.draws import Draws
+from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.resolve import Request, Resolved, resolve
-from flan_jax.data.store import whole
+from flan_jax.data.rows import RowShape, row_shape
 from flan_jax.data.vocabulary import Codec
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
@@ -25,16 +26,20 @@ class Data:
     resolved: Resolved
     plan: plans.Plan
     index: plans.RowIndex
-    shape: RowShape
-    folders: list[list[str]]
+    reader: Reader
+    draws: Draws
     codec: Codec
+
+    @property
+    def shape(self) -> RowShape:
+        """The shape of a row."""
+        return self.reader.shape
 
     def loader(self, config: RunConfig, local_rows: range | None = None) -> Loader:
         """Batches of this data for a run, or for the rows that one of its hosts owns."""
         return Loader(
             self.plan,
-            self.folders,
-            self.shape,
+            self.reader,
             config.batch_size,
             local_rows=local_rows,
             index=self.index,
@@ -115,49 +120,36 @@ def request_of(config: RunConfig, mixture: str, split: str, limit: int | None = 
     )
 
 
-def open_data(config: RunConfig, worker: Worker, folder: pathlib.Path | None = None) -> Data:
+def open_data(
+    config: RunConfig, worker: Worker, folder: pathlib.Path | None = None, draws: Literal["met", "ahead", "all"] = "met"
+) -> Data:
     """Resolves, prepares and plans a run's training data.
 
     Args:
       config: the run.
       worker: its data process; started only if something has to be resolved or prepared.
       folder: the run's folder, which keeps the index of rows; None keeps it in memory.
+      draws: when draws beyond the first are prepared: as they are met, in the background ahead of that, or all that
+        the run reaches at once.
     """
     learn_vocabulary(config, worker)
     resolved = resolve(request_of(config, config.mixture, config.data.split), worker)
     shape = row_shape(config.model.architecture, config.feature_lengths)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
-    folders = resolved.folders(plan)
-    read = lengths_reader(folders, shape)
-
-    def lengths_of(task: Any, draw: Any, index: Any) -> Any:
-        _prepare_missing(resolved, plan, [group[:2] for group in plans.by_store(task, draw)[1]], worker)
-        return read(task, draw, index)
-
+    reader = Reader(resolved.folders(plan), shape)
+    keeper = Draws(resolved, plan, worker)
     path = folder / f"rows-{plan.fingerprint}.index" if folder else None
-    index = plans.RowIndex(plan, lengths_of, path)
-    data = Data(resolved, plan, index, shape, folders, Codec(resolved.vocabulary, worker, config.mixture))
-    _prepare_reached(data, config, worker)
+    index = plans.RowIndex(plan, keeper.wait_for(reader.lengths), path)
+    data = Data(resolved, plan, index, reader, keeper, Codec(resolved.vocabulary, worker, config.mixture))
+    if draws == "ahead":
+        keeper.start(_windows(data, config))
+    elif draws == "all":
+        keeper.prepare(keeper.reached(_windows(data, config)))
     return data
 
 
-def _prepare_reached(data: Data, config: RunConfig, worker: Worker) -> None:
-    """Prepares in one go the draws that the run will reach; a draw that was misjudged is prepared when it is met."""
-    if config.steps is not None:
-        windows = math.ceil(config.steps * config.batch_size / max(1, data.index.end(0))) + 1
-    else:
-        windows = math.ceil(data.plan.windows_of(config.epochs or 0))
-    reached = data.plan.draws_reached(max(1, windows))
-    wanted = [(task, draw) for task, draws in enumerate(reached) for draw in range(draws)]
-    _prepare_missing(data.resolved, data.plan, wanted, worker)
-
-
-def _prepare_missing(resolved: Resolved, plan: plans.Plan, wanted: list[tuple[int, int]], worker: Worker) -> None:
-    by_name = {task.name: task for task in resolved.tasks}
-    missing = []
-    for number, draw in wanted:
-        task = by_name[plan.tasks[number].name]
-        if draw and not whole(pathlib.Path(task.store(draw))):
-            missing.append((task.name, task.folder, task.fingerprint, draw))
-    if missing:
-        worker.call("prepare", wanted=missing, **resolved.request.arguments())
+def _windows(data: Data, config: RunConfig) -> int:
+    """About how many windows the run will reach; a draw that is misjudged is prepared when it is met."""
+    if config.steps is None:
+        return max(1, math.ceil(data.plan.windows_of(config.epochs or 0)))
+    return math.ceil(config.steps * config.batch_size / max(1, data.index.end(0))) + 1

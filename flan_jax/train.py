@@ -20,12 +20,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from flan_jax import atomic, setup
 from flan_jax import config as configs
-from flan_jax import setup
 from flan_jax.commands.plan import plan_table, render_plan
 from flan_jax.config import RunConfig
 from flan_jax.data import vocabulary
-from flan_jax.data.store import write_json
 from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.model import Asked
@@ -60,7 +59,7 @@ def train(config: RunConfig) -> int:
     meshes.check_batch(config.batch_size, config.microbatches, mesh)
     folder = RunFolder(config.run_dir)
     with full_disk_named(folder.path), setup.worker_of(config) as worker:
-        data = setup.open_data(config, worker, folder.path)
+        data = setup.open_data(config, worker, folder.path, draws="ahead")
         changed = folder.check_plan(config, data)
         config = dataclasses.replace(config, model=setup.model_for(config.model, data.codec.size))
         table = plan_table(config, data, data.steps(config))
@@ -189,7 +188,7 @@ class _Run:
             return
         if after is not None:
             result = reports.table(after, self.folder.read_scores(0), self.tasks, done)
-            write_json(self.folder.path / "results.json", result)
+            atomic.write_json(self.folder.path / "results.json", result)
             say(reports.render(result))
         say(reports.next_steps(self.folder.path, self.config))
 

@@ -147,12 +147,13 @@ def loader_of():
     """Makes the loader of a run out of what its folder keeps."""
     from flan_jax.config import load_run
     from flan_jax.data import plan as plans
-    from flan_jax.data.loader import Loader, row_shape
+    from flan_jax.data.loader import Loader, Reader
+    from flan_jax.data.rows import row_shape
 
     def made(run_dir: pathlib.Path) -> Loader:
         kept, config = json.loads((run_dir / "plan.json").read_text()), load_run(run_dir)
         shape = row_shape(config.model.architecture, config.feature_lengths)
-        return Loader(plans.Plan.from_description(kept["plan"]), kept["folders"], shape, config.batch_size)
+        return Loader(plans.Plan.from_description(kept["plan"]), Reader(kept["folders"], shape), config.batch_size)
 
     return made
 

@@ -12,7 +12,8 @@ from flan_jax import setup
 from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
 from flan_jax.data import vocabulary
-from flan_jax.data.loader import Loader, lengths_reader, row_shape
+from flan_jax.data.loader import Loader, Reader
+from flan_jax.data.rows import row_shape
 from flan_jax.data.vocabulary import Codec
 from flan_jax.errors import UserError
 
@@ -71,8 +72,9 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
     kept = json.loads((folder / "plan.json").read_text())
     plan = plans.Plan.from_description(kept["plan"])
     shape = row_shape(config.model.architecture, config.feature_lengths)
-    index = plans.RowIndex(plan, lengths_reader(kept["folders"], shape), folder / f"rows-{plan.fingerprint}.index")
-    loader = Loader(plan, kept["folders"], shape, config.batch_size, index=index)
+    reader = Reader(kept["folders"], shape)
+    index = plans.RowIndex(plan, reader.lengths, folder / f"rows-{plan.fingerprint}.index")
+    loader = Loader(plan, reader, config.batch_size, index=index)
     described = vocabulary.kept(folder)
     if described is None:
         raise UserError(
@@ -86,11 +88,11 @@ def _print_rows(loader: Loader, codec: Codec, step: int, num: int, facts: dict[s
     """Prints the first `num` rows of a step: a drawing of each row, then its examples."""
     rows = range(min(num, loader.batch_size))
     contents = loader.contents(step - 1, rows)
-    capacity = " + ".join(f"{size} {name}" for name, size in loader.shape.capacities.items())
+    capacity = " + ".join(f"{size} {name}" for name, size in loader.reader.shape.capacities.items())
     print(f"step {step}: rows {rows.start} to {rows.stop - 1} of {loader.batch_size}, {capacity} tokens each")
     for number, (row, segments) in enumerate(zip(contents, loader.segments(contents), strict=True)):
         print(f"\n=== row {number}: {len(row)} examples")
-        for name, size in loader.shape.capacities.items():
+        for name, size in loader.reader.shape.capacities.items():
             lengths = [len(s.inputs) * (name != "targets") + len(s.targets) * (name != "inputs") for s in segments]
             print(f"{name:>8} {draw_row(lengths, size)}")
         for place, ((task, at, draw, epoch), segment) in enumerate(zip(row, segments, strict=True), 1):

@@ -10,10 +10,10 @@ import numpy as np
 from flan_jax import config as configs
 from flan_jax import setup, tables
 from flan_jax.config import RunConfig
-from flan_jax.data.loader import row_shape
 from flan_jax.data.packing import pack
 from flan_jax.data.plan import SHARE_BITS, Plan, PlannedTask, shares_of
 from flan_jax.data.resolve import ResolvedTask
+from flan_jax.data.rows import row_shape
 from flan_jax.data.store import open_store
 from flan_jax.models.footprint import footprint
 
@@ -79,9 +79,7 @@ def _seen(data: setup.Data, rows: int) -> np.ndarray:
 
 
 def _means(task: ResolvedTask) -> tuple[float, float]:
-    store = open_store(task.store())
-    total = int(store.column("inputs.offsets")[-1] + store.column("targets.offsets")[-1])
-    return total / store.count, float(store.trainable().sum()) / store.count
+    return open_store(task.store()).mean_tokens()
 
 
 def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]) -> dict[str, Any]:

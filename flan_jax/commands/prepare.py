@@ -13,7 +13,7 @@ def prepare_command(config: RunConfig) -> int:
     """Writes the token stores of a run's training and eval mixtures, and says where they are."""
     configs.check(config, needs=("mixture",))
     with setup.worker_of(config) as worker:
-        data = setup.open_data(config, worker)
+        data = setup.open_data(config, worker, draws="all")
         counts = [task.count for task in data.resolved.tasks]
         print(f"{config.mixture}: {len(counts)} tasks, {sum(counts):,} examples in {pathlib.Path(config.store_dir)}")
         if config.eval_mixture:

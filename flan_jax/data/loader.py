@@ -1,120 +1,97 @@
-"""Copies planned rows out of the stores into batches of NumPy arrays, ahead of the step that wants them.
-
-A packed row of an encoder-decoder, two examples, lengths 6 / 5 (EOS is 1, padding 0):
-
-    encoder_input_tokens    7 8 9 4 5 0        decoder_target_tokens   3 1 6 2 1
-    encoder_segment_ids     1 1 1 2 2 0        decoder_input_tokens    0 3 0 6 2      shifted within each segment
-    encoder_positions       0 1 2 0 1 0        decoder_segment_ids     1 1 2 2 2
-                                               decoder_loss_weights    1 1 1 1 1
-
-A decoder-only row holds inputs ++ targets of each example; its loss weights are 0 on the inputs, and
-`decoder_prefix_mask` marks the positions whose input token belongs to the inputs. Names are seqio's.
-"""
+"""Copies planned rows out of the stores into batches of NumPy arrays, ahead of the step that wants them."""
 
 import collections
 import concurrent.futures
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import os
+import threading
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from flan_jax.data.plan import LengthsOf, Plan, RowIndex, by_store
-from flan_jax.data.store import Store, open_store
+from flan_jax.data import rows as rows_module
+from flan_jax.data.plan import Plan, RowIndex
+from flan_jax.data.rows import Batch, Places, RowShape, Segment
+from flan_jax.data.store import Store, damaged, open_store
 
-Batch = dict[str, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class Segment:
-    """One example as it goes into a row.
-
-    Attributes:
-      inputs: int [Li] token ids, may be empty.
-      targets: int [Lt] token ids.
-      weights: float [Lt] loss weights of the targets, None for ones.
-      task: index of its task in the plan.
-    """
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray | None = None
-    task: int = 0
+_DRAWS = 1 << 20
+_OPEN_STORES = 16_384
 
 
-@dataclasses.dataclass(frozen=True)
-class RowShape:
-    """The shape of a row: which architecture reads it, and its lengths in tokens."""
-
-    architecture: str  # "encoder_decoder" or "decoder"
-    inputs: int
-    targets: int
-
-    @property
-    def capacities(self) -> dict[str, int]:
-        """The budgets that packing works with."""
-        if self.architecture == "decoder":
-            return {"row": self.inputs + self.targets}
-        return {"inputs": self.inputs, "targets": self.targets}
-
-    def budgets(self, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Token counts of examples, [N] each, as packing counts them: int [N, budgets]."""
-        if self.architecture == "decoder":
-            return (inputs + targets)[:, None]
-        return np.stack([inputs, targets], axis=1)
-
-
-def assemble(rows: Sequence[Sequence[Segment]], shape: RowShape) -> Batch:
-    """Lays segments out in rows.
+class Reader:
+    """Finds examples in the stores of a plan's tasks.
 
     Args:
-      rows: the segments of each of B rows; they must fit.
-      shape: architecture and lengths.
-
-    Returns:
-      Arrays [B, L], int32 and float32; see the module's docstring.
-
-    >>> one = Segment(np.array([7, 8]), np.array([3, 1]))
-    >>> batch = assemble([[one]], RowShape("decoder", 3, 2))
-    >>> batch["decoder_input_tokens"].tolist(), batch["decoder_target_tokens"].tolist()
-    ([[0, 7, 8, 3, 0]], [[7, 8, 3, 1, 0]])
-    >>> batch["decoder_loss_weights"].tolist(), batch["decoder_prefix_mask"].tolist()
-    ([[0.0, 0.0, 1.0, 1.0, 0.0]], [[1, 1, 1, 0, 0]])
+      folders: each task's folder; the store of draw d is `draw-d` in it.
+      shape: the row shape, which says what an example's length is.
     """
-    joined = shape.architecture == "decoder"
-    length = shape.inputs + shape.targets if joined else shape.targets
-    names = ["input_tokens", "target_tokens", "segment_ids", "positions", "task_ids"] + ["prefix_mask"] * joined
-    batch: Batch = {f"decoder_{name}": np.zeros((len(rows), length), np.int32) for name in names}
-    batch["decoder_loss_weights"] = np.zeros((len(rows), length), np.float32)
-    if not joined:
-        for name in ("input_tokens", "segment_ids", "positions"):
-            batch[f"encoder_{name}"] = np.zeros((len(rows), shape.inputs), np.int32)
-    for b, row in enumerate(rows):
-        enc, dec = 0, 0
-        for number, segment in enumerate(row, 1):
-            before = len(segment.inputs)
-            if joined:
-                tokens = np.concatenate([segment.inputs, segment.targets])
-            else:
-                at = slice(enc, enc + before)
-                batch["encoder_input_tokens"][b, at] = segment.inputs
-                batch["encoder_segment_ids"][b, at] = number
-                batch["encoder_positions"][b, at] = np.arange(before)
-                enc += before
-                tokens = segment.targets
-            end = dec + len(tokens)
-            at = slice(dec, end)
-            batch["decoder_target_tokens"][b, at] = tokens
-            batch["decoder_input_tokens"][b, dec + 1 : end] = tokens[:-1]
-            batch["decoder_segment_ids"][b, at] = number
-            batch["decoder_positions"][b, at] = np.arange(len(tokens))
-            batch["decoder_task_ids"][b, at] = segment.task
-            start = dec + before if joined else dec
-            batch["decoder_loss_weights"][b, start:end] = 1.0 if segment.weights is None else segment.weights
-            if joined and before:
-                # The input token of position p is token p - 1: the inputs are read at positions 0 .. before.
-                batch["decoder_prefix_mask"][b, dec : min(dec + before + 1, end)] = 1
-            dec = end
-    return batch
+
+    def __init__(self, folders: Sequence[str], shape: RowShape):
+        self.folders, self.shape = folders, shape
+        self._open = functools.lru_cache(maxsize=_OPEN_STORES)(self._open_key)
+
+    def store(self, task: int, draw: int) -> Store:
+        """The store of one task and draw."""
+        return open_store(os.path.join(self.folders[task], f"draw-{draw}"))
+
+    def lengths(self, task: np.ndarray, draw: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Tokens of examples as packing counts them: int64 [N, budgets]. See `Plan.rows`.
+
+        Raises:
+          UserError: a store is missing or damaged.
+        """
+        from flan_jax.data import kernels
+
+        places = self.places(task, draw, index)
+        found = np.empty((len(task), 2), np.int64)
+        bad = kernels.lengths(places.table, places.slot, places.local, found)
+        if bad >= 0:
+            raise self._damaged(places, bad)
+        return self.shape.budgets(found[:, 0], found[:, 1])
+
+    def places(self, task: np.ndarray, draw: np.ndarray, index: np.ndarray) -> Places:
+        """Where examples lie in memory."""
+        keys, inverse = np.unique(np.asarray(task, np.int64) * _DRAWS + draw, return_inverse=True)
+        opened = [self._open(int(key)) for key in keys]
+        slot, local = inverse.astype(np.int32), np.asarray(index, np.int64)
+        parts = [first for _, first in opened]
+        if any(first is None for first in parts):
+            slot, local, parts = _of_many_parts([store for store, _ in opened], inverse, local)
+        table = np.stack([part.addresses for part in parts]) if parts else np.zeros((0, 9), np.int64)
+        return Places(table, slot, local, parts)
+
+    def rows(self, places: Places, row: np.ndarray, task: np.ndarray, count: int) -> Batch:
+        """Copies examples into rows; see `flan_jax.data.rows.fill`.
+
+        Raises:
+          UserError: an example is damaged.
+        """
+        batch = rows_module.fill(places, row, task, count, self.shape, check=True)
+        if isinstance(batch, int):
+            raise self._damaged(places, batch)
+        return batch
+
+    def _damaged(self, places: Places, number: int) -> Exception:
+        return damaged(places.owners[places.slot[number]], int(places.local[number]))
+
+    def _open_key(self, key: int):
+        """A store, and its only part where it has but one."""
+        store = self.store(*divmod(key, _DRAWS))
+        return store, store.part(0) if len(store.ends) == 1 else None
+
+
+def _of_many_parts(stores: Sequence[Store], inverse: np.ndarray, index: np.ndarray):
+    """Slots and places of examples among the parts of their stores, and those parts."""
+    slot, local = np.empty(len(index), np.int32), np.empty(len(index), np.int64)
+    parts: list = []
+    order = np.argsort(inverse, kind="stable")
+    for store, here in zip(stores, np.split(order, np.cumsum(np.bincount(inverse))[:-1]), strict=True):
+        number = np.searchsorted(store.ends, index[here], side="right")
+        used, of = np.unique(number, return_inverse=True)
+        local[here] = index[here] - np.concatenate([[0], store.ends])[number]
+        slot[here] = len(parts) + of
+        parts += [store.part(int(k)) for k in used]
+    return slot, local, parts
 
 
 class Loader:
@@ -122,8 +99,7 @@ class Loader:
 
     Args:
       plan: the plan.
-      folders: the store of each task and draw: folders[task][draw].
-      shape: the row shape.
+      reader: the stores of its tasks.
       batch_size: rows of the global batch.
       local_rows: which rows of the global batch this host wants, a slice of range(batch_size).
       index: cumulative rows by window.
@@ -134,8 +110,7 @@ class Loader:
     def __init__(
         self,
         plan: Plan,
-        folders: Sequence[Sequence[str]],
-        shape: RowShape,
+        reader: Reader,
         batch_size: int,
         *,
         local_rows: range | None = None,
@@ -143,24 +118,33 @@ class Loader:
         threads: int = 1,
         prefetch: int = 2,
     ):
-        self.plan, self.folders, self.shape, self.batch_size = plan, folders, shape, batch_size
+        self.plan, self.reader, self.batch_size = plan, reader, batch_size
         self.local_rows = range(batch_size) if local_rows is None else local_rows
-        self.index = index or RowIndex(plan, lengths_reader(folders, shape))
+        self.index = index or RowIndex(plan, reader.lengths)
         self.threads, self.prefetch = max(1, threads), max(1, prefetch)
 
     def contents(self, step: int, rows: range | None = None) -> list[list[tuple[int, int, int, int]]]:
         """What each row of a step holds: (task, index in the store, draw, epoch) of every example."""
         rows = range(self.batch_size) if rows is None else rows
-        found = []
-        for b in rows:
-            window, row = self.index.locate(step * self.batch_size + b)
-            found.append(
-                [
-                    (int(window.task[e]), int(window.index[e]), int(window.draw[e]), int(window.epoch[e]))
-                    for e in window.entries(row)
-                ]
-            )
+        *columns, row = self._entries(step, rows)
+        found: list[list[tuple[int, int, int, int]]] = [[] for _ in rows]
+        for b, entry in zip(row.tolist(), zip(*(column.tolist() for column in columns), strict=True), strict=True):
+            found[b].append(entry)
         return found
+
+    def _entries(self, step: int, rows: range) -> tuple[np.ndarray, ...]:
+        """The examples in some rows of a step: task, index in the store, draw, epoch, and which of the rows."""
+        pieces = []
+        at, end = step * self.batch_size + rows.start, step * self.batch_size + rows.stop
+        while at < end:
+            window, first = self.index.locate(at)
+            last = min(len(window), first + end - at)
+            here = slice(int(window.first[first]), int(window.first[last]))
+            row = np.repeat(np.arange(last - first), np.diff(window.first[first : last + 1]))
+            row += at - step * self.batch_size - rows.start
+            pieces.append((window.task[here], window.index[here], window.draw[here], window.epoch[here], row))
+            at += last - first
+        return tuple(np.concatenate(columns) for columns in zip(*pieces, strict=True))
 
     def segments(self, contents: list[list[tuple[int, int, int, int]]]) -> list[list[Segment]]:
         """Reads the examples of some rows."""
@@ -172,46 +156,32 @@ class Loader:
 
     def store(self, task: int, draw: int) -> Store:
         """The store of one task and draw."""
-        return open_store(self.folders[task][draw])
+        return self.reader.store(task, draw)
 
     def batch(self, step: int) -> Batch:
         """This host's rows of one step."""
-        return assemble(self.segments(self.contents(step, self.local_rows)), self.shape)
+        return self._read(*self._entries(step, self.local_rows))
+
+    def _read(self, task: np.ndarray, index: np.ndarray, draw: np.ndarray, _: np.ndarray, row: np.ndarray) -> Batch:
+        places = self.reader.places(task, draw, index)
+        return self.reader.rows(places, row.astype(np.int32), task, len(self.local_rows))
 
     def from_step(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
         """Batches of steps [start, stop), in order. An error in a thread is raised at its step."""
         ahead: collections.deque = collections.deque()
+        planning = threading.Lock()  # windows are planned in one thread at a time, and only once
+
+        def make(step: int) -> Batch:
+            with planning:
+                entries = self._entries(step, self.local_rows)
+            return self._read(*entries)
+
         with concurrent.futures.ThreadPoolExecutor(self.threads) as pool:
             try:
                 for step in range(start, stop):
                     while len(ahead) < self.prefetch and step + len(ahead) < stop:
-                        # Planning stays in this order and thread; only reading and copying is shared out.
-                        wanted = self.contents(step + len(ahead), self.local_rows)
-                        ahead.append(pool.submit(lambda rows: assemble(self.segments(rows), self.shape), wanted))
+                        ahead.append(pool.submit(make, step + len(ahead)))
                     yield step, ahead.popleft().result()
             finally:
                 for future in ahead:
                     future.cancel()
-
-
-def lengths_reader(folders: Sequence[Sequence[str]], shape: RowShape) -> LengthsOf:
-    """Gives a plan the lengths in the stores, read once each."""
-    known: dict[tuple[int, int], np.ndarray] = {}
-
-    def lengths_of(task: np.ndarray, draw: np.ndarray, index: np.ndarray) -> np.ndarray:
-        order, groups = by_store(task, draw)
-        lengths = np.empty((len(task), len(shape.capacities)), np.int64)
-        for t, d, start, stop in groups:
-            if (t, d) not in known:
-                store = open_store(folders[t][d])
-                known[t, d] = shape.budgets(store.lengths("inputs"), store.lengths("targets"))
-            here = order[start:stop]
-            lengths[here] = known[t, d][index[here]]
-        return lengths
-
-    return lengths_of
-
-
-def row_shape(architecture: str, feature_lengths: Mapping[str, int]) -> RowShape:
-    """The row shape of a run's FEATURE_LENGTHS."""
-    return RowShape(architecture, feature_lengths["inputs"], feature_lengths["targets"])

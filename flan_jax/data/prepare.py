@@ -1,20 +1,57 @@
-"""Fills token stores, and whatever else needs the tasks themselves; all but the command runs in the child process."""
+"""Fills token stores; runs in the child process, which shares the work out to forks of itself.
 
+    job     one store: (task, draw)          a lock is held for as long as it is worked on
+    piece   one part of it, or all of it     what a process is given to do
+
+A part covers a fixed range of the source's rows, so it comes out the same whoever writes it. Tasks that cannot be cut
+by rows (tasks of other code, whose preprocessors may join rows; anything with a limit) are one piece.
+"""
+
+import collections
+import concurrent.futures
 import dataclasses
+import functools
 import hashlib
+import itertools
 import json
+import multiprocessing
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+from flan_jax import atomic
+from flan_jax.data import parts
 from flan_jax.data import store as stores
 from flan_jax.errors import UserError
 
-_LEAST_SAMPLE, _WHOLE_SAMPLE = 20, 8000  # examples that an estimate looks at: of each task, and of all
 # What shapes the tokens of a store beside the task itself.
 _SHAPING = ("split", "lengths", "seed", "on_long", "on_bad_row", "limit")
+_PARENT_DIED = 1  # prctl's PR_SET_PDEATHSIG
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One store to be filled.
+
+    Attributes:
+      task: the seqio task.
+      folder: holds the task's draws.
+      fingerprint: of what shapes its tokens.
+      draw: which draw.
+    """
+
+    task: str
+    folder: str
+    fingerprint: str
+    draw: int
+
+    @property
+    def target(self) -> pathlib.Path:
+        """The store's folder."""
+        return pathlib.Path(self.folder) / f"draw-{self.draw}"
 
 
 def store_folder(task: str, fingerprint: str, how: Mapping[str, Any]) -> str:
@@ -26,41 +63,117 @@ def store_folder(task: str, fingerprint: str, how: Mapping[str, Any]) -> str:
     return os.path.join(how["store_dir"], re.sub(r"[^\w.:-]", "_", task), f"{split}-{key}")
 
 
-def prepare_draw(task: str, folder: str, draw: int, fingerprint: str, how: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes one draw's store unless it stands there whole.
+def parts_of(job: Job, how: Mapping[str, Any]) -> int | None:
+    """How many parts a store will have, where its source knows its rows; None where it does not."""
+    from flan_jax.tasks import examples
+
+    rows = examples.num_rows(job.task, how["split"])
+    return None if rows is None else max(1, -(-rows // stores.PART_ROWS))
+
+
+def is_one_piece(job: Job, how: Mapping[str, Any]) -> bool:
+    """Whether a store can only be written in one go."""
+    from flan_jax.tasks import examples
+
+    return how["limit"] is not None or not examples.is_ours(job.task)
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What came of a piece of work.
+
+    Attributes:
+      parts: how many parts stand there now.
+      examples: in them.
+      last: whether the source has no rows after them; False where that is not known.
+    """
+
+    parts: int
+    examples: int
+    last: bool
+
+
+def write_part(job: Job, number: int, how: Mapping[str, Any]) -> Written:
+    """Writes one part unless it stands there sound; writes none where the source has no such rows."""
+    path = stores.part_path(job.target, number)
+    facts = _sound(path)
+    if facts is None:
+        start = number * stores.PART_ROWS
+        found, tally = _examples(job, how, start=start, stop=start + stores.PART_ROWS)
+        writer = _writer(job)
+        for example in found:
+            writer.add(example)
+        if not tally.read and number:
+            return Written(0, 0, last=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        facts = writer.write(path, dataclasses.asdict(tally))
+    # Tasks read an example or more from each row.
+    return Written(1, facts["count"], last=facts["tally"]["read"] < stores.PART_ROWS)
+
+
+def write_whole(job: Job, how: Mapping[str, Any]) -> Written:
+    """Writes all parts of a store from one pass over its examples; parts that stand there sound stay."""
+    found, tally = _examples(job, how)
+    job.target.mkdir(parents=True, exist_ok=True)
+    before: dict[str, int] = {}
+    number = examples = 0
+    while True:
+        writer = _writer(job)
+        for example in itertools.islice(found, stores.PART_ROWS):
+            writer.add(example)
+        if number and not writer.count:
+            return Written(number, examples, last=True)
+        now = dataclasses.asdict(tally)
+        path = stores.part_path(job.target, number)
+        if _sound(path) is None:
+            writer.write(path, {key: value - before.get(key, 0) for key, value in now.items()})
+        before = now
+        number, examples = number + 1, examples + writer.count
+
+
+def _write(job: Job, number: int | None, how: Mapping[str, Any]) -> Written:
+    return write_whole(job, how) if number is None else write_part(job, number, how)
+
+
+def finish_store(job: Job, number: int, how: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes the manifest of a store whose `number` parts are written.
 
     Returns:
-      Its manifest.
+      The manifest.
     """
     from flan_jax.tasks import examples
 
-    target = pathlib.Path(folder) / f"draw-{draw}"
-    with stores.told(how["store_dir"]), stores.exclusive(target):
-        if stores.whole(target):
-            return stores.read_manifest(target)
-        for left in target.parent.glob(f"{target.name}.partial-*"):
-            stores.remove(left)  # of a process that was killed: the lock says that none is writing now
-        tally = examples.Tally()
-        writer = stores.StoreWriter(target, _vocabulary(task).vocab_size)
-        try:
-            for example in examples.examples(
-                task,
-                how["split"],
-                how["lengths"],
-                seed=how["seed"],
-                draw=draw,
-                tally=tally,
-                on_long=how["on_long"],
-                on_bad_row=how["on_bad_row"],
-                limit=how["limit"],
-            ):
-                writer.add(example)
-            about = {"task": task, "draw": draw, "fingerprint": fingerprint, **{key: how[key] for key in _SHAPING}}
-            about["objective"] = examples.describe(task).get("objective", "instruction")
-            return writer.finish({**about, "tally": dataclasses.asdict(tally)})
-        except BaseException:
-            writer.abandon()
-            raise
+    found = []
+    for k in range(number):
+        part = parts.Part(stores.part_path(job.target, k))
+        found.append({**part.header, "bytes": part.size})
+    about = {"task": job.task, "draw": job.draw, "fingerprint": job.fingerprint, **{key: how[key] for key in _SHAPING}}
+    about["objective"] = examples.describe(job.task).get("objective", "instruction")
+    return stores.write_manifest(job.target, found, about)
+
+
+def _examples(job: Job, how: Mapping[str, Any], **rows: Any) -> tuple[Iterator[Any], Any]:
+    from flan_jax.tasks import examples
+
+    tally = examples.Tally()
+    names = ("seed", "on_long", "on_bad_row", "limit")
+    options = {name: how[name] for name in names} | {"draw": job.draw, "tally": tally} | rows
+    return examples.examples(job.task, how["split"], how["lengths"], **options), tally
+
+
+def _writer(job: Job) -> parts.PartWriter:
+    import seqio
+
+    vocabulary = seqio.get_mixture_or_task(job.task).output_features["targets"].vocabulary
+    return parts.PartWriter(vocabulary.vocab_size)
+
+
+def _sound(path: pathlib.Path) -> dict[str, Any] | None:
+    """What a part says of itself, None where it is missing or damaged."""
+    try:
+        return parts.verify(path)
+    except UserError:
+        return None
 
 
 def prepare_in_child(
@@ -72,168 +185,172 @@ def prepare_in_child(
     **how: Any,
 ) -> None:
     """Answers `prepare`: writes the listed (task, folder, fingerprint, draw)."""
-    for done, (task, folder, fingerprint, draw) in enumerate(wanted):
-        progress(what="preparing draws", done=done, total=len(wanted), unit="store", name=f"{task} {draw}")
-        prepare_draw(task, folder, draw, fingerprint, how)
-    progress(what="preparing draws", done=len(wanted), total=len(wanted), unit="store", name="")
+    fill_stores([Job(*one) for one in wanted], how, progress, "preparing draws")
 
 
-def estimate_in_child(
-    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, sample: int, **how: Any
-) -> dict[str, Any]:
-    """Answers `estimate`: lengths of the first examples of each task, and how many there are, without storing any."""
-    import seqio
+def fill_stores(jobs: Sequence[Job], how: Mapping[str, Any], progress: Callable[..., None], what: str) -> None:
+    """Fills stores, those that stand there whole excepted, on all cores.
 
-    from flan_jax.data.resolve import _members, none_kept
-    from flan_jax.tasks import examples, rates
+    What is done stays done whatever happens: the next call goes on from the parts that were written.
 
-    found = []
-    names = _members(mixture)
-    sample = max(_LEAST_SAMPLE, min(sample, _WHOLE_SAMPLE // len(names)))
-    for done, name in enumerate(names):
-        progress(what="sampling", done=done, total=len(names), unit="task", name=name)
-        tally = examples.Tally()
-        options = {"seed": how["seed"], "draw": 0, "tally": tally, "on_long": how["on_long"], "limit": sample}
-        lengths, trainable = [], []
-        for example in examples.examples(name, how["split"], how["lengths"], on_bad_row=how["on_bad_row"], **options):
-            lengths.append([len(example.inputs), len(example.targets)])
-            loss = example.weights
-            trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
-        if not lengths:
-            raise none_kept(name, mixture, how["split"], dataclasses.asdict(tally))
-        rows = seqio.get_mixture_or_task(name).num_input_examples(how["split"])
-        count, scaled = _of_whole(len(lengths), tally, rows if len(lengths) == sample else None)
-        facts = {"lengths": lengths, "trainable": trainable, "rows": rows}
-        found.append({"name": name, **facts, "count": count, "tally": scaled})
-    rate_of = rates.rate_of(mixture, {task["name"]: task["count"] for task in found})
-    caps = rates.caps_of(mixture)
-    for task in found:
-        task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
-    progress(what="sampling", done=len(names), total=len(names), unit="task", name="")
-    return {"tasks": found, "vocabulary_size": _vocabulary(names[0]).vocab_size}
+    Args:
+      jobs: which.
+      how: what shapes tokens, and "store_dir".
+      progress: told of each store that is finished.
+      what: how to call the work.
 
-
-def _of_whole(looked_at: int, tally: Any, rows: int | None) -> tuple[int, dict[str, int]]:
-    """How many examples a task will keep, and what will be counted, from those looked at.
-
-    Rows are read ahead of the examples that are made of them, so what is counted of rows goes by `tally.read`. `rows`
-    is None where the source has no more than was read, or does not know.
+    Raises:
+      UserError: a bad row, a full disk, …
     """
-    if rows is None:
-        return looked_at, dataclasses.asdict(tally)
-    by_row = rows / max(1, tally.read)
-    sound = rows - (tally.dropped + tally.bad_rows) * by_row
-    by_example = sound / (looked_at + tally.too_long)
-    scaled = {key: round(getattr(tally, key) * by_row) for key in ("read", "dropped", "bad_rows")}
-    scaled |= {key: round(getattr(tally, key) * by_example) for key in ("truncated", "too_long")}
-    return max(1, round(looked_at * by_example)), scaled
+    with stores.told(how["store_dir"]):
+        _Filling(jobs, how, functools.partial(progress, what=what, total=len(jobs), unit="store")).go()
 
 
-def preview_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None], **arguments: Any) -> list[dict]:
-    """Answers `preview`: a few examples of a task, or of some tasks of a mixture, straight from the source."""
-    from flan_jax.data.resolve import _members
-    from flan_jax.tasks import preview
+class _Open:
+    """A store that is being written."""
 
-    names, num = _members(arguments.pop("task")), arguments.pop("num")
-    found = []
-    for name in names[:num]:
-        examples = preview.preview(task=name, num=max(1, num // len(names)), **arguments)
-        found += [{"task": name, **example} for example in examples]
-    return found
+    def __init__(self, job: Job, lock: stores.Lock, how: Mapping[str, Any]):
+        self.job, self.lock = job, lock
+        self.one_piece = is_one_piece(job, how)
+        self.known = 1 if self.one_piece else parts_of(job, how)  # pieces, where that is known
+        self.given, self.back, self.ended = 0, 0, False
+        self.written = 0
+
+    def next_piece(self) -> int | None:
+        """The next part to write, if there may be one."""
+        # Of how many there are nothing is known before the first is back.
+        if self.ended or self.given == self.known or (self.known is None and self.given and not self.back):
+            return None
+        self.given += 1
+        return self.given - 1
+
+    @property
+    def done(self) -> bool:
+        """Whether all pieces are back."""
+        return self.back == self.given and (self.ended or self.given == self.known)
 
 
-def score_in_child(
-    *, setup: Mapping[str, Any], progress: Callable[..., None], jobs: Sequence[Mapping[str, Any]], **how: Any
-) -> list[dict[str, float]]:
-    """Answers `score`: the tasks' own metrics of predictions, one job a task.
+class _Filling:
+    """One call of `fill_stores`."""
 
-    A job has "predictions": a text for each example, or None for the right answer's own.
-    """
+    def __init__(self, jobs: Sequence[Job], how: Mapping[str, Any], progress: Callable[..., None]):
+        self._waiting = collections.deque(jobs)
+        self._how, self._progress = how, progress
+        self._elsewhere: collections.deque[Job] = collections.deque()  # another process writes these now
+        self._open: list[_Open] = []
+        self._running: dict[concurrent.futures.Future, _Open] = {}
+        self._finished = self._examples = 0
+        self._pool = workers() if len(jobs) > 1 or any(_is_large(job, how) for job in jobs) else None
+        self._most = 2 * _cores()
+
+    def go(self) -> None:
+        try:
+            self._say("")
+            while self._waiting or self._elsewhere or self._open:
+                self._give_out()
+                self._take_back()
+        except concurrent.futures.BrokenExecutor as error:
+            workers.cache_clear()
+            raise UserError(
+                "a process that prepares was ended from outside, perhaps for want of memory; run the same command "
+                "again: it goes on from what is done"
+            ) from error
+        finally:
+            concurrent.futures.wait(self._running)  # whoever holds a lock still writes
+            for one in self._open:
+                one.lock.release()
+
+    def _give_out(self) -> None:
+        """Gives every process something to do, opening stores as needed."""
+        while len(self._running) < self._most:
+            found = next(((one, piece) for one in self._open if (piece := one.next_piece()) is not None), None)
+            if found is not None:
+                self._submit(*found)
+            elif not self._open_next():
+                return
+
+    def _open_next(self) -> bool:
+        """Takes the lock of the next store that is not whole; False where there is none to be had now."""
+        while self._waiting or (self._elsewhere and not self._open):
+            # Waiting for a lock while holding others could wait for ever.
+            wait = not self._waiting
+            job = (self._elsewhere if wait else self._waiting).popleft()
+            if not stores.whole(job.target):
+                lock = stores.Lock(job.target)
+                if not lock.take(wait):
+                    self._elsewhere.append(job)
+                    continue
+                if not stores.whole(job.target):
+                    atomic.remove_partial(job.target)
+                    self._open.append(_Open(job, lock, self._how))
+                    return True
+                lock.release()
+            self._count(job)
+        return False
+
+    def _submit(self, one: _Open, piece: int) -> None:
+        number = None if one.one_piece else piece
+        if self._pool is None or _needs_this_process(one.job):
+            future: concurrent.futures.Future = concurrent.futures.Future()
+            future.set_result(_write(one.job, number, self._how))
+        else:
+            future = self._pool.submit(_write, one.job, number, self._how)
+        self._running[future] = one
+
+    def _take_back(self) -> None:
+        done, _ = concurrent.futures.wait(self._running, return_when=concurrent.futures.FIRST_COMPLETED)
+        for future in done:
+            one, result = self._running.pop(future), future.result()
+            one.back += 1
+            one.ended = one.ended or result.last
+            one.written += result.parts
+            self._examples += result.examples
+            self._say(one.job.task)
+            if one.done:
+                finish_store(one.job, one.written, self._how)
+                one.lock.release()
+                self._open.remove(one)
+                self._count(one.job)
+
+    def _count(self, job: Job) -> None:
+        self._finished += 1
+        self._say(job.task)
+
+    def _say(self, name: str) -> None:
+        self._progress(done=self._finished, name=name, examples=self._examples)
+
+
+def _is_large(job: Job, how: Mapping[str, Any]) -> bool:
+    return not is_one_piece(job, how) and parts_of(job, how) != 1
+
+
+def _needs_this_process(job: Job) -> bool:
+    """Whether a task runs TensorFlow, which does not survive a fork and uses all cores by itself."""
     from flan_jax.tasks import examples
 
-    same = {name: how[name] for name in ("lengths", "seed", "limit", "on_long", "on_bad_row")}
-    return [examples.score(job["task"], how["split"], job["predictions"], **same) for job in jobs]
+    return examples.needs_tensorflow(job.task)
 
 
-def vocabulary_in_child(
-    *,
-    setup: Mapping[str, Any],
-    progress: Callable[..., None],
-    mixture: str,
-    split: str,
-    size: int,
-    output: str,
-    max_examples: int,
-    on_bad_row: Literal["error", "skip"],
-    shrink: bool = False,
-) -> dict[str, Any]:
-    """Answers `vocabulary`: trains a SentencePiece vocabulary on a mixture's rendered text.
+@functools.cache
+def workers() -> concurrent.futures.Executor | None:
+    """Forks of this process, one a core, for as long as it lives; None on one core.
 
-    With `shrink`, texts too few for so many pieces get half as many, and so on down to 512.
+    A fork has the tasks and the vocabularies without importing anything anew.
     """
-    from flan_jax.data.resolve import _members
-    from flan_jax.tasks import vocabularies
-    from flan_jax.tasks.texts import texts
-
-    names = _members(mixture)
-    each = max(1, max_examples // len(names))
-
-    def all_texts() -> Iterable[str]:
-        for done, name in enumerate(names):
-            progress(what="reading", done=done, total=len(names), unit="task", name=name)
-            yield from texts(name, split, limit=each, on_bad_row=on_bad_row)
-        progress(what="reading", done=len(names), total=len(names), unit="task", name="")
-
-    if next(iter(all_texts()), None) is None:
-        raise UserError(
-            f"no row of {mixture!r} has both a prompt and an answer in split {split!r}, so there is no text to learn a "
-            f"vocabulary from; check its source"
-        )
-    while True:
-        try:
-            return vocabularies.train_sentencepiece(all_texts(), size, output)
-        except UserError:
-            if not shrink or size <= 512:
-                raise
-            size //= 2
+    if _cores() == 1:
+        return None
+    context = multiprocessing.get_context("fork")
+    return concurrent.futures.ProcessPoolExecutor(_cores(), context, _end_with, (os.getpid(),))
 
 
-def encode_in_child(
-    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, texts: Sequence[str]
-) -> list[list[int]]:
-    """Answers `encode`: token ids of texts, with the vocabulary of a mixture."""
-    from flan_jax.data.resolve import _members
-
-    vocabulary = _vocabulary(_members(mixture)[0])
-    return [[int(token) for token in vocabulary.encode(text)] for text in texts]
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
-def decode_in_child(
-    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, ids: Sequence[Sequence[int]]
-) -> list[str]:
-    """Answers `decode`: texts of token ids, with the vocabulary of a mixture."""
-    from flan_jax.data.resolve import _members
+def _end_with(parent: int) -> None:
+    """Has the kernel end this process when its parent is killed; else it would hold locks for ever."""
+    import ctypes
 
-    vocabulary = _vocabulary(_members(mixture)[0])
-    return [vocabulary.decode(list(row)) for row in ids]
-
-
-def _vocabulary(task: str) -> Any:
-    """The vocabulary of a task's targets."""
-    import seqio
-
-    return seqio.get_mixture_or_task(task).output_features["targets"].vocabulary
-
-
-def register_files(files: Sequence[str], fields: Mapping[str, str], vocabulary: str) -> None:
-    """Registers the files of `--data`: one as the task `user_data`, several as a mixture of that name."""
-    from flan_jax.tasks import formats, rates
-
-    how: dict[str, Any] = {"fields": dict(fields) or None, "vocabulary": vocabulary}
-    if len(files) == 1:
-        formats.task_from_file(files[0], "user_data", **how).register()
-        return
-    names = [f"user_data_{number}" for number in range(len(files))]
-    for file, name in zip(files, names, strict=True):
-        formats.task_from_file(file, name, **how).register()
-    rates.mixture("user_data", names)
+    ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

@@ -11,13 +11,18 @@ import importlib.util
 import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping
-from typing import Any
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from flan_jax import atomic
 from flan_jax.data import store as stores
 from flan_jax.data.plan import Plan, PlannedTask, shares_of
 from flan_jax.data.worker import Worker, watched_files
 from flan_jax.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from flan_jax.data.prepare import Job
 
 _VERSIONS = ("flan-jax", "seqio", "tensorflow", "tensorflow-text", "tensorflow-datasets", "sentencepiece", "numpy")
 
@@ -123,10 +128,10 @@ class Resolved:
         ]
         return Plan(planned, capacities, self.request.seed, packed, largest_window)
 
-    def folders(self, plan: Plan) -> list[list[str]]:
-        """Store folders by the plan's task and draw."""
+    def folders(self, plan: Plan) -> list[str]:
+        """The folder of each of the plan's tasks; the store of draw d is `draw-d` in it."""
         by_name = {task.name: task for task in self.tasks}
-        return [[by_name[t.name].store(d) for d in range(t.draws)] for t in plan.tasks]
+        return [by_name[task.name].folder for task in plan.tasks]
 
 
 def resolve(request: Request, worker: Worker) -> Resolved:
@@ -145,7 +150,9 @@ def resolve(request: Request, worker: Worker) -> Resolved:
         with stores.told(request.store_dir):
             path.parent.mkdir(parents=True, exist_ok=True)
             known = worker.call("resolve", **request.arguments())
-            stores.write_json(path, known)
+            for line in known.pop("notes"):
+                print(line, file=sys.stderr)
+            atomic.write_json(path, known)
     tasks = tuple(ResolvedTask(**task) for task in known["tasks"])
     return Resolved(request, tasks, known["vocabulary"])
 
@@ -173,23 +180,23 @@ def resolve_in_child(
     """Answers `resolve`: prepares what is missing, then works out the rates from the counts that were kept."""
     import seqio
 
-    from flan_jax.data.prepare import prepare_draw, store_folder
+    from flan_jax.data import freshness
+    from flan_jax.data.prepare import fill_stores
     from flan_jax.tasks import examples, rates, vocabularies
 
     names = _members(mixture)
+    jobs = first_draws(names, how)
+    notes = freshness.drop_stale(jobs, how, progress)
+    fill_stores(jobs, how, progress, f"preparing {how['split']}")
     tasks = []
-    for done, name in enumerate(names):
-        progress(what=f"preparing {how['split']}", done=done, total=len(names), unit="task", name=name)
-        about = _about(examples.describe(name))
-        fingerprint = examples.fingerprint(name)
-        folder = store_folder(name, fingerprint, how)
-        manifest = prepare_draw(name, folder, 0, fingerprint, how)
+    for name, job in zip(names, jobs, strict=True):
+        about, manifest = _about(examples.describe(name)), stores.read_manifest(job.target)
         if not manifest["count"]:
             raise none_kept(name, mixture, how["split"], manifest["tally"])
         draws = how["max_draws"] if about.get("random") else 1
-        facts = {"folder": folder, "fingerprint": fingerprint, "count": manifest["count"], "tally": manifest["tally"]}
+        facts = {"folder": job.folder, "fingerprint": job.fingerprint, "count": manifest["count"]}
+        facts["tally"] = manifest["tally"]
         tasks.append({"name": name, **facts, "draws": draws, "about": about})
-    progress(what=f"preparing {how['split']}", done=len(names), total=len(names), unit="task", name="")
     counts = {task["name"]: task["count"] for task in tasks}
     rate_of = rates.rate_of(mixture, counts)
     caps = rates.caps_of(mixture)
@@ -202,7 +209,16 @@ def resolve_in_child(
     described = vocabularies.describe(vocabulary)
     files += [described["path"]] if described.get("path") else []
     watched = [[file, _state_of(file)] for file in sorted(set(files))]
-    return {"tasks": tasks, "vocabulary": described, "watched": watched}
+    return {"tasks": tasks, "vocabulary": described, "watched": watched, "notes": notes}
+
+
+def first_draws(names: Sequence[str], how: Mapping[str, Any]) -> "list[Job]":
+    """The stores that a mixture of these tasks begins with; in the child process."""
+    from flan_jax.data.prepare import Job, store_folder
+    from flan_jax.tasks import examples
+
+    fingerprints = {name: examples.fingerprint(name) for name in names}
+    return [Job(name, store_folder(name, mark, how), mark, 0) for name, mark in fingerprints.items()]
 
 
 def _about(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,12 +281,12 @@ def _place(module: str) -> str | None:
 
 
 def _state_of(path: str) -> list[int] | None:
-    """Size and time of a file, or None where there is none."""
+    """Size and times of a file, or None where there is none; the last one tells of changes that hide in the others."""
     try:
         stat = os.stat(path)
     except OSError:
         return None
-    return [stat.st_size, stat.st_mtime_ns]
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def _version(package: str) -> str:

@@ -1,16 +1,13 @@
-"""The token store: one task's prepared examples on disk, as memory-mapped columns.
+"""The token store: one task's prepared examples on disk, in one draw.
 
-A store is a folder with a `manifest.json` and one plain binary file a column:
+A store is a folder of parts (`parts.py`) and a manifest:
 
-    inputs.values    token ids of every example's inputs, end to end      inputs.offsets   [N + 1] where each starts
-    targets.values   the same for targets (they end in EOS)               targets.offsets  [N + 1]
-    weights.values   loss weight of each target token; absent where all are 1
-    options.values   token ids of every answer option                     options.offsets  one an option, + 1
-    options.first    [N + 1] each example's first option                  answer           [N] index of the right one
-    id.values        UTF-8 ids of the examples                            id.offsets       [N + 1]
-    template         [N] which wording was drawn (-1: none)               checksum         [N] CRC-32 of the tokens
+    part-00000.bin     the examples of the split's first PART_ROWS rows
+    part-00001.bin     those of the next ones, …
+    manifest.json      counts, digests of the parts, what the tokens were made from; written last
 
-It is written beside its final name and renamed when whole, so a folder under the final name is a whole store.
+Which rows a part covers depends on nothing but their number, so any number of processes or machines write the same
+bytes. A folder without a manifest is unfinished work, and goes on from the parts that are whole.
 """
 
 import dataclasses
@@ -21,145 +18,27 @@ import json
 import os
 import pathlib
 import shutil
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from flan_jax import atomic
+from flan_jax.data import parts
+from flan_jax.data.parts import Part
 from flan_jax.errors import UserError
 
-FORMAT = 1
-_DTYPES = {
-    "inputs.offsets": "int64",
-    "targets.offsets": "int64",
-    "weights.values": "float32",
-    "options.offsets": "int64",
-    "options.first": "int64",
-    "answer": "int32",
-    "id.values": "uint8",
-    "id.offsets": "int64",
-    "template": "int32",
-    "checksum": "uint32",
-}
-
-
-def token_dtype(vocab_size: int) -> str:
-    """The narrowest type that holds every token id of a vocabulary.
-
-    >>> token_dtype(32_128), token_dtype(256_000)
-    ('uint16', 'uint32')
-    """
-    return "uint16" if vocab_size <= 2**16 else "uint32"
-
-
-class _Column:
-    """Appends arrays to one file and hashes what it writes."""
-
-    def __init__(self, path: pathlib.Path, dtype: str):
-        self.path, self.dtype = path, np.dtype(dtype)
-        self._file = path.open("wb", buffering=1 << 20)
-        self._hash = hashlib.sha256()
-        self.length = 0
-
-    def append(self, values) -> None:
-        data = np.ascontiguousarray(values, dtype=self.dtype)
-        raw = data.tobytes()
-        self._file.write(raw)
-        self._hash.update(raw)
-        self.length += data.size
-
-    def close(self) -> dict[str, Any]:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return {
-            "dtype": self.dtype.name,
-            "length": self.length,
-            "bytes": self.length * self.dtype.itemsize,
-            "sha256": self._hash.hexdigest(),
-        }
-
-
-class StoreWriter:
-    """Streams examples into a store; memory use does not grow with their number.
-
-    Args:
-      folder: the store's final name. Nothing is there until `finish`.
-      vocab_size: bounds the token ids.
-    """
-
-    def __init__(self, folder: str | os.PathLike, vocab_size: int):
-        self.folder = pathlib.Path(folder)
-        self._partial = self.folder.with_name(f"{self.folder.name}.partial-{os.getpid()}")
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
-        tokens = token_dtype(vocab_size)
-        dtypes = {f"{name}.values": tokens for name in ("inputs", "targets", "options")} | _DTYPES
-        self._columns = {name: _Column(self._partial / f"{name}.bin", dtype) for name, dtype in dtypes.items()}
-        for name in ("inputs", "targets", "options", "id"):
-            self._columns[f"{name}.offsets"].append([0])
-        self._columns["options.first"].append([0])
-        self._weighted = False
-        self.count = 0
-
-    def add(self, example) -> None:
-        """Appends one `flan_jax.tasks.examples.Example` (or anything with its fields)."""
-        columns = self._columns
-        inputs, targets = np.asarray(example.inputs), np.asarray(example.targets)
-        self._ragged("inputs", inputs)
-        self._ragged("targets", targets)
-        weights = np.ones(len(targets), np.float32) if example.weights is None else example.weights
-        if len(weights) != len(targets):
-            raise ValueError(f"example {example.id!r}: {len(weights)} loss weights for {len(targets)} target tokens")
-        self._weighted = self._weighted or example.weights is not None
-        columns["weights.values"].append(weights)
-        for option in example.options or ():
-            self._ragged("options", option)
-        columns["options.first"].append([columns["options.offsets"].length - 1])
-        columns["answer"].append([-1 if example.answer is None else example.answer])
-        self._ragged("id", np.frombuffer(str(example.id).encode(), np.uint8))
-        columns["template"].append([example.template])
-        columns["checksum"].append([_checksum(inputs, targets)])
-        self.count += 1
-
-    def _ragged(self, name: str, values: np.ndarray) -> None:
-        column = self._columns[f"{name}.values"]
-        column.append(values)
-        self._columns[f"{name}.offsets"].append([column.length])
-
-    def finish(self, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Writes the manifest, makes everything durable, and gives the store its name.
-
-        Args:
-          about: JSON-able facts to keep in the manifest (task, split, draw, tally, …).
-
-        Returns:
-          The manifest.
-        """
-        columns = {name: column.close() for name, column in self._columns.items()}
-        if not self._weighted:
-            (self._partial / "weights.values.bin").unlink()
-            del columns["weights.values"]
-        manifest = {**about, "format": FORMAT, "count": self.count, "columns": columns}
-        write_json(self._partial / "manifest.json", manifest)
-        _sync_folder(self._partial)
-        remove(self.folder)
-        os.replace(self._partial, self.folder)
-        _sync_folder(self.folder.parent)
-        return manifest
-
-    def abandon(self) -> None:
-        """Closes and removes what was written so far."""
-        for column in self._columns.values():
-            column._file.close()
-        shutil.rmtree(self._partial, ignore_errors=True)
+FORMAT = 2
+PART_ROWS = 16_384
+MANIFEST = "manifest.json"
+_REPAIR = "run `flan-jax prepare --repair` with the same settings"
+_OPEN_PARTS = 16_384  # maps held; the kernel allows a process about 65,000
 
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """One example as it is stored; see the module's docstring for the columns."""
+    """One example as it is stored; see `flan_jax.data.parts` for the columns."""
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -169,114 +48,221 @@ class Stored:
 
 
 class Store:
-    """Reads a store. Columns are mapped on first use; nothing is read at construction but the manifest."""
+    """Reads a store. Nothing is read at construction but the manifest.
+
+    Args:
+      folder: the store's.
+
+    Raises:
+      UserError: the manifest is missing or damaged, or a part has another size than it says.
+    """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = pathlib.Path(folder)
         self.manifest = read_manifest(self.folder)
         self.count: int = self.manifest["count"]
-        self._maps: dict[str, np.ndarray] = {}
+        #: Where each part ends: int64 [parts].
+        self.ends = np.cumsum([part["count"] for part in self.manifest["parts"]], dtype=np.int64)
 
-    def column(self, name: str) -> np.ndarray:
-        """A whole column, mapped read-only."""
-        if name not in self._maps:
-            facts = self.manifest["columns"][name]
-            path = self.folder / f"{name}.bin"
-            if not facts["length"]:
-                self._maps[name] = np.zeros(0, facts["dtype"])
-            else:
-                self._maps[name] = np.asarray(np.memmap(path, facts["dtype"], "r", shape=(facts["length"],)))
-        return self._maps[name]
+    def part(self, number: int) -> Part:
+        """One of the parts, mapped."""
+        return open_part(str(part_path(self.folder, number)))
 
     def lengths(self, feature: str) -> np.ndarray:
         """Tokens of every example's `feature` ("inputs" or "targets"), int32 [N]."""
-        return np.diff(self.column(f"{feature}.offsets")).astype(np.int32)
+        every = [np.diff(self.part(k).columns[f"{feature}.offsets"]) for k in range(len(self.ends))]
+        return np.concatenate([np.zeros(0), *every]).astype(np.int32)
 
-    def trainable(self) -> np.ndarray:
-        """Target tokens with a loss weight above 0 of every example, int32 [N]."""
-        if "weights.values" not in self.manifest["columns"]:
-            return self.lengths("targets")
-        counted = np.concatenate([[0], np.cumsum(self.column("weights.values") > 0)])
-        return np.diff(counted[self.column("targets.offsets")]).astype(np.int32)
+    def mean_tokens(self) -> tuple[float, float]:
+        """Tokens an example has on average, and how many of them bear loss."""
+        tokens = self.manifest["tokens"]
+        return (tokens["inputs"] + tokens["targets"]) / max(1, self.count), tokens["trainable"] / max(1, self.count)
 
     def tokens(self, feature: str, index: int) -> np.ndarray:
         """Token ids of one example's `feature`."""
-        return self._slice(feature, index)
+        part, at = self._place(index)
+        return part.ragged(feature, at)
 
     def __getitem__(self, index: int) -> Stored:
-        inputs, targets = self._slice("inputs", index), self._slice("targets", index)
-        if _checksum(inputs, targets) != self.column("checksum")[index]:
-            raise UserError(
-                f"example {index} of {self.folder} does not match its checksum: the store is damaged; delete that "
-                f"folder and run again, and it is prepared anew"
-            )
-        weights = self._slice("weights", index) if "weights.values" in self.manifest["columns"] else None
-        return Stored(inputs, targets, weights, self.id(index), int(self.column("template")[index]))
+        part, at = self._place(index)
+        inputs, targets = part.ragged("inputs", at), part.ragged("targets", at)
+        weights = part.ragged("weights", at) if "weights.values" in part.columns else None
+        if parts.checksum(inputs, targets, weights) != part.columns["checksum"][at]:
+            raise damaged(part, at)
+        return Stored(inputs, targets, weights, self.id(index), int(part.columns["template"][at]))
 
     def id(self, index: int) -> str:
         """The source's id of one example."""
-        return self._slice("id", index).tobytes().decode()
+        part, at = self._about(index)
+        return part.ragged("id", at).tobytes().decode()
 
     def options(self, index: int) -> list[np.ndarray]:
         """Token ids of each answer option of one example; empty where the task has none."""
-        first = self.column("options.first")
-        return [self._slice("options", i) for i in range(first[index], first[index + 1])]
+        part, at = self._about(index)
+        return part.options(at)
 
     def answer(self, index: int) -> int:
         """Which option is right; -1 where the task has none."""
-        return int(self.column("answer")[index])
+        part, at = self._about(index)
+        return int(part.columns["answer"][at])
 
-    def _slice(self, name: str, index: int) -> np.ndarray:
-        offsets = self.column("targets.offsets" if name == "weights" else f"{name}.offsets")
-        return self.column(f"{name}.values")[offsets[index] : offsets[index + 1]]
+    def _place(self, index: int) -> tuple[Part, int]:
+        number = int(np.searchsorted(self.ends, index, side="right"))
+        return self.part(number), index - (int(self.ends[number - 1]) if number else 0)
+
+    def _about(self, index: int) -> tuple[Part, int]:
+        part, at = self._place(index)
+        columns = part.columns
+        of = part.ragged("id", at), part.options(at), int(columns["answer"][at]), int(columns["template"][at])
+        if parts.about_checksum(*of) != columns["about_checksum"][at]:
+            raise damaged(part, at)
+        return part, at
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=_OPEN_PARTS)
 def open_store(folder: str) -> Store:
     """A `Store`, opened once a process."""
     return Store(folder)
 
 
-def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
-    """Reads and checks a store's manifest against the files beside it.
+@functools.lru_cache(maxsize=_OPEN_PARTS)
+def open_part(path: str) -> Part:
+    """A `Part`, mapped once a process; unmapped when many others were used since."""
+    return Part(path)
 
-    Raises:
-      UserError: the manifest is missing or unreadable, or a file has another size than it says.
+
+def part_path(folder: pathlib.Path, number: int) -> pathlib.Path:
+    """The file of a store's part."""
+    return folder / f"part-{number:05}.bin"
+
+
+def damaged(part: Part, at: int) -> UserError:
+    """The error of an example that does not match its checksum."""
+    return UserError(f"example {at} of {part.path} does not match its checksum: the file is damaged; {_REPAIR}")
+
+
+def write_manifest(folder: pathlib.Path, found: Iterable[Mapping[str, Any]], about: Mapping[str, Any]) -> dict:
+    """Finishes a store.
+
+    Args:
+      folder: the store's, which holds the parts.
+      found: what `PartWriter.write` or `parts.verify` said of each part, in order.
+      about: JSON-able facts to keep (task, split, draw, …).
+
+    Returns:
+      The manifest.
     """
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{folder} is no token store: it has no manifest.json; run `flan-jax prepare`") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not readable ({error}); delete {folder} and run again") from None
-    if manifest.get("format") != FORMAT:
-        raise UserError(f"{path} has format {manifest.get('format')}, this version reads {FORMAT}; delete {folder}")
-    for name, facts in manifest["columns"].items():
-        file = folder / f"{name}.bin"
-        size = file.stat().st_size if file.exists() else -1
-        if size != facts["bytes"]:
-            seen = "is missing" if size < 0 else f"has {size} bytes"
-            raise UserError(f"{file} {seen}, its manifest says {facts['bytes']}; delete {folder} and run again")
+    found = list(found)
+    manifest = {
+        **about,
+        "format": FORMAT,
+        "count": sum(part["count"] for part in found),
+        "tally": _summed([part["tally"] for part in found]),
+        "tokens": _summed([part["tokens"] for part in found]),
+        "parts": [{key: part[key] for key in ("count", "bytes", "sha256")} for part in found],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.write_json(folder / MANIFEST, {**manifest, "digest": _digest(manifest)})
     return manifest
 
 
-def whole(folder: pathlib.Path) -> bool:
-    """Whether a readable store stands under this name."""
+def _summed(figures: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    return {name: sum(one[name] for one in figures) for name in (figures[0] if figures else ())}
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
+    """Reads a store's manifest and checks it against the sizes of its parts.
+
+    Raises:
+      UserError: the manifest is missing or damaged, or a part is missing or has another size than it says.
+    """
+    path = folder / MANIFEST
     try:
-        read_manifest(folder)
+        manifest = json.loads(path.read_bytes())
+        digest = manifest.pop("digest")
+        written_by = manifest["format"]
+    except FileNotFoundError:
+        raise UserError(f"{folder} is no whole token store: it has no {MANIFEST}; {_REPAIR}") from None
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}); {_REPAIR}") from None
+    if written_by != FORMAT:
+        raise UserError(f"{path} has format {written_by}, this version reads {FORMAT}; delete {folder}")
+    if digest != _digest(manifest):
+        raise UserError(f"{path} does not match its digest: it was changed after it was written; {_REPAIR}")
+    for number, facts in enumerate(manifest["parts"]):
+        file = part_path(folder, number)
+        try:
+            size = os.stat(file).st_size
+        except FileNotFoundError:
+            raise UserError(f"{file} is missing; {_REPAIR}") from None
+        if size != facts["bytes"]:
+            raise UserError(f"{file} has {size} bytes, its manifest says {facts['bytes']}; {_REPAIR}")
+    return manifest
+
+
+def whole(folder: str | os.PathLike) -> bool:
+    """Whether a store with all its parts stands under this name."""
+    try:
+        read_manifest(pathlib.Path(folder))
     except UserError:
         return False
     return True
 
 
-@contextmanager
-def exclusive(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a store's name against other processes; the lock goes with the process that holds it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def repair(folder: pathlib.Path) -> list[str]:
+    """Reads a store to its last byte and removes what is damaged, so that preparing makes it anew.
+
+    Returns:
+      What was found, a sentence each; empty for a sound store.
+    """
+    said = []
+    try:
+        read_manifest(folder)
+    except UserError as fault:
+        said.append(str(fault))
+    for file in sorted(folder.glob("part-*.bin")):
+        try:
+            parts.verify(file)
+        except UserError as fault:
+            said.append(str(fault))
+            file.unlink()
+    if said:
+        (folder / MANIFEST).unlink(missing_ok=True)
+    return said
+
+
+class Lock:
+    """Holds a store's name against other processes; it goes with the process that holds it.
+
+    Args:
+      folder: the store's.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._path = folder.with_name(f"{folder.name}.lock")
+        self._file: Any = None
+
+    def take(self, wait: bool = True) -> bool:
+        """Takes the lock; without `wait`, says False where another process holds it."""
+        file = self._path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Gives it back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 @contextmanager
@@ -292,32 +278,6 @@ def told(place: str | os.PathLike) -> Iterator[None]:
 
 
 def remove(folder: pathlib.Path) -> None:
-    """Deletes a store; it loses its name first, so that what is half gone is never taken for whole."""
-    if not folder.exists():
-        return
-    doomed = folder.with_name(f"{folder.name}.partial-{os.getpid()}-gone")
-    os.replace(folder, doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes JSON so that a reader sees the old file or the new one, never a part."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    with partial.open("w") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def _checksum(inputs: np.ndarray, targets: np.ndarray) -> int:
-    # Over 32-bit ids, so that the figure does not depend on the width they are stored in.
-    return zlib.crc32(targets.astype("<u4").tobytes(), zlib.crc32(inputs.astype("<u4").tobytes()))
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Deletes a store; its manifest goes first, so that what is half gone is never taken for whole."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

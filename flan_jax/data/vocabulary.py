@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.data import store as stores
+from flan_jax import atomic
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 
@@ -84,7 +84,7 @@ def keep(description: Mapping[str, Any], folder: pathlib.Path) -> dict[str, Any]
         if not target.exists():
             shutil.copyfile(description["path"], target)
         kept["path"] = target.name
-    stores.write_json(folder / "vocabulary.json", kept)
+    atomic.write_json(folder / "vocabulary.json", kept)
     return kept
 
 

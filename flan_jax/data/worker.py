@@ -26,13 +26,13 @@ from flan_jax.errors import UserError
 OPERATIONS = {
     "resolve": "flan_jax.data.resolve:resolve_in_child",
     "prepare": "flan_jax.data.prepare:prepare_in_child",
-    "estimate": "flan_jax.data.prepare:estimate_in_child",
+    "estimate": "flan_jax.data.answers:estimate_in_child",
     "list": "flan_jax.data.resolve:list_in_child",
-    "preview": "flan_jax.data.prepare:preview_in_child",
-    "score": "flan_jax.data.prepare:score_in_child",
-    "vocabulary": "flan_jax.data.prepare:vocabulary_in_child",
-    "encode": "flan_jax.data.prepare:encode_in_child",
-    "decode": "flan_jax.data.prepare:decode_in_child",
+    "preview": "flan_jax.data.answers:preview_in_child",
+    "score": "flan_jax.data.answers:score_in_child",
+    "vocabulary": "flan_jax.data.answers:vocabulary_in_child",
+    "encode": "flan_jax.data.answers:encode_in_child",
+    "decode": "flan_jax.data.answers:decode_in_child",
 }
 
 
@@ -193,7 +193,7 @@ def main() -> None:
         for name in setup["modules"]:
             import_module(name)
         if setup["data_files"]:
-            from flan_jax.data.prepare import register_files
+            from flan_jax.data.answers import register_files
 
             register_files(setup["data_files"], setup["data_fields"], setup["data_vocabulary"])
     except UserError as error:

@@ -13,8 +13,8 @@ from flax import nnx
 from flan_jax import setup
 from flan_jax.config import RunConfig
 from flan_jax.data import vocabulary
-from flan_jax.data.loader import row_shape
 from flan_jax.data.resolve import Resolved, resolve
+from flan_jax.data.rows import row_shape
 from flan_jax.data.vocabulary import Codec
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.data.loader import RowShape, Segment, assemble
 from flan_jax.data.resolve import Resolved, ResolvedTask
+from flan_jax.data.rows import RowShape, Segment, assemble
 from flan_jax.data.store import Store, open_store
 from flan_jax.data.vocabulary import Codec
 from flan_jax.data.worker import Worker

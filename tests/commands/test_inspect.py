@@ -7,7 +7,6 @@ import time
 import pytest
 
 from flan_jax.commands.inspect import draw_row
-from flan_jax.data.store import open_store
 from tests.project import check_refused, run
 
 
@@ -38,7 +37,7 @@ def test_a_step_is_shown_as_the_loader_makes_it(project, trained, loader_of, ste
         assert [(epoch, draw) for _, _, epoch, draw, *_ in segments] == [(e, d) for _, _, d, e in contents]
         for segment, (task, index, draw, _) in zip(segments, contents, strict=True):
             assert segment[0] == loader.plan.tasks[task].name
-            assert segment[1] == open_store(loader.folders[task][draw]).id(index)
+            assert segment[1] == loader.store(task, draw).id(index)
         for name, place in (("encoder_input_tokens", 4), ("decoder_target_tokens", 5)):
             ids = [token for segment in segments for token in segment[place]]
             assert batch[name][row, : len(ids)].tolist() == ids and not batch[name][row, len(ids) :].any()

@@ -34,7 +34,7 @@ def test_the_plan_is_what_the_loader_yields(table, loader_of, trained):
     for step in range(30):
         for row in loader.contents(step):
             for task, index, draw, _ in row:
-                store = open_store(loader.folders[task][draw])
+                store = loader.store(task, draw)
                 name = loader.plan.tasks[task].name
                 counts[name] += 1
                 tokens[name] += len(store.tokens("inputs", index)) + len(store.tokens("targets", index))

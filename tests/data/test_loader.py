@@ -1,25 +1,16 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
-from flan_jax.data.loader import Loader, RowShape, Segment, assemble
+from flan_jax.data.loader import Loader, Reader
+from flan_jax.data.parts import Part
 from flan_jax.data.plan import Plan, PlannedTask, shares_of
-from flan_jax.data.store import StoreWriter
+from flan_jax.data.rows import RowShape, Segment, assemble
+from flan_jax.data.store import open_part, open_store
+from flan_jax.errors import UserError
+from tests.data.written import Written, write_store
 
 ENCODER_DECODER, DECODER = RowShape("encoder_decoder", 6, 5), RowShape("decoder", 6, 5)
 ROW = [Segment(np.array([7, 8, 9]), np.array([3, 1]), task=1), Segment(np.array([4, 5]), np.array([6, 2, 1]), task=2)]
-
-
-@dataclasses.dataclass
-class Written:
-    id: str
-    inputs: np.ndarray
-    targets: np.ndarray
-    weights = None
-    template: int = 0
-    options = None
-    answer = None
 
 
 def test_encoder_decoder_row():
@@ -57,22 +48,32 @@ def test_dtypes_are_what_the_step_compiles_for():
         assert array.dtype == (np.float32 if name == "decoder_loss_weights" else np.int32)
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
+TASKS = [300, 80]
+
+
+def write_tasks(folder, part_rows):
     """Two tasks of 300 and 80 examples; every example's tokens name its task and place."""
-    folder, random = tmp_path_factory.mktemp("stores"), np.random.default_rng(0)
-    folders = []
-    for task, count in enumerate([300, 80]):
-        writer = StoreWriter(folder / f"t{task}", 5000)
+    random = np.random.default_rng(0)
+    for task, count in enumerate(TASKS):
+        examples = []
         for i in range(count):
             inputs = np.full(random.integers(1, 7), 10 + i)
-            writer.add(Written(f"{task}:{i}", inputs, np.array([1000 * (task + 1) + i, 1])))
-        writer.finish({})
-        folders.append([str(folder / f"t{task}")])
-    tasks = [
-        PlannedTask(f"t{t}", n, s, "") for t, (n, s) in enumerate(zip([300, 80], shares_of([300, 80]), strict=True))
-    ]
-    return lambda **options: Loader(Plan(tasks, ENCODER_DECODER.capacities, 7), folders, ENCODER_DECODER, 8, **options)
+            weights = np.array([0.5, 1], np.float32) if i % 3 == 0 else None
+            examples.append(Written(f"{task}:{i}", inputs, np.array([1000 * (task + 1) + i, 1]), weights))
+        write_store(folder / f"t{task}" / "draw-0", examples, vocab_size=5000, rows=part_rows)
+    return [str(folder / f"t{task}") for task in range(len(TASKS))]
+
+
+def loader_of(folders, shape=ENCODER_DECODER, **options):
+    shares = shares_of(TASKS)
+    tasks = [PlannedTask(f"t{t}", n, s, "") for t, (n, s) in enumerate(zip(TASKS, shares, strict=True))]
+    return Loader(Plan(tasks, shape.capacities, 7), Reader(folders, shape), 8, **options)
+
+
+@pytest.fixture(scope="module", params=[10_000, 32], ids=["one part", "many parts"])
+def stored(tmp_path_factory, request):
+    folders = write_tasks(tmp_path_factory.mktemp("stores"), request.param)
+    return lambda **options: loader_of(folders, **options)
 
 
 def batches(loader, start, stop):
@@ -109,15 +110,58 @@ def test_an_epoch_trains_on_every_example_once(stored):
     assert sorted(values.tolist()) == [1000 + i for i in range(300)] + [2000 + i for i in range(80)]
 
 
-def test_an_error_in_a_thread_is_raised_at_its_step(stored, tmp_path):
-    loader = stored()
-    original = loader.segments
-    loader.segments = lambda rows: (
-        (_ for _ in ()).throw(ValueError("torn")) if len(rows) == 8 and next(steps) == 2 else original(rows)
+@pytest.mark.parametrize("shape", [ENCODER_DECODER, DECODER], ids=["encoder-decoder", "decoder"])
+def test_a_batch_holds_what_the_stores_say_example_by_example(stored, shape):
+    """The compiled loop against one example after another, read without it."""
+    loader = stored(shape=shape)
+    for step in (0, 7, 29):
+        batch, wanted = loader.batch(step), loader.segments(loader.contents(step))
+        for b, row in enumerate(wanted):
+            for number, segment in enumerate(row, 1):
+                here = batch["decoder_segment_ids"][b] == number
+                joined = shape is DECODER
+                ids = np.concatenate([segment.inputs, segment.targets]) if joined else segment.targets
+                assert batch["decoder_target_tokens"][b, here].tolist() == ids.tolist()
+                weights = np.ones(len(segment.targets)) if segment.weights is None else segment.weights
+                assert batch["decoder_loss_weights"][b, here][-len(weights) :].tolist() == weights.tolist()
+                assert set(batch["decoder_task_ids"][b, here]) == {segment.task}
+                if not joined:
+                    inputs = batch["encoder_input_tokens"][b, batch["encoder_segment_ids"][b] == number]
+                    assert inputs.tolist() == segment.inputs.tolist()
+            assert batch["decoder_segment_ids"][b].max() == len(row)
+
+
+def _spoil(folders, column, place):
+    """Flips a bit in the middle of a column of the first task."""
+    part = Part(f"{folders[0]}/draw-0/part-00000.bin")
+    at = part.columns[column].ctypes.data - part._bytes.ctypes.data + place
+    raw = bytearray(part.path.read_bytes())
+    raw[at] ^= 1
+    part.path.write_bytes(raw)
+    open_part.cache_clear()
+    open_store.cache_clear()
+
+
+def test_an_error_in_a_thread_is_raised_at_its_step(tmp_path):
+    folders = write_tasks(tmp_path, 10_000)
+    victim = next(
+        step
+        for step in range(2, 40)
+        if any(task == 0 for row in loader_of(folders).contents(step) for task, *_ in row)
+        and not {index for row in loader_of(folders).contents(step) for task, index, *_ in row if task == 0}
+        & {index for s in range(step) for row in loader_of(folders).contents(s) for t, index, *_ in row if t == 0}
     )
-    steps = iter(range(100))
+    index = next(index for row in loader_of(folders).contents(victim) for task, index, *_ in row if task == 0)
+    _spoil(folders, "targets.values", 4 * index)
     got = []
-    with pytest.raises(ValueError, match="torn"):
-        for step, _ in loader.from_step(0, 10):
+    with pytest.raises(UserError, match=f"example {index} of .*t0.draw-0.part-00000.bin does not match its checksum"):
+        for step, _ in loader_of(folders, threads=2, prefetch=4).from_step(0, 40):
             got.append(step)
-    assert got == [0, 1]
+    assert got == list(range(victim))
+
+
+def test_damaged_lengths_are_found_before_anything_is_packed(tmp_path):
+    folders = write_tasks(tmp_path, 10_000)
+    _spoil(folders, "inputs.offsets", 8 * 100)
+    with pytest.raises(UserError, match="has damaged offsets"):
+        loader_of(folders).batch(0)

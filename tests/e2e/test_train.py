@@ -144,6 +144,6 @@ def test_three_epochs_train_every_example_three_times(project, loader_of, tmp_pa
             seen.update(index for _, index, _, _ in row)
     assert seen == {index: 3 for index in range(37)}
     # What the run trained on is what the plan says: the same number of target tokens, all told.
-    lengths = open_store(plan_of(tmp_path / "run")["folders"][0][0]).lengths("targets")
+    lengths = open_store(plan_of(tmp_path / "run")["folders"][0] + "/draw-0").lengths("targets")
     assert sum(row["weight_sum"] for row in rows(tmp_path / "run")) == 3 * lengths.sum()
     assert not math.isnan(losses(tmp_path / "run")[-1])

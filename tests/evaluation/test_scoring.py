@@ -9,8 +9,8 @@ from flax import nnx
 
 from flan_jax import setup
 from flan_jax.config import load_run
-from flan_jax.data.loader import RowShape, Segment, assemble
 from flan_jax.data.resolve import resolve
+from flan_jax.data.rows import RowShape, Segment, assemble
 from flan_jax.data.store import open_store
 from flan_jax.evaluation.run import load_model
 from flan_jax.evaluation.scoring import choose, score

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from flan_jax.data.loader import RowShape, Segment, assemble
+from flan_jax.data.rows import RowShape, Segment, assemble
 from flan_jax.models.config import ModelConfig
 from flan_jax.parallel.ahead import compile_in_child
 from flan_jax.parallel.mesh import make_mesh

@@ -1,0 +1,57 @@
+"""Files that are whole or not there: written beside their name, made durable, then renamed.
+
+A process that is killed at any of the three leaves the old file, or none, and perhaps a file `NAME.partial-PID`.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+PARTIAL = ".partial-"
+
+
+def write_bytes(path: pathlib.Path, chunks: Iterable[Any]) -> None:
+    """Writes a file from pieces (bytes, or contiguous arrays).
+
+    Raises:
+      OSError: the disk is full, the folder cannot be written, …; nothing stands under the name then.
+    """
+    partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}")
+    try:
+        with partial.open("wb", buffering=1 << 20) as file:
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a text file in UTF-8."""
+    write_bytes(path, [text.encode()])
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a value as JSON."""
+    write_text(path, json.dumps(value, indent=1))
+
+
+def sync_folder(folder: pathlib.Path) -> None:
+    """Makes the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_partial(folder: pathlib.Path) -> None:
+    """Removes what killed writers left; only for one who knows that nobody is writing there."""
+    for left in folder.glob(f"*{PARTIAL}*"):
+        left.unlink(missing_ok=True)

@@ -1,0 +1,170 @@
+"""What else the parent asks of the tasks themselves; each function answers one operation in the child process."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from flan_jax.errors import UserError
+
+_LEAST_SAMPLE, _WHOLE_SAMPLE = 20, 8000  # examples that an estimate looks at: of each task, and of all
+
+
+def estimate_in_child(
+    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, sample: int, **how: Any
+) -> dict[str, Any]:
+    """Answers `estimate`: lengths of the first examples of each task, and how many there are, without storing any."""
+    import seqio
+
+    from flan_jax.data.resolve import _members, none_kept
+    from flan_jax.tasks import examples, rates
+
+    found = []
+    names = _members(mixture)
+    sample = max(_LEAST_SAMPLE, min(sample, _WHOLE_SAMPLE // len(names)))
+    for done, name in enumerate(names):
+        progress(what="sampling", done=done, total=len(names), unit="task", name=name)
+        tally = examples.Tally()
+        options = {"seed": how["seed"], "draw": 0, "tally": tally, "on_long": how["on_long"], "limit": sample}
+        lengths, trainable = [], []
+        for example in examples.examples(name, how["split"], how["lengths"], on_bad_row=how["on_bad_row"], **options):
+            lengths.append([len(example.inputs), len(example.targets)])
+            loss = example.weights
+            trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
+        if not lengths:
+            raise none_kept(name, mixture, how["split"], dataclasses.asdict(tally))
+        rows = seqio.get_mixture_or_task(name).num_input_examples(how["split"])
+        count, scaled = _of_whole(len(lengths), tally, rows if len(lengths) == sample else None)
+        facts = {"lengths": lengths, "trainable": trainable, "rows": rows}
+        found.append({"name": name, **facts, "count": count, "tally": scaled})
+    rate_of = rates.rate_of(mixture, {task["name"]: task["count"] for task in found})
+    caps = rates.caps_of(mixture)
+    for task in found:
+        task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
+    progress(what="sampling", done=len(names), total=len(names), unit="task", name="")
+    return {"tasks": found, "vocabulary_size": _vocabulary(names[0]).vocab_size}
+
+
+def _of_whole(looked_at: int, tally: Any, rows: int | None) -> tuple[int, dict[str, int]]:
+    """How many examples a task will keep, and what will be counted, from those looked at.
+
+    Rows are read ahead of the examples that are made of them, so what is counted of rows goes by `tally.read`. `rows`
+    is None where the source has no more than was read, or does not know.
+    """
+    if rows is None:
+        return looked_at, dataclasses.asdict(tally)
+    by_row = rows / max(1, tally.read)
+    sound = rows - (tally.dropped + tally.bad_rows) * by_row
+    by_example = sound / (looked_at + tally.too_long)
+    scaled = {key: round(getattr(tally, key) * by_row) for key in ("read", "dropped", "bad_rows")}
+    scaled |= {key: round(getattr(tally, key) * by_example) for key in ("truncated", "too_long")}
+    return max(1, round(looked_at * by_example)), scaled
+
+
+def preview_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None], **arguments: Any) -> list[dict]:
+    """Answers `preview`: a few examples of a task, or of some tasks of a mixture, straight from the source."""
+    from flan_jax.data.resolve import _members
+    from flan_jax.tasks import preview
+
+    names, num = _members(arguments.pop("task")), arguments.pop("num")
+    found = []
+    for name in names[:num]:
+        examples = preview.preview(task=name, num=max(1, num // len(names)), **arguments)
+        found += [{"task": name, **example} for example in examples]
+    return found
+
+
+def score_in_child(
+    *, setup: Mapping[str, Any], progress: Callable[..., None], jobs: Sequence[Mapping[str, Any]], **how: Any
+) -> list[dict[str, float]]:
+    """Answers `score`: the tasks' own metrics of predictions, one job a task.
+
+    A job has "predictions": a text for each example, or None for the right answer's own.
+    """
+    from flan_jax.tasks import examples
+
+    same = {name: how[name] for name in ("lengths", "seed", "limit", "on_long", "on_bad_row")}
+    return [examples.score(job["task"], how["split"], job["predictions"], **same) for job in jobs]
+
+
+def vocabulary_in_child(
+    *,
+    setup: Mapping[str, Any],
+    progress: Callable[..., None],
+    mixture: str,
+    split: str,
+    size: int,
+    output: str,
+    max_examples: int,
+    on_bad_row: Literal["error", "skip"],
+    shrink: bool = False,
+) -> dict[str, Any]:
+    """Answers `vocabulary`: trains a SentencePiece vocabulary on a mixture's rendered text.
+
+    With `shrink`, texts too few for so many pieces get half as many, and so on down to 512.
+    """
+    from flan_jax.data.resolve import _members
+    from flan_jax.tasks import vocabularies
+    from flan_jax.tasks.texts import texts
+
+    names = _members(mixture)
+    each = max(1, max_examples // len(names))
+
+    def all_texts() -> Iterable[str]:
+        for done, name in enumerate(names):
+            progress(what="reading", done=done, total=len(names), unit="task", name=name)
+            yield from texts(name, split, limit=each, on_bad_row=on_bad_row)
+        progress(what="reading", done=len(names), total=len(names), unit="task", name="")
+
+    if next(iter(all_texts()), None) is None:
+        raise UserError(
+            f"no row of {mixture!r} has both a prompt and an answer in split {split!r}, so there is no text to learn a "
+            f"vocabulary from; check its source"
+        )
+    while True:
+        try:
+            return vocabularies.train_sentencepiece(all_texts(), size, output)
+        except UserError:
+            if not shrink or size <= 512:
+                raise
+            size //= 2
+
+
+def encode_in_child(
+    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, texts: Sequence[str]
+) -> list[list[int]]:
+    """Answers `encode`: token ids of texts, with the vocabulary of a mixture."""
+    from flan_jax.data.resolve import _members
+
+    vocabulary = _vocabulary(_members(mixture)[0])
+    return [[int(token) for token in vocabulary.encode(text)] for text in texts]
+
+
+def decode_in_child(
+    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, ids: Sequence[Sequence[int]]
+) -> list[str]:
+    """Answers `decode`: texts of token ids, with the vocabulary of a mixture."""
+    from flan_jax.data.resolve import _members
+
+    vocabulary = _vocabulary(_members(mixture)[0])
+    return [vocabulary.decode(list(row)) for row in ids]
+
+
+def _vocabulary(task: str) -> Any:
+    """The vocabulary of a task's targets."""
+    import seqio
+
+    return seqio.get_mixture_or_task(task).output_features["targets"].vocabulary
+
+
+def register_files(files: Sequence[str], fields: Mapping[str, str], vocabulary: str) -> None:
+    """Registers the files of `--data`: one as the task `user_data`, several as a mixture of that name."""
+    from flan_jax.tasks import formats, rates
+
+    how: dict[str, Any] = {"fields": dict(fields) or None, "vocabulary": vocabulary}
+    if len(files) == 1:
+        formats.task_from_file(files[0], "user_data", **how).register()
+        return
+    names = [f"user_data_{number}" for number in range(len(files))]
+    for file, name in zip(files, names, strict=True):
+        formats.task_from_file(file, name, **how).register()
+    rates.mixture("user_data", names)
