@@ -1,0 +1,174 @@
+"""Runs one measurement in a process of its own, and tells what it took; both ends of that are here.
+
+    parent  run("engine_ours.py", "first_batch", {...})         child  answer({"first_batch": function})
+            Popen ── the clock starts                                  tell("first_batch", tokens=...)
+            a line arrives ── the clock is read                        ends; its memory and CPU time are told last
+
+So a start-up time counts from the start of the process, imports and all, by the clock of the process that waits.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+HERE = pathlib.Path(__file__).parent
+_MARK = "@measured "
+_MB = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a child told.
+
+    Attributes:
+      seconds: from the start of the process to its end.
+      at: seconds from the start of the process to each thing told, by its name.
+      told: the facts told with it.
+      usage: `usage()` of the child at its end; empty where it did not get there.
+      tree_mb: the most memory that the child and its own children held at one time, shared pages counted once (PSS).
+      timed_out: whether it was ended for taking too long.
+      output: the last of what it printed beside.
+    """
+
+    seconds: float
+    at: Mapping[str, float]
+    told: Mapping[str, dict[str, Any]]
+    usage: Mapping[str, Any]
+    tree_mb: float
+    timed_out: bool = False
+    output: str = ""
+
+
+def run(
+    command: list[str],
+    env: Mapping[str, str] | None = None,
+    timeout: float = 3600,
+    peers: str | None = None,
+    may_fail: bool = False,
+) -> Measured:
+    """Runs a program of this folder, or any command, and waits for it.
+
+    Args:
+      command: a script of this folder and its arguments, or ["-m", module, ...] for any other Python program.
+      env: variables over this process's.
+      timeout: seconds until it is ended.
+      peers: the Python to run it with; None: this one.
+      may_fail: whether a failure is an answer (`usage` is empty then) or the end of the benchmark.
+    """
+    program = command if command[0] == "-m" else [str(HERE / command[0]), *command[1:]]
+    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [peers or sys.executable, *program],
+        env={**os.environ, **quiet, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    tree = _Tree(process.pid)
+    late: list[bool] = []
+    timer = threading.Timer(timeout, lambda: (late.append(True), _end(process.pid)))
+    timer.start()
+    at, told, lines = {}, {}, []
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(_MARK):
+            facts = json.loads(line[len(_MARK) :])
+            name = facts.pop("name")
+            at[name], told[name] = time.perf_counter() - started, facts
+        else:
+            lines = [*lines[-40:], line]
+    code = process.wait()
+    seconds = time.perf_counter() - started
+    timer.cancel()
+    if code and not late and not may_fail:
+        raise RuntimeError(f"{' '.join(command)[:200]} failed with {code}:\n{''.join(lines)}")
+    return Measured(seconds, at, told, told.pop("usage", {}), tree.stop(), bool(late), "".join(lines))
+
+
+def tell(name: str, **facts: Any) -> None:
+    """Says something to the parent, which notes the time; a child calls it."""
+    print(_MARK + json.dumps({"name": name, **facts}), flush=True)
+
+
+def usage() -> dict[str, Any]:
+    """What this process took up to now; memory in MB (2^20 bytes), `children_mb` being the largest child's."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "rss_mb": own.ru_maxrss / 1024,
+        "children_mb": children.ru_maxrss / 1024,
+        "cpu_s": own.ru_utime + own.ru_stime,
+        "children_cpu_s": children.ru_utime + children.ru_stime,
+        "tensorflow": "tensorflow" in sys.modules,
+        "seqio": "seqio" in sys.modules,
+    }
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and its threads."""
+    times = os.times()
+    return times.user + times.system
+
+
+def answer(actions: Mapping[str, Callable[..., None]]) -> None:
+    """The main program of a child: `script.py ACTION '{"argument": value}'`."""
+    actions[sys.argv[1]](**json.loads(sys.argv[2]))
+    tell("usage", **usage())
+
+
+class _Tree:
+    """Watches the memory of a process and its descendants."""
+
+    def __init__(self, pid: int, period: float = 0.5):
+        self._pid, self._period, self._most = pid, period, 0.0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._done.wait(self._period):
+            self._most = max(self._most, sum(map(_pss_mb, _family(self._pid))))
+
+    def stop(self) -> float:
+        self._done.set()
+        self._thread.join()
+        return self._most
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:
+        try:
+            tasks = list(pathlib.Path(f"/proc/{parent}/task").iterdir())
+            found += [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+def _pss_mb(pid: int) -> float:
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / _MB
+
+
+def _end(pid: int) -> None:
+    for member in reversed(_family(pid)):
+        try:
+            os.kill(member, 9)
+        except OSError:
+            continue
