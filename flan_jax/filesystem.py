@@ -150,6 +150,10 @@ def _globbed(system: Any, pattern: str) -> list[tuple[str, dict[str, Any]]]:
         return list(system.glob(pattern, detail=True).items())
     except FileNotFoundError:
         return []
+    except ValueError as error:
+        raise UserError(
+            f"The pattern {pattern!r} cannot be used: {error}; write for example folder/**/*.jsonl."
+        ) from None
 
 
 def _filesystem(path: str) -> tuple[Any, str]:

@@ -80,7 +80,7 @@ class _Text:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._held, self._at)
-                if end < len(self._held) or self._ended:  # else a number may go on
+                if end + len("e+") < len(self._held) or self._ended:  # else a number may go on
                     self._at = end
                     return value
             except json.JSONDecodeError as error:

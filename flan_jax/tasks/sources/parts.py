@@ -1,5 +1,6 @@
 """Reads a stream in parts, one after another, without going back to its beginning for each."""
 
+import atexit
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from typing import Any
 
 _KEPT = 2  # streams left open where their last part ended
 _KEPT_STREAMS: dict[tuple[Any, ...], tuple[int, Iterator[Any], Any]] = {}
+atexit.register(_KEPT_STREAMS.clear)  # while what closes them still stands
 
 
 def part(

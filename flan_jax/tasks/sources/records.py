@@ -1,5 +1,6 @@
 """Readers of binary files: Parquet, TFRecord, ArrayRecord."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -233,7 +234,8 @@ class ArrayRecord:
                 records = self._read(reader, path, first, min(first + _BATCH, count))
                 yield from enumerate(records, first)
         finally:
-            reader.close()
+            with contextlib.suppress(RuntimeError):  # it says again what reading said
+                reader.close()
 
     def _read(self, reader: Any, path: str, first: int, last: int) -> list[bytes]:
         try:
@@ -267,10 +269,12 @@ def _array_record(path: str) -> Any:
     """Opens a file; one that was cut off opens as if it were empty, and says only then that it is not whole."""
     from array_record.python import array_record_module
 
-    reader = array_record_module.ArrayRecordReader(filesystem.local_copy(path))
-    if not reader.ok() or not reader.num_records():
+    try:
+        reader = array_record_module.ArrayRecordReader(filesystem.local_copy(path))
         whole = reader.ok()
-        reader.close()
+    except RuntimeError:
+        whole = False
+    if not whole or not reader.num_records():
         seen = "holds no record" if whole else "has no footer that can be read: it was cut off, or is no ArrayRecord"
         raise UserError(f"{path} {seen}; write it anew, or take it out of the pattern.")
     return reader

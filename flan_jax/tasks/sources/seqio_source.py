@@ -1,5 +1,6 @@
 """Rows of any seqio data source, TFDS among them."""
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +25,8 @@ class SeqioSource:
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits it has."""
-        return tuple(self.source.splits)
+        with _told(self.source):
+            return tuple(self.source.splits)
 
     @property
     def file_splits(self) -> tuple[str, ...]:
@@ -44,7 +46,8 @@ class SeqioSource:
         check_split(split, self.splits, "ask for one of these")
 
         def open_at(number: int) -> Iterator[Any]:
-            dataset = self.source.get_dataset(split=split, shuffle=False)
+            with _told(self.source):
+                dataset = self.source.get_dataset(split=split, shuffle=False)
             return iter(tfds_library.as_numpy(dataset.skip(number) if number else dataset))
 
         state = (split, *map(filesystem.state, self.files(split)))
@@ -58,7 +61,22 @@ class SeqioSource:
 
     def num_rows(self, split: str) -> int | None:
         """What the source says."""
-        return self.source.num_input_examples(split)
+        with _told(self.source):
+            return self.source.num_input_examples(split)
+
+
+@contextlib.contextmanager
+def _told(source: seqio.DataSource) -> Iterator[None]:
+    """Says in a sentence that a TFDS data set is not there; its own error lists all there are."""
+    try:
+        yield
+    except tfds_library.core.DatasetNotFoundError as error:
+        name = getattr(source, "tfds_dataset", source)
+        wanted = getattr(name, "name", type(source).__name__)
+        raise UserError(
+            f"TFDS has no data set {wanted!r} ({str(error).splitlines()[0]}); check its name and version, or prepare "
+            f"it (tfds build) and give its data_dir."
+        ) from None
 
 
 def as_source(source: Source | seqio.DataSource) -> Source:

@@ -122,9 +122,7 @@ def test_json_array_under_a_key_gzipped_and_as_an_object(tmp_path):
 
 def test_text_units(tmp_path):
     (tmp_path / "t.txt").write_text("one\ntwo\n\n\nthree\n")
-    found = {
-        u: [row["text"] for _, row in text(tmp_path / "t.txt", unit=u).rows("train")] for u in sources.TEXT_UNITS
-    }
+    found = {u: [row["text"] for _, row in text(tmp_path / "t.txt", unit=u).rows("train")] for u in sources.TEXT_UNITS}
     assert found == {
         "paragraph": ["one\ntwo", "three"],
         "line": ["one", "two", "three"],

@@ -1,0 +1,90 @@
+import io
+import json
+import random
+import tracemalloc
+
+import pytest
+
+from flan_jax.errors import UserError
+from flan_jax.tasks.sources import json_stream
+from flan_jax.tasks.sources.json_stream import items
+
+
+def read(text, at=""):
+    return list(items(io.BytesIO(text if isinstance(text, bytes) else text.encode()), "f.json", at))
+
+
+def random_value(draw, depth):
+    kind = draw.randrange(8 if depth else 6)
+    if kind == 6:
+        return [random_value(draw, depth - 1) for _ in range(draw.randrange(4))]
+    if kind == 7:
+        return {draw.choice('abé"\\'): random_value(draw, depth - 1) for _ in range(draw.randrange(4))}
+    return draw.choice([None, True, -12, 1.5e3, 0, 'a "quoted" \\ é😀\n', "", "]},{[", 123456789])
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 7, 2**18])
+def test_items_are_those_of_the_json_library_wherever_reads_end(monkeypatch, chunk):
+    monkeypatch.setattr(json_stream, "_CHUNK", chunk)
+    draw = random.Random(chunk)
+    for number in range(40):
+        array = [random_value(draw, 3) for _ in range(draw.randrange(6))]
+        how = dict(indent=draw.choice([None, 1]), ensure_ascii=bool(number % 2))
+        assert read(json.dumps(array, **how)) == array
+        assert read(b"\xef\xbb\xbf" + json.dumps(array, **how).encode()) == array
+        whole = {"before": random_value(draw, 3), "rows": array, "after": [1]}
+        assert read(json.dumps(whole, **how), "rows") == array
+        named = {"rows": {str(number): item for number, item in enumerate(array)}}
+        assert read(json.dumps(named, **how), "rows") == array
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "message"),
+    [
+        ("[1, 2", "", "not a JSON file.* its end"),
+        ('[1, {"a": "b', "", "not a JSON file: .*at character 10"),
+        ("[1, 2,]", "", "not a JSON file: Expecting value at character 6"),
+        ("[1 2]", "", "wanted at character 3, not '2'"),
+        ("[1] [2]", "", "more follows"),
+        ("[1, nul]", "", "not a JSON file"),
+        ('["\xff"]'.encode("latin1"), "", "not a JSON file.*utf-8"),
+        ("", "", "not a JSON file"),
+        ("3", "", "holds a int, not a JSON array"),
+        ('{"a": "x"}', "a", "holds a str, not a JSON array"),
+        ('{"a": [1]}', "b", "no key 'b'"),
+        ("{}", "b", "no key 'b'"),
+        ("[1]", "b", "no key 'b'"),
+        ('{"a" [1]}', "a", "not a JSON file"),
+    ],
+)
+def test_faults_are_told(text, at, message):
+    with pytest.raises(UserError, match=message):
+        read(text, at)
+
+
+def test_items_before_a_fault_are_given():
+    found = items(io.BytesIO(b'[{"a": 1}, {"a": 2}, oops]'), "f.json")
+    assert [next(found), next(found)] == [{"a": 1}, {"a": 2}]
+    with pytest.raises(UserError, match="character 21"):
+        next(found)
+
+
+def test_what_has_no_end_is_given_up(monkeypatch):
+    monkeypatch.setattr(json_stream, "LARGEST_ITEM", 10_000)
+    monkeypatch.setattr(json_stream, "_CHUNK", 1000)
+    file = io.BytesIO(b'["' + b"x" * 1_000_000)
+    with pytest.raises(UserError, match="Unterminated string"):
+        list(items(file, "f.json"))
+    assert file.tell() < 100_000
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    path = tmp_path / "large.json"
+    with path.open("w") as file:
+        file.write("[" + ",".join(json.dumps({"n": n, "text": "x" * 1000}) for n in range(30_000)) + "]")
+    tracemalloc.start()
+    with path.open("rb") as file:
+        assert sum(item["n"] for item in items(file, str(path))) == 30_000 * 29_999 // 2
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 30e6 > 6 * peak

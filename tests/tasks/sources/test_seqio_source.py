@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets
+
+from flan_jax.errors import UserError
+from flan_jax.tasks import InstructionTask, tfds
+from flan_jax.tasks.examples import examples, fingerprint
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with the TFDS data set "letters", version 1.0.0."""
+    folder = tmp_path_factory.mktemp("tfds")
+
+    def rows(count):
+        return tf.data.Dataset.from_tensor_slices({"text": [f"é{n}" for n in range(count)], "n": np.arange(count)})
+
+    tensorflow_datasets.dataset_builders.store_as_tfds_dataset(
+        name="letters",
+        version="1.0.0",
+        features=tensorflow_datasets.features.FeaturesDict(
+            {"text": tensorflow_datasets.features.Text(), "n": np.int64}
+        ),
+        split_datasets={"train": rows(30), "validation": rows(4)},
+        data_dir=folder,
+    )
+    return str(folder)
+
+
+def test_a_tfds_data_set_gives_plain_rows_in_parts(prepared):
+    source = tfds("letters:1.0.0", data_dir=prepared)
+    assert source.splits == ("train", "validation")
+    rows = list(source.rows("train"))
+    assert len(rows) == source.num_rows("train") == 30
+    assert all(row == {"text": f"é{row['n']}", "n": row["n"]} for _, row in rows)
+    assert {row["n"] for _, row in rows} == set(range(30)) and rows[3][0] == "train:3"
+    assert list(source.rows("train", start=11, stop=17)) == rows[11:17]
+
+
+def test_parts_of_a_tfds_split_become_splits(prepared):
+    source = tfds("letters:1.0.0", data_dir=prepared, splits={"train": "train[5:]", "validation": "train[:5]"})
+    found = {split: [row["n"] for _, row in source.rows(split)] for split in source.splits}
+    assert len(found["validation"]) == source.num_rows("validation") == 5
+    assert sorted(found["train"] + found["validation"]) == list(range(30))
+
+
+def test_a_task_of_a_tfds_data_set(prepared, model):
+    source = tfds("letters:1.0.0", data_dir=prepared)
+    InstructionTask("letters", source, ("Repeat {text}",), answer="text", vocabulary=model).register()
+    assert len(list(examples("letters", "validation", {}))) == 4 and len(fingerprint("letters")) == 32
+
+
+def test_a_version_is_wanted():
+    for name in ("letters", "letters:1", "letters/small"):
+        with pytest.raises(UserError, match=r"a version is wanted, for example tfds\('glue/cola:2\.0\.0'\)"):
+            tfds(name)
+
+
+def test_a_data_set_that_is_not_there_is_told_in_a_sentence(tmp_path):
+    for ask in (lambda s: s.splits, lambda s: s.num_rows("train"), lambda s: list(s.rows("train"))):
+        with pytest.raises(UserError, match=r"TFDS has no data set 'no_such_set:1\.0\.0' .*tfds build") as told:
+            ask(tfds("no_such_set:1.0.0", data_dir=str(tmp_path)))
+        assert len(str(told.value)) < 400
