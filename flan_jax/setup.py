@@ -11,6 +11,7 @@ from flan_jax.data import plan as plans
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.resolve import Request, Resolved, resolve
+from flan_jax.data.row_index import RowIndex
 from flan_jax.data.rows import RowShape, row_shape
 from flan_jax.data.vocabulary import Codec
 from flan_jax.data.worker import Worker
@@ -25,7 +26,7 @@ class Data:
 
     resolved: Resolved
     plan: plans.Plan
-    index: plans.RowIndex
+    index: RowIndex
     reader: Reader
     draws: Draws
     codec: Codec
@@ -139,7 +140,7 @@ def open_data(
     reader = Reader(resolved.folders(plan), shape)
     keeper = Draws(resolved, plan, worker)
     path = folder / f"rows-{plan.fingerprint}.index" if folder else None
-    index = plans.RowIndex(plan, keeper.wait_for(reader.lengths), path)
+    index = RowIndex(plan, keeper.wait_for(reader.lengths), path)
     data = Data(resolved, plan, index, reader, keeper, Codec(resolved.vocabulary, worker, config.mixture))
     if draws == "ahead":
         keeper.start(_windows(data, config))

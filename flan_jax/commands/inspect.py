@@ -13,6 +13,7 @@ from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
 from flan_jax.data import vocabulary
 from flan_jax.data.loader import Loader, Reader
+from flan_jax.data.row_index import RowIndex
 from flan_jax.data.rows import row_shape
 from flan_jax.data.vocabulary import Codec
 from flan_jax.errors import UserError
@@ -73,7 +74,7 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
     plan = plans.Plan.from_description(kept["plan"])
     shape = row_shape(config.model.architecture, config.feature_lengths)
     reader = Reader(kept["folders"], shape)
-    index = plans.RowIndex(plan, reader.lengths, folder / f"rows-{plan.fingerprint}.index")
+    index = RowIndex(plan, reader.lengths, folder / f"rows-{plan.fingerprint}.index")
     loader = Loader(plan, reader, config.batch_size, index=index)
     described = vocabulary.kept(folder)
     if described is None:

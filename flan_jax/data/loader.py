@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from flan_jax.data import rows as rows_module
-from flan_jax.data.plan import Plan, RowIndex
+from flan_jax.data.plan import Plan
+from flan_jax.data.row_index import RowIndex
 from flan_jax.data.rows import Batch, Places, RowShape, Segment
 from flan_jax.data.store import Store, damaged, open_store
 

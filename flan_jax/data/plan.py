@@ -1,7 +1,7 @@
 """The data plan: which example sits in which row of which step, from integers alone.
 
     virtual time   0 ........ W ........ 2W ........           cut into windows of W examples
-    task i         its share r_i of 2^40 says how many of its examples each window holds
+    task i         (T * r_i + u_i) >> 40 of its examples stand before time T: its share r_i of 2^40, its phase u_i
     example j of i epoch j // n_i, place j % n_i in that epoch's keyed permutation
     window         all its examples, packed into rows (packing.py), rows in a keyed order
     row            numbered through the run; step s of batch size B trains on rows [s * B, (s + 1) * B)
@@ -11,28 +11,31 @@ and any window can be computed without those before it. Only how many rows the w
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
-import pathlib
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from flan_jax.data.order import mix
 from flan_jax.data.packing import pack
+from flan_jax.errors import UserError
 
 SHARE_BITS = 40
 LARGEST_WINDOW = 8192
 SMALLEST_WINDOW = 256
-_MASK64 = np.uint64(0xFFFFFFFFFFFFFFFF)
+RULES = 2  # rises when another version of this file gives other rows for the same plan
+_ORDER_OF_EXAMPLES, _ORDER_OF_ROWS = 1, 2  # what a hash is for
 
 #: (task int32 [N], draw int32 [N], index int64 [N]) -> int64 [N, budgets]: tokens of examples, by place in their store.
 LengthsOf = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class PlannedTask:
-    """One task of a plan.
+class PlannedTask(NamedTuple):
+    """One task of a plan; a tuple, for plans may have a million.
 
     Attributes:
       name: the seqio task.
@@ -57,97 +60,55 @@ def shares_of(rates: Sequence[float]) -> list[int]:
     >>> sum(shares_of([1, 1, 1])) == 2**40
     True
     """
-    total = float(sum(rates))
-    exact = [rate / total * 2**SHARE_BITS for rate in rates]
-    shares = [int(value) for value in exact]
-    short = 2**SHARE_BITS - sum(shares)
-    for i in sorted(range(len(rates)), key=lambda i: (shares[i] - exact[i], i))[:short]:
-        shares[i] += 1
-    return shares
+    total = math.fsum(rates)  # rounds once, so that every Python gives the same
+    if not 0 < total < math.inf:
+        raise UserError(f"the mixture's rates add up to {total}; give its tasks finite rates, one of them above 0")
+    exact = np.array(rates, np.float64) / total * 2**SHARE_BITS
+    shares = exact.astype(np.int64)
+    short = 2**SHARE_BITS - int(shares.sum())
+    order = np.argsort(shares - exact, kind="stable")
+    shares[order[:short] if short >= 0 else order[short:]] += np.sign(short)
+    return shares.tolist()
 
 
-def examples_by(time: int, shares: np.ndarray) -> np.ndarray:
-    """How many examples of each task stand before virtual time `time`: share * time, rounded to nearest.
+def phases_of(shares: np.ndarray) -> np.ndarray:
+    """How far each task is from its first example at time 0, in units of 2^-40: spread evenly over tasks of like share.
+
+    Without them, a thousand tasks of the same share would have their next example at the same time, and windows would
+    be too full or empty. Multiples of the golden ratio; never so close to 0 or 1 that the rounding of shares could
+    move the end of an epoch (of up to 2^28 examples).
+
+    >>> (phases_of(np.array([2**39, 2**39], np.uint64)) / 2**40).round(3).tolist()
+    [0.618, 0.236]
+    """
+    rank = np.empty(len(shares), np.uint64)
+    rank[np.argsort(shares, kind="stable")] = np.arange(1, len(shares) + 1, dtype=np.uint64)
+    fraction = (rank * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - SHARE_BITS)
+    return np.clip(fraction, 2**28, 2**SHARE_BITS - 2**28)
+
+
+def examples_by(time: int, shares: np.ndarray, phases: np.ndarray) -> np.ndarray:
+    """How many examples of each task stand before virtual time `time`: share * time + phase, rounded down.
 
     Within one of the exact share at every time, and never falling. Exact in 64 bits for times below 2^43.
 
-    >>> examples_by(10, np.array([3 * 2**38, 2**38], np.uint64)).tolist()
-    [8, 3]
-    """
-    high, low = np.uint64(time >> 20), np.uint64(time & (2**20 - 1))
-    rounded = low * shares + np.uint64(1 << (SHARE_BITS - 1))
-    return ((high * shares + (rounded >> np.uint64(20))) >> np.uint64(20)).astype(np.int64)
-
-
-def mix(*words) -> np.ndarray:
-    """A 64-bit hash of integers (SplitMix64's finaliser, chained); arrays broadcast.
-
-    Our own so that no library's change of stream can change a plan. Source: Steele et al., OOPSLA 2014.
-
-    >>> int(mix(1, 2)) == int(mix(1, 2)), int(mix(1, 2)) == int(mix(2, 1))
-    (True, False)
-    """
-    state: Any = np.uint64(0x9E3779B97F4A7C15)
-    with np.errstate(over="ignore"):
-        for word in words:
-            z = np.asarray(word, np.uint64) + state
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            state = (z ^ (z >> np.uint64(31))) + np.uint64(0x9E3779B97F4A7C15)
-    return np.asarray(state)
-
-
-def permute(position: np.ndarray, count: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Where each position goes in a keyed permutation of range(count), in no memory but the answers'.
-
-    A four-round Feistel network over the next power of four, walked until the value is below `count` (cycle walking).
-
     Args:
-      position: int64 [N], each below its count.
-      count: int64 [N].
-      key: uint64 [N].
+      time: examples of the whole mixture.
+      shares: uint64 [T].
+      phases: uint64 [T], see `phases_of`.
 
     Returns:
-      int64 [N].
+      int64 [T].
 
-    >>> sorted(permute(np.arange(7), np.full(7, 7), np.full(7, 5, np.uint64)).tolist())
-    [0, 1, 2, 3, 4, 5, 6]
+    >>> shares = np.array([3 * 2**38, 2**38], np.uint64)
+    >>> examples_by(10, shares, phases_of(shares)).tolist()
+    [7, 3]
     """
-    count = np.asarray(count, np.int64)
-    bits = np.maximum(1, np.ceil(np.log2(np.maximum(count, 2)) / 2)).astype(np.uint64)
-    mask = (np.uint64(1) << bits) - np.uint64(1)
-    value = np.asarray(position).astype(np.uint64)
-    todo = np.arange(len(value))
-    while len(todo):
-        left, right = value[todo] >> bits[todo], value[todo] & mask[todo]
-        for step in range(4):
-            left, right = right, left ^ (mix(key[todo], step, right) & mask[todo])
-        value[todo] = (left << bits[todo]) | right
-        todo = todo[value[todo] >= count[todo].astype(np.uint64)]
-    return value.astype(np.int64)
+    from flan_jax.data import plan_kernels
 
-
-def by_store(task: np.ndarray, draw: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
-    """Groups examples by the store they are in, in O(N log N) however many tasks there are.
-
-    Args:
-      task: int [N].
-      draw: int [N].
-
-    Returns:
-      order, int64 [N], and (task, draw, start, stop) of each store met: order[start:stop] are the examples in it.
-
-    >>> by_store(np.array([1, 0, 1]), np.array([0, 0, 0]))
-    (array([1, 0, 2]), [(0, 0, 0, 1), (1, 0, 1, 3)])
-    """
-    order = np.lexsort((draw, task))
-    if not len(order):
-        return order, []
-    tasks, draws = task[order], draw[order]
-    starts = np.flatnonzero(np.concatenate([[True], (tasks[1:] != tasks[:-1]) | (draws[1:] != draws[:-1])]))
-    stops = np.append(starts[1:], len(order))
-    found = zip(tasks[starts].tolist(), draws[starts].tolist(), starts.tolist(), stops.tolist(), strict=True)
-    return order, list(found)
+    counts = np.empty(len(shares), np.int64)
+    plan_kernels.examples_by(np.uint64(time >> 20), np.uint64(time & (2**20 - 1)), shares, phases, counts)
+    return counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,9 +159,10 @@ class Plan:
         self.tasks = tuple(tasks)
         self.capacities = dict(capacities)
         self.seed, self.packed, self.largest_window = seed, packed, largest_window
-        self._shares = np.array([task.share for task in tasks], np.uint64)
-        self._counts = np.array([task.count for task in tasks], np.int64)
-        self._draws = np.array([task.draws for task in tasks], np.int32)
+        self._shares = np.array([task.share for task in self.tasks], np.uint64)
+        self._phases = phases_of(self._shares)
+        self._counts = np.array([task.count for task in self.tasks], np.int64)
+        self._draws = np.array([task.draws for task in self.tasks], np.int32)
         passes = self._counts / (self._shares / 2**SHARE_BITS)
         #: Examples until the first task has been seen once: an epoch of the mixture.
         self.epoch_size = max(1, round(float(passes.min())))
@@ -222,17 +184,20 @@ class Plan:
 
     def counts_by(self, window: int) -> np.ndarray:
         """Examples of each task before a window, int64 [T]."""
-        return examples_by(self.boundary(window), self._shares)
+        return examples_by(self.boundary(window), self._shares, self._phases)
 
     def examples(self, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The examples of a window, unpacked: task, index in the store, epoch."""
+        """The examples of a window, unpacked: task int32 [N], index in the store int64 [N], epoch int32 [N]."""
+        from flan_jax.data import plan_kernels
+
         before, after = self.counts_by(window), self.counts_by(window + 1)
-        each = after - before
-        task = np.repeat(np.arange(len(each)), each)
-        number = np.arange(len(task)) - np.repeat(np.cumsum(each) - each, each) + before[task]
-        epoch, position = np.divmod(number, self._counts[task])
-        index = permute(position, self._counts[task], mix(self.seed, 1, task, epoch))
-        return task.astype(np.int32), index, epoch.astype(np.int32)
+        size = int((after - before).sum())
+        task, index, epoch = np.empty(size, np.int32), np.empty(size, np.int64), np.empty(size, np.int32)
+        seed = np.uint64(self.seed % 2**64)
+        plan_kernels.window_examples(
+            before, after, self._counts, seed, np.uint64(_ORDER_OF_EXAMPLES), task, index, epoch
+        )
+        return task, index, epoch
 
     def rows(self, window: int, lengths_of: LengthsOf) -> Rows:
         """Packs a window.
@@ -247,20 +212,22 @@ class Plan:
         row_of = pack(lengths, np.array(list(self.capacities.values()))) if self.packed else np.arange(len(task))
         made = int(row_of.max()) + 1 if len(row_of) else 0
         place = np.empty(made, np.int64)
-        place[np.argsort(mix(self.seed, 2, window, np.arange(made)), kind="stable")] = np.arange(made)
+        hashes = mix(self.seed % 2**64, _ORDER_OF_ROWS, window, np.arange(made))
+        place[np.argsort(hashes, kind="stable")] = np.arange(made)
         order = np.argsort(place[row_of], kind="stable")
         first = np.concatenate([[0], np.cumsum(np.bincount(place[row_of], minlength=made))])
         return Rows(first, task[order], index[order], draw[order], epoch[order])
 
     def draws_reached(self, windows: int) -> list[int]:
         """How many draws of each task the first `windows` windows use."""
-        seen = -(-self.counts_by(windows) // self._counts)
-        return [int(min(max(1, s), task.draws)) for s, task in zip(seen, self.tasks, strict=True)]
+        passes = -(-self.counts_by(windows) // self._counts)
+        return np.clip(passes, 1, self._draws).tolist()
 
     def describe(self) -> dict[str, Any]:
         """What determines the plan, JSON-able; `Plan.from_description` makes it again."""
         return {
-            "tasks": [dataclasses.asdict(task) for task in self.tasks],
+            "tasks": [task._asdict() for task in self.tasks],
+            "rules": RULES,
             "capacities": self.capacities,
             "seed": self.seed,
             "packed": self.packed,
@@ -269,15 +236,29 @@ class Plan:
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> "Plan":
-        """Makes a plan from what `describe` gave."""
+        """Makes a plan from what `describe` gave.
+
+        Raises:
+          UserError: a version of flan_jax with other rules made it.
+        """
+        if description.get("rules") != RULES:
+            raise UserError(
+                f"the plan was made by rules {description.get('rules', 1)}, this version of flan_jax plans by {RULES}: "
+                f"its batches would be others; use the version that versions.json names"
+            )
         tasks = [PlannedTask(**task) for task in description["tasks"]]
         rest = {key: description[key] for key in ("capacities", "seed", "packed", "largest_window")}
         return cls(tasks, **rest)
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Equal fingerprints mean equal batches."""
-        return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()[:16]
+        rest = [RULES, list(self.capacities.items()), self.seed, self.packed, self.largest_window]
+        whole = hashlib.sha256(json.dumps(rest).encode())
+        whole.update("\0".join(text for task in self.tasks for text in (task.name, task.fingerprint)).encode())
+        for column in (self._counts, self._shares, self._draws):
+            whole.update(column.astype("<i8").tobytes())
+        return whole.hexdigest()[:16]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -289,9 +270,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ['seed was 0, is 1', "task 'qa' has other text or tokens", "task 'qa' had 10 examples, has 12"]
     """
     said = [
-        f"{key} was {old[key]}, is {new[key]}"
-        for key in ("seed", "capacities", "packed", "largest_window")
-        if old[key] != new[key]
+        f"{key} was {old.get(key)}, is {new[key]}"
+        for key in ("rules", "seed", "capacities", "packed", "largest_window")
+        if old.get(key) != new[key]
     ]
     before = {task["name"]: task for task in old["tasks"]}
     after = {task["name"]: task for task in new["tasks"]}
@@ -307,56 +288,3 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             old_share, new_share = was["share"] / 2**SHARE_BITS, now["share"] / 2**SHARE_BITS
             said.append(f"task {name!r} had {old_share:.4%} of the mixture, has {new_share:.4%}")
     return said
-
-
-class RowIndex:
-    """Cumulative rows by window, 8 bytes each; grows as windows become known and can always be computed anew.
-
-    Args:
-      plan: the plan.
-      lengths_of: see `Plan.rows`.
-      path: a file that keeps what is known between runs; None keeps it in memory.
-    """
-
-    def __init__(self, plan: Plan, lengths_of: LengthsOf, path: pathlib.Path | None = None):
-        self.plan, self.lengths_of, self.path = plan, lengths_of, path
-        self._ends: list[int] = []
-        self._kept: dict[int, Rows] = {}
-        if path is not None and path.exists():
-            raw = path.read_bytes()
-            self._ends = np.frombuffer(raw[: len(raw) // 8 * 8], "<i8").tolist()
-            path.write_bytes(raw[: len(raw) // 8 * 8])  # a torn last entry is dropped
-
-    def window(self, window: int) -> Rows:
-        """The rows of a window; the last two are kept."""
-        if window not in self._kept:
-            while len(self._kept) > 1:
-                self._kept.pop(min(self._kept))
-            self._kept[window] = self.plan.rows(window, self.lengths_of)
-        return self._kept[window]
-
-    def end(self, window: int) -> int:
-        """How many rows the windows up to and with this one hold."""
-        while len(self._ends) <= window:
-            total = (self._ends[-1] if self._ends else 0) + len(self.window(len(self._ends)))
-            self._ends.append(total)
-            if self.path is not None:
-                with self.path.open("ab") as file:
-                    file.write(np.int64(total).astype("<i8").tobytes())
-        return self._ends[window]
-
-    def locate(self, row: int) -> tuple[Rows, int]:
-        """The window that holds the run's row number `row`, and its place there."""
-        while not self._ends or self._ends[-1] <= row:
-            self.end(len(self._ends))
-        window = int(np.searchsorted(np.array(self._ends), row, side="right"))
-        start = self._ends[window - 1] if window else 0
-        return self.window(window), row - start
-
-    def rows_in(self, epochs: float) -> int:
-        """Rows that `epochs` epochs of the mixture fill."""
-        windows = self.plan.windows_of(epochs)
-        whole = int(windows + 1e-9)
-        done = self.end(whole - 1) if whole else 0
-        rest = windows - whole
-        return done + (round(rest * (self.end(whole) - done)) if rest > 1e-9 else 0)
