@@ -16,6 +16,7 @@ import seqio
 
 from flan_jax import filesystem
 from flan_jax.errors import UserError
+from flan_jax.tasks.words import word_encoder
 
 EXTRA_IDS = 100  # T5's number of sentinels; given to vocabularies that are named by a path
 VocabularyLike: TypeAlias = str | os.PathLike[str] | seqio.Vocabulary
@@ -122,10 +123,13 @@ class Tokenizer:
         if isinstance(self.vocabulary, seqio.SentencePieceVocabulary):
             _require(self.vocabulary)
             self._model = self.vocabulary.tokenizer
+        self._words = None if self._model is None else word_encoder(self._model)
         self.eos_id: int | None = self.vocabulary.eos_id
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text, without end-of-sequence."""
+        if self._words is not None:
+            return self._words.encode(texts)
         if self._model is not None:
             # A list goes to a pool of threads, which costs milliseconds to start.
             return self._model.encode(texts) if len(texts) > 32 else [self._model.encode(text) for text in texts]
@@ -133,7 +137,7 @@ class Tokenizer:
 
     def encode_one(self, text: str) -> list[int]:
         """Ids of one text, without end-of-sequence."""
-        return self._model.encode(text) if self._model is not None else list(self.vocabulary.encode(text))
+        return self.encode([text])[0]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids without end-of-sequence, of which a conversation has several; zeros at the end are padding."""
