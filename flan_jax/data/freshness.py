@@ -5,11 +5,13 @@ Each time a mixture is resolved, a few examples of every store that stands there
 
 import hashlib
 import itertools
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from flan_jax.data import parts
 from flan_jax.data import store as stores
 from flan_jax.data.prepare import Job, workers
 from flan_jax.errors import UserError
@@ -27,6 +29,7 @@ def drop_stale(jobs: Sequence[Job], how: Mapping[str, Any], progress: Callable[.
     """
     from flan_jax.tasks import examples
 
+    notes = [note for job in jobs if (note := _damage(job)) is not None]
     present = [job for job in jobs if stores.whole(job.target)]
     ours = [job for job in present if not examples.needs_tensorflow(job.task)]
     foreign = [job for job in present if examples.needs_tensorflow(job.task)]
@@ -38,32 +41,65 @@ def drop_stale(jobs: Sequence[Job], how: Mapping[str, Any], progress: Callable[.
         zip(ours, spread(stale, ours, itertools.repeat(how), **options), strict=False),
         ((job, stale(job, how)) for job in foreign),
     )
-    notes = []
     for done, (job, found) in enumerate(looked_at, 1):
         if found is not None:
             notes.append(f"task {job.task!r}: {found}; it is prepared anew")
-            stores.remove(job.target)
+            with stores.told(how["store_dir"]), stores.Lock(job.target):
+                # Another process may have prepared it anew meanwhile.
+                if stores.whole(job.target) and stale(job, how) is not None:
+                    stores.remove(job.target)
         progress(what="looking again at stores", done=done, total=len(ours) + len(foreign), unit="store")
     return notes
 
 
+def _damage(job: Job) -> str | None:
+    """What is wrong with a store that was finished once; preparing mends what opening it shows."""
+    if (job.target / stores.MANIFEST).exists():
+        try:
+            stores.read_manifest(job.target)
+        except UserError as fault:
+            return f"task {job.task!r}: {str(fault).rpartition(';')[0]}; what is missing is prepared anew"
+    return None
+
+
+class _OnePart(stores.Store):
+    """Examples of a single part, for looking at stores that are not finished; always mapped anew."""
+
+    def __init__(self, path: pathlib.Path):
+        self.folder, self._only = path.parent, parts.Part(path)
+        self.count = self._only.count
+        self.ends = np.array([self.count])
+
+    def part(self, number: int) -> parts.Part:
+        return self._only
+
+
 def stale(job: Job, how: Mapping[str, Any]) -> str | None:
-    """Compares a few of a store's examples with what the task gives now.
+    """Compares a few examples of a store's first part with what the task gives now.
 
     Returns:
       How one differs; None where none does.
     """
+    return stale_part(job, 0, how)
+
+
+def stale_part(job: Job, number: int, how: Mapping[str, Any]) -> str | None:
+    """Compares a few examples of a part with what the task gives now, see `stale`; only tasks of ours can be read from
+    elsewhere than their beginning.
+    """
     from flan_jax.tasks import examples
 
-    store = stores.Store(job.target)
     ours = examples.is_ours(job.task)
-    among = range(min(store.count, _AMONG if ours else 2 * _LOOKED_AT))
-    chosen = sorted(among, key=lambda i: _mark(f"{job.fingerprint}{i}"))[:_LOOKED_AT]
     try:
+        store = _OnePart(stores.part_path(job.target, number))
+        among = range(min(store.count, _AMONG if ours else 2 * _LOOKED_AT))
+        chosen = sorted(among, key=lambda i: _mark(f"{job.fingerprint}{i}"))[:_LOOKED_AT]
         left = {store.id(i): i for i in chosen}
         only = {name.partition("#")[0] for name in left} if ours else None
         names = ("seed", "on_long", "on_bad_row", "limit")
         options = {name: how[name] for name in names} | {"draw": job.draw, "only": only}
+        if number:
+            options |= {"start": number * stores.PART_ROWS, "stop": (number + 1) * stores.PART_ROWS}
         for example in examples.examples(job.task, how["split"], how["lengths"], **options):
             if (index := left.pop(str(example.id), None)) is not None and (what := _difference(store, index, example)):
                 return f"example {example.id!r} has other {what} now than its store holds"

@@ -22,7 +22,6 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from flan_jax import atomic
 from flan_jax.data import parts
 from flan_jax.data import store as stores
 from flan_jax.errors import UserError
@@ -95,9 +94,12 @@ class Written:
 
 def write_part(job: Job, number: int, how: Mapping[str, Any]) -> Written:
     """Writes one part unless it stands there sound; writes none where the source has no such rows."""
+    from flan_jax.data import freshness
+
     path = stores.part_path(job.target, number)
     facts = _sound(path)
-    if facts is None:
+    # What the fingerprint cannot see may have changed since the part was written.
+    if facts is None or freshness.stale_part(job, number, how) is not None:
         start = number * stores.PART_ROWS
         found, tally = _examples(job, how, start=start, stop=start + stores.PART_ROWS)
         writer = _writer(job)
@@ -112,7 +114,9 @@ def write_part(job: Job, number: int, how: Mapping[str, Any]) -> Written:
 
 
 def write_whole(job: Job, how: Mapping[str, Any]) -> Written:
-    """Writes all parts of a store from one pass over its examples; parts that stand there sound stay."""
+    """Writes all parts of a store from one pass over its examples, also those that stand there: what is read anew is
+    what the task gives now.
+    """
     found, tally = _examples(job, how)
     job.target.mkdir(parents=True, exist_ok=True)
     before: dict[str, int] = {}
@@ -125,8 +129,7 @@ def write_whole(job: Job, how: Mapping[str, Any]) -> Written:
             return Written(number, examples, last=True)
         now = dataclasses.asdict(tally)
         path = stores.part_path(job.target, number)
-        if _sound(path) is None:
-            writer.write(path, {key: value - before.get(key, 0) for key, value in now.items()})
+        writer.write(path, {key: value - before.get(key, 0) for key, value in now.items()})
         before = now
         number, examples = number + 1, examples + writer.count
 
@@ -185,6 +188,15 @@ def prepare_in_child(
     **how: Any,
 ) -> None:
     """Answers `prepare`: writes the listed (task, folder, fingerprint, draw)."""
+    from flan_jax.tasks import examples
+
+    for task, _, fingerprint, _ in wanted:
+        # The run may have begun days ago; its other draws are of the files and the code of then.
+        if examples.fingerprint(task) != fingerprint:
+            raise UserError(
+                f"task {task!r} is not what it was when this run began: a file it reads, or code it uses, has changed; "
+                f"start the same command again"
+            )
     fill_stores([Job(*one) for one in wanted], how, progress, "preparing draws")
 
 
@@ -281,7 +293,7 @@ class _Filling:
                     self._elsewhere.append(job)
                     continue
                 if not stores.whole(job.target):
-                    atomic.remove_partial(job.target)
+                    stores.reopen(job.target)
                     self._open.append(_Open(job, lock, self._how))
                     return True
                 lock.release()

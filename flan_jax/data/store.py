@@ -10,6 +10,7 @@ Which rows a part covers depends on nothing but their number, so any number of p
 bytes. A folder without a manifest is unfinished work, and goes on from the parts that are whole.
 """
 
+import contextlib
 import dataclasses
 import fcntl
 import functools
@@ -19,7 +20,6 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ FORMAT = 2
 PART_ROWS = 16_384
 MANIFEST = "manifest.json"
 _REPAIR = "run `flan-jax prepare --repair` with the same settings"
+_REMOVED = ".removed-"
 _OPEN_PARTS = 16_384  # maps held; the kernel allows a process about 65,000
 
 
@@ -219,20 +220,32 @@ def repair(folder: pathlib.Path) -> list[str]:
     Returns:
       What was found, a sentence each; empty for a sound store.
     """
-    said = []
+    said, wanted = [], {}
     try:
-        read_manifest(folder)
+        listed = read_manifest(folder)["parts"]
+        wanted = {part_path(folder, number): facts["sha256"] for number, facts in enumerate(listed)}
     except UserError as fault:
         said.append(str(fault))
     for file in sorted(folder.glob("part-*.bin")):
         try:
-            parts.verify(file)
+            found = parts.verify(file)["sha256"]
+            if found != wanted.get(file, found):
+                raise UserError(f"{file} is sound, but another than its manifest was written for; {_REPAIR}")
         except UserError as fault:
-            said.append(str(fault))
+            if not any(str(file) in other for other in said):
+                said.append(str(fault))
+            (folder / MANIFEST).unlink(missing_ok=True)  # first: a store is never taken for whole without its parts
             file.unlink()
     if said:
         (folder / MANIFEST).unlink(missing_ok=True)
+        forget()
     return said
+
+
+def forget() -> None:
+    """Unmaps what this process keeps open: other files are about to stand under the same names."""
+    open_store.cache_clear()
+    open_part.cache_clear()
 
 
 class Lock:
@@ -261,11 +274,20 @@ class Lock:
     def release(self) -> None:
         """Gives it back."""
         if self._file is not None:
+            # Forks of this process hold the file open too: closing it here would not free the lock.
+            fcntl.flock(self._file, fcntl.LOCK_UN)
             self._file.close()
             self._file = None
 
+    def __enter__(self) -> "Lock":
+        self.take()
+        return self
 
-@contextmanager
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+@contextlib.contextmanager
 def told(place: str | os.PathLike) -> Iterator[None]:
     """Turns a failure of the file system (a full disk, a read-only folder) into a sentence that names the setting."""
     try:
@@ -278,6 +300,25 @@ def told(place: str | os.PathLike) -> Iterator[None]:
 
 
 def remove(folder: pathlib.Path) -> None:
-    """Deletes a store; its manifest goes first, so that what is half gone is never taken for whole."""
+    """Deletes a store at once: parts of it that stayed would be taken for the next one's. Wants its lock.
+
+    Raises:
+      OSError: it cannot be done; the store stands there as before.
+    """
+    forget()
+    _remove_left(folder)
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(folder, folder.with_name(f"{folder.name}{_REMOVED}{os.getpid()}"))
+    _remove_left(folder)
+
+
+def reopen(folder: pathlib.Path) -> None:
+    """Makes a store that is not whole ready to be gone on with. Wants its lock."""
     (folder / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    atomic.remove_partial(folder)
+    _remove_left(folder)
+
+
+def _remove_left(folder: pathlib.Path) -> None:
+    for left in folder.parent.glob(f"{folder.name}{_REMOVED}*"):
+        shutil.rmtree(left, ignore_errors=True)
