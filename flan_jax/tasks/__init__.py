@@ -2,6 +2,7 @@
 
 from flan_jax.tasks.chats import ChatTask
 from flan_jax.tasks.examples import Example, Tally, describe, fingerprint, references, score, source_files
+from flan_jax.tasks.foreign import set_version
 from flan_jax.tasks.formats import task_from_file
 from flan_jax.tasks.instruction import InstructionTask
 from flan_jax.tasks.objectives import PrefixLanguageModel, SpanCorruption
@@ -47,6 +48,7 @@ __all__ = [
     "rate_of",
     "references",
     "score",
+    "set_version",
     "source_files",
     "task_from_file",
     "text",

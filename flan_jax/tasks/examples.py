@@ -12,7 +12,7 @@ import seqio
 from flan_jax.errors import UserError
 from flan_jax.tasks import fingerprints, foreign, metrics, registry, vocabularies
 from flan_jax.tasks.recipe import Example, Request
-from flan_jax.tasks.sources import FileSource, GeneratorSource, SeqioSource, all_files, as_source
+from flan_jax.tasks.sources import FileSource, GeneratorSource, SeqioSource, all_files
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
 
 __all__ = [
@@ -145,7 +145,7 @@ def source_files(task_name: str) -> list[str]:
     """The files that a task is read from, over all its splits; empty where they are not known."""
     task = registry.seqio_task(task_name)
     recipe = registry.recipe(task_name)
-    return all_files(as_source(task.source) if recipe is None else recipe.source)
+    return foreign.files(task) if recipe is None else all_files(recipe.source)
 
 
 def fingerprint(task_name: str) -> str:

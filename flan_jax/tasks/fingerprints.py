@@ -8,6 +8,7 @@ import dataclasses
 import enum
 import functools
 import hashlib
+import importlib.metadata
 import inspect
 import pathlib
 import re
@@ -17,13 +18,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import seqio
+import tensorflow as tf
 
 from flan_jax import filesystem
 from flan_jax.tasks import vocabularies
 
 _SIMPLE = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
-# Code of these counts by name alone: their versions are part of what a store is keyed by, and their objects hold caches
-# and locks.
+# Objects of these hold caches and locks, so they count by name and version wherever the packages lie.
 _LIBRARIES = {"tensorflow", "tensorflow_datasets", "tensorflow_text", "numpy", "jax", "absl", "clu", "sentencepiece"}
 
 
@@ -31,7 +32,8 @@ def of(thing: Any) -> str:
     """A hash of a value and of all it refers to, the same in every process on every host.
 
     Functions count by their code, constants, defaults, closures and the globals of their own package that they use; so
-    a helper or a word list that changes changes the hash, and moving or commenting a function does not.
+    a helper or a word list that changes changes the hash, and moving or commenting a function does not. What they use
+    of installed packages counts by its name and the package's version.
 
     >>> of((1, "a")) == of((1, "a")), of(1) == of("1")
     (True, False)
@@ -100,10 +102,24 @@ def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, types.CellType):
         return [thing.cell_contents] if _is_filled(thing) else []
     if isinstance(thing, types.ModuleType):
-        return [thing.__name__]
+        return _named(thing.__name__)
     if hasattr(thing, "tobytes") and hasattr(thing, "dtype"):
-        return [str(thing.dtype), str(getattr(thing, "shape", "")), thing.tobytes()]
-    return _object_parts(thing)
+        # The bytes of an array of objects are their addresses.
+        content = thing.tolist() if thing.dtype.hasobject else thing.tobytes()
+        return [str(thing.dtype), str(getattr(thing, "shape", "")), content]
+    return _tensor_parts(thing) or _object_parts(thing)
+
+
+def _tensor_parts(thing: Any) -> list[Any]:
+    """The values of what TensorFlow holds: tensors, variables, lookup tables."""
+    if isinstance(thing, tf.RaggedTensor):
+        return [str(thing.dtype), thing.to_list()]
+    if isinstance(thing, tf.Variable) or (tf.is_tensor(thing) and hasattr(thing, "numpy")):
+        return [str(thing.dtype), str(thing.shape), thing.numpy()]
+    if isinstance(thing, tf.lookup.StaticHashTable):
+        keys, values = (column.numpy().tolist() for column in thing.export())
+        return [thing.default_value, dict(zip(keys, values, strict=True))]
+    return []
 
 
 def _object_parts(thing: Any) -> list[Any]:
@@ -113,13 +129,19 @@ def _object_parts(thing: Any) -> list[Any]:
         owner = getattr(thing, "__self__", None)
         return [thing.__qualname__, *([] if isinstance(owner, types.ModuleType | type(None)) else [owner])]
     if _is_library(type(thing).__module__):
-        return [type(thing).__module__, type(thing).__qualname__]
-    return [type(thing), dict(getattr(thing, "__dict__", {}))]
+        return _named(type(thing).__module__, type(thing).__qualname__)
+    slots = [name for cls in type(thing).__mro__ for name in _slots(cls) if hasattr(thing, name)]
+    return [type(thing), dict(getattr(thing, "__dict__", {})), [(name, getattr(thing, name)) for name in slots]]
+
+
+def _slots(cls: type) -> list[str]:
+    names = vars(cls).get("__slots__", ())
+    return [name for name in ([names] if isinstance(names, str) else names) if name not in ("__dict__", "__weakref__")]
 
 
 def _class_parts(cls: type) -> list[Any]:
     """A class's name and, for a user's class, its members and bases; the classes of this room count by name."""
-    name = [cls.__module__, cls.__qualname__]
+    name = _named(cls.__module__, cls.__qualname__)
     if _is_library(cls.__module__) or cls.__module__.startswith(("flan_jax.tasks.", "seqio.")):
         return name
     members = []
@@ -135,7 +157,7 @@ def _class_parts(cls: type) -> list[Any]:
 def _function_parts(function: types.FunctionType) -> list[Any]:
     code = function.__code__
     if _is_library(function.__module__):
-        return [function.__module__, function.__qualname__, list(function.__closure__ or ())]
+        return [*_named(function.__module__, function.__qualname__), list(function.__closure__ or ())]
     parts: list[Any] = [code, function.__defaults__, function.__kwdefaults__, list(function.__closure__ or ())]
     for name in sorted(_names(code)):
         if name in function.__globals__:
@@ -148,9 +170,9 @@ def _global(value: Any, package: str) -> Any:
     owner = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
     if isinstance(value, types.ModuleType):
         # What is used of it is not known from here.
-        return _sources(value.__name__, package) if _counts(owner, package) else owner
+        return _sources(value.__name__, package) if _counts(owner, package) else _named(value.__name__)
     if isinstance(value, types.FunctionType | type) and not _counts(owner, package):
-        return (owner, value.__qualname__)
+        return _named(owner or "", value.__qualname__)
     return value
 
 
@@ -159,7 +181,7 @@ def _code_parts(code: types.CodeType) -> list[Any]:
     # The first constant of a `def` is its docstring or None; neither changes what it does.
     if consts and code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<"):
         consts = consts[1:] if isinstance(consts[0], str | None) else consts
-    return [code.co_code, consts, code.co_names, code.co_varnames, code.co_freevars]
+    return [code.co_code, code.co_exceptiontable, consts, code.co_names, code.co_varnames, code.co_freevars]
 
 
 def _names(code: types.CodeType) -> set[str]:
@@ -191,21 +213,60 @@ def _is_library(module: str | None) -> bool:
     return _package(module) in _LIBRARIES or _package(module) in sys.stdlib_module_names - {"__main__"}
 
 
+def _named(module: str, qualname: str = "") -> list[str]:
+    """What counts by its name: with the version of the package it is of, which tells when its code may be another."""
+    return [module, qualname, _version(_package(module))]
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """An installed package's version; empty for the standard library, for this one, and for a user's own modules."""
+    # This package's own code is versioned by hand (`examples.CODE_VERSION`).
+    if package == "flan_jax" or package in sys.stdlib_module_names:
+        return ""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        named = importlib.metadata.packages_distributions().get(package, ())
+        return ",".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(named)))
+
+
 def _sources(name: str, package: str) -> list[tuple[str, str]]:
-    """Names and source hashes of a module and of those of the same code that it imports, and those in turn."""
+    """Names and code hashes of a module and of those of the same code that it imports, and those in turn.
+
+    Packages that they import count by their version.
+    """
     found: dict[str, str] = {}
     waiting = [name]
     while waiting:
         current = waiting.pop()
         module = sys.modules.get(current)
-        # This room's own code is versioned by hand (`examples.CODE_VERSION`).
-        if current in found or module is None or not _counts(current, package) or current.startswith("flan_jax.tasks"):
+        if current in found or module is None or current.startswith("flan_jax.tasks"):
+            continue
+        if not _counts(current, package):
+            found[_package(current)] = _version(_package(current))
             continue
         file = pathlib.Path(getattr(module, "__file__", None) or "")
         source = file.read_bytes() if file.is_file() else b""
-        found[current] = hashlib.sha256(source).hexdigest()
-        waiting += _imported(ast.parse(source), current) if file.suffix == ".py" else []
+        tree = ast.parse(source) if file.suffix == ".py" else None
+        found[current] = hashlib.sha256(source if tree is None else _without_comments(tree)).hexdigest()
+        waiting += _imported(tree, current) if tree else []
     return sorted(found.items())
+
+
+def _without_comments(tree: ast.Module) -> bytes:
+    """A module's code as text that comments, blank lines and docstrings do not change."""
+    kept = ast.parse(ast.unparse(tree))
+    for node in ast.walk(kept):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            body[:] = body[1:] or [ast.Pass()]
+    return ast.dump(kept).encode(errors="surrogatepass")
 
 
 def _imported(tree: ast.Module, importer: str) -> list[str]:

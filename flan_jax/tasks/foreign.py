@@ -1,5 +1,6 @@
 """Examples of seqio tasks that other code registered, through their own preprocessors, postprocessors and metrics."""
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -7,10 +8,15 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from flan_jax import filesystem
 from flan_jax.errors import UserError, nearest
+from flan_jax.tasks import registry
 from flan_jax.tasks.drawing import Draws
 from flan_jax.tasks.recipe import Example, Request
+from flan_jax.tasks.sources import all_files, as_source
 from flan_jax.tasks.vocabularies import Tokenizer
+
+_VERSIONS: dict[str, str] = {}
 
 
 def examples(task: seqio.Task, split: str, request: Request) -> Iterator[tuple[Example, dict[str, Any]]]:
@@ -133,8 +139,27 @@ def describe(task: seqio.Task) -> dict[str, Any]:
         "held_out_wordings": 0,
         "objective": "seqio",
         "random": False,  # its preprocessors do not say
-        "version": "",
+        "version": _VERSIONS.get(task.name, ""),
     }
+
+
+def set_version(task_name: str, version: str) -> None:
+    """Gives a task of other code a version of your own, for changes that its functions do not show.
+
+    A task is prepared anew when its functions, what they hold and call, or the packages they use change. Say here what
+    else changed: data behind an address, a file that a preprocessor reads, a program that it calls.
+
+    Args:
+      task_name: a registered seqio task that this package did not declare.
+      version: any text; another one prepares the task anew.
+
+    Raises:
+      UserError: no such task, or one declared here, which takes its version where it is declared.
+    """
+    registry.seqio_task(task_name)
+    if registry.recipe(task_name) is not None:
+        raise UserError(f"Task {task_name!r} is declared with flan_jax; give its declaration version={version!r}.")
+    _VERSIONS[task_name] = version
 
 
 def shaping(task: seqio.Task) -> Any:
@@ -143,4 +168,12 @@ def shaping(task: seqio.Task) -> Any:
         name: (feature.add_eos, feature.required, str(feature.dtype), feature.rank, feature.vocabulary)
         for name, feature in task.output_features.items()
     }
-    return (task.name, list(task.preprocessors), features)
+    return (task.name, list(task.preprocessors), features, _VERSIONS.get(task.name, ""))
+
+
+def files(task: seqio.Task) -> list[str]:
+    """The files that the task is read from: its source's, or those that seqio cached where it must be cached."""
+    if not task.requires_caching:
+        return all_files(as_source(task.source))
+    # None where nothing is cached; whoever reads the task is told.
+    return filesystem.matching(os.path.join(task.cache_dir, "*")) if task.cache_dir else []

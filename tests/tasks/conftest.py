@@ -12,11 +12,12 @@ SHARED = pathlib.Path(__file__).parents[3] / "shared" / "data"
 @pytest.fixture(autouse=True)
 def own_registries(monkeypatch):
     """Each test sees what it registers itself."""
-    from flan_jax.tasks import registry
+    from flan_jax.tasks import foreign, registry
 
     monkeypatch.setattr(seqio.TaskRegistry, "_REGISTRY", {})
     monkeypatch.setattr(seqio.MixtureRegistry, "_REGISTRY", {})
     monkeypatch.setattr(registry, "_RECIPES", {})
+    monkeypatch.setattr(foreign, "_VERSIONS", {})
 
 
 @pytest.fixture(scope="session")

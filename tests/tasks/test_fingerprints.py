@@ -1,14 +1,19 @@
 import functools
+import importlib
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import seqio
+import tensorflow as tf
 
-from flan_jax.tasks import InstructionTask, Template, generator, jsonl, registry
-from flan_jax.tasks.examples import fingerprint, source_files
+from flan_jax.errors import UserError
+from flan_jax.tasks import InstructionTask, Template, fingerprints, generator, jsonl, registry, set_version
+from flan_jax.tasks.examples import describe, examples, fingerprint, source_files
 from flan_jax.tasks.fingerprints import of
 
 
@@ -77,6 +82,104 @@ def test_a_vocabulary_is_hashed_by_content_and_a_source_without_its_repr(model):
             raise AssertionError("read the network")
 
     assert of(Touchy(1)) != of(Touchy(2))
+
+
+def test_tensors_tables_and_arrays_of_objects_count_by_value():
+    def holding(value):
+        return lambda rows: (rows, value)
+
+    def table(values):
+        pairs = tf.lookup.KeyValueTensorInitializer(["a", "b"], values)
+        return tf.lookup.StaticHashTable(pairs, default_value=0)
+
+    kinds = [
+        lambda n: tf.constant([1, n]),
+        lambda n: tf.Variable([1.0, n]),
+        lambda n: tf.ragged.constant([[1], [2, n]]),
+        lambda n: table([1, n]),
+        lambda n: np.array(["".join("plum"), n], dtype=object),
+        lambda n: np.arange(n),
+    ]
+    for kind in kinds:
+        assert of(holding(kind(3))) == of(holding(kind(3))) != of(holding(kind(4)))
+
+
+def test_objects_with_slots_count_by_what_is_in_them():
+    class Slotted:
+        __slots__ = ("word", "unset")
+
+        def __init__(self, word):
+            self.word = word
+
+    assert of(Slotted("a")) == of(Slotted("a")) != of(Slotted("b"))
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Installs a package "shelf-lib" of one module, `shelflib`, at a version."""
+    site = tmp_path / "site-packages"
+    monkeypatch.syspath_prepend(str(site))
+
+    def install(version, code="def fix(x):\n    return x + 1\nclass Fixer:\n    pass\n"):
+        shutil.rmtree(site, ignore_errors=True)
+        about = site / f"shelf_lib-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: shelf-lib\nVersion: {version}\n")
+        (about / "top_level.txt").write_text("shelflib\n")
+        (about / "RECORD").write_text("shelflib.py,,\n")
+        (site / "shelflib.py").write_text(code)
+        sys.modules.pop("shelflib", None)
+        importlib.invalidate_caches()
+        fingerprints._version.cache_clear()
+        return importlib.import_module("shelflib")
+
+    yield install
+    sys.modules.pop("shelflib", None)
+    fingerprints._version.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "uses",
+    [
+        lambda lib: compiled("def f(x):\n    return fix(x)", fix=lib.fix),
+        lambda lib: compiled("def f(x):\n    return shelflib.fix(x)", shelflib=lib),
+        lambda lib: compiled("def f(x):\n    return Fixer", Fixer=lib.Fixer),
+    ],
+)
+def test_a_packages_version_counts_where_it_is_used(installed, uses):
+    lib = installed("1.0")
+    first, other = of(uses(lib)), of(compiled("def f(x):\n    return x"))
+    lib = installed("1.0")
+    assert of(uses(lib)) == first
+    lib = installed("1.1")
+    assert of(uses(lib)) != first and of(compiled("def f(x):\n    return x")) == other
+
+
+def test_a_package_counts_where_a_module_that_is_used_imports_it(installed, tmp_path, monkeypatch):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "their_fixes.py").write_text("import shelflib\nRULES = [shelflib.fix(1)]\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "own"))
+    found = []
+    for version in ("1.0", "1.0", "1.1"):
+        installed(version)
+        module = importlib.import_module("their_fixes")
+        found.append(of(compiled("def f(x):\n    return their_fixes.RULES", their_fixes=module)))
+    sys.modules.pop("their_fixes")
+    assert found[0] == found[1] != found[2]
+
+
+def test_comments_and_docstrings_of_a_module_do_not_count(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / "their_rules.py"
+    path.write_text("def fix(x):\n    return x + 1\n")
+    module = importlib.import_module("their_rules")
+    use = compiled("def f(x):\n    return their_rules.fix(x)", their_rules=module)
+    first = of(use)
+    path.write_text('"""Rules."""\n\n# Moved.\n\ndef fix(x):\n    """Fixes."""\n    return (x + 1)  # one more\n')
+    assert of(use) == first
+    path.write_text("def fix(x):\n    return x + 2\n")
+    assert of(use) != first
+    sys.modules.pop("their_rules")
 
 
 def test_another_process_finds_the_same(tmp_path):
@@ -178,6 +281,55 @@ class TestTasks:
             return found
 
         assert register("t", "a") == register("t", "a") != register("t", "b")
+
+    def test_a_version_of_a_foreign_task_is_declared(self, fruits):
+        source = seqio.TextLineDataSource({"train": "/nowhere/train.txt"})
+        features = {"targets": seqio.Feature(seqio.ByteVocabulary())}
+        seqio.TaskRegistry.add("theirs", source=source, preprocessors=[], output_features=features)
+        found = [fingerprint("theirs")]
+        for version in ("1", "2"):
+            set_version("theirs", version)
+            found.append(fingerprint("theirs"))
+            assert describe("theirs")["version"] == version
+        set_version("theirs", "1")
+        assert len(set(found)) == 3 and fingerprint("theirs") == found[1]
+        fruits().register()
+        with pytest.raises(UserError, match=r"give its declaration version='2'"):
+            set_version("fruits", "2")
+        with pytest.raises(UserError, match="did you mean 'theirs'"):
+            set_version("their", "2")
+
+    def test_reading_a_foreign_task_leaves_its_fingerprint(self, tmp_path):
+        (tmp_path / "a.txt").write_text("one\ntwo\n")
+        seqio.TaskRegistry.add(
+            "theirs",
+            source=seqio.TextLineDataSource({"train": str(tmp_path / "a.txt")}),
+            preprocessors=[lambda rows: rows.map(lambda row: {"targets": row}), seqio.preprocessors.tokenize],
+            output_features={"targets": seqio.Feature(seqio.ByteVocabulary())},
+        )
+        before = fingerprint("theirs")
+        assert len(list(examples("theirs", "train", {}))) == 2
+        assert fingerprint("theirs") == before
+        assert source_files("theirs") == [str(tmp_path / "a.txt")]
+        (tmp_path / "a.txt").write_text("one\nTWO\n")
+        assert fingerprint("theirs") != before
+
+    def test_a_task_that_must_be_cached_counts_by_its_cache(self, tmp_path, monkeypatch):
+        seqio.TaskRegistry.add(
+            "kept",
+            source=seqio.TextLineDataSource({"train": str(tmp_path / "gone.txt")}),
+            preprocessors=[seqio.CacheDatasetPlaceholder(required=True)],
+            output_features={"targets": seqio.Feature(seqio.ByteVocabulary())},
+        )
+        monkeypatch.setattr(seqio.utils, "_GLOBAL_CACHE_DIRECTORIES", [str(tmp_path)])
+        assert source_files("kept") == []
+        (tmp_path / "kept").mkdir()
+        for name in ("COMPLETED", "train.tfrecord-00000-of-00001"):
+            (tmp_path / "kept" / name).write_text("x")
+        before = fingerprint("kept")
+        assert len(source_files("kept")) == 2
+        (tmp_path / "kept" / "train.tfrecord-00000-of-00001").write_text("y")
+        assert fingerprint("kept") != before
 
     def test_a_tfds_task_is_hashed_without_its_data(self):
         for name, version in (("a", "1.0.0"), ("b", "2.0.0")):
