@@ -69,7 +69,8 @@ def train(config: RunConfig) -> int:
         with closing(Checkpoints(folder.checkpoints, **dataclasses.asdict(config.checkpoints))) as checkpoints:
             run = _Run(config, data, mesh, folder, checkpoints)
             run.evaluator = Evaluator(config, worker, data.codec, run.asked)
-            return run.go(table)
+            with closing(data.draws):
+                return run.go(table)
 
 
 def say(text: str) -> None:
@@ -163,6 +164,7 @@ class _Run:
         extra = {
             "step": done,
             "plan": self.data.plan.fingerprint,
+            "data": self.data.index.state(done, self.config.batch_size),
             "seed": self.config.seed,
             "task_sums": log.task_sums.tolist(),
             "operative": self.config.operative,
@@ -204,6 +206,8 @@ class _Run:
         where = str(self.folder.path)
         vocabulary.check_same(self.data.resolved.vocabulary, vocabulary.kept(self.folder.path), where)
         state, extra = self.checkpoints.restore(done, self.program.abstract)
+        if "data" in extra and extra["plan"] == self.data.plan.fingerprint:
+            self.data.index.anchor(extra["data"]["window"], extra["data"]["rows_before"])
         say(f"going on from step {done} of {self.steps} in {where}")
         if earlier and earlier.steps not in (None, self.steps):
             before = describe_schedule(earlier.optimizer, earlier.steps)

@@ -40,10 +40,15 @@ class RowIndex:
         self._ends = self._read()  # -1 where a window is not known
         self._kept: dict[int, Rows] = {}
         self._at: tuple[int, int, Rows] | None = None  # the window last located: its first row, the next one's, itself
-        if anchor is not None and anchor[0] > 0:
-            if self._known(anchor[0] - 1) not in (-1, anchor[1]):
+        if anchor is not None:
+            self.anchor(*anchor)
+
+    def anchor(self, window: int, rows_before: int) -> None:
+        """Takes a window's first row as known; see `state`."""
+        if window > 0:
+            if self._known(window - 1) not in (-1, rows_before):
                 self._ends = np.zeros(0, np.int64)  # the file is another run's; the checkpoint is sure
-            self._set(anchor[0] - 1, anchor[1])
+            self._set(window - 1, rows_before)
 
     def window(self, window: int) -> Rows:
         """The rows of a window; the last two are kept."""

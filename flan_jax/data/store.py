@@ -186,7 +186,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
         digest = manifest.pop("digest")
         written_by = manifest["format"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} is no whole token store: it has no {MANIFEST}; {_REPAIR}") from None
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}); {_REPAIR}") from None
