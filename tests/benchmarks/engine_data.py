@@ -12,6 +12,8 @@ import pathlib
 import random
 from collections.abc import Iterator
 
+import engine_process
+
 REAL = pathlib.Path(__file__).parents[3] / "shared" / "data"
 END = "<|endoftext|>"
 
@@ -44,14 +46,14 @@ def endless(rows: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         cycle += 1
 
 
-def write_tasks(work: pathlib.Path, data: pathlib.Path, tasks: int, examples: int) -> None:
-    """Writes the JSONL files of the first `tasks` tasks, unless they are there."""
-    folder = work / "jsonl"
+def write_tasks(work: str, data: str, tasks: int, examples: int) -> None:
+    """In a child: writes the JSONL files of the first `tasks` tasks, unless they are there."""
+    folder = pathlib.Path(work) / "jsonl"
     done = folder / f"done-{examples}"
     if done.exists() and int(done.read_text()) >= tasks:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    rows = endless(real_rows(data))
+    rows = endless(real_rows(pathlib.Path(data)))
     for number in range(tasks):
         lines = (json.dumps({"prompt": p, "answer": a}) + "\n" for p, a in (next(rows) for _ in range(examples)))
         path = folder / f"task_{number:05d}.jsonl"
@@ -61,13 +63,13 @@ def write_tasks(work: pathlib.Path, data: pathlib.Path, tasks: int, examples: in
     done.write_text(str(tasks))
 
 
-def write_single(work: pathlib.Path, data: pathlib.Path, examples: int) -> None:
-    """Writes one task of many examples, to see how memory grows with its size."""
-    path = work / "jsonl" / f"single_{examples}.jsonl"
+def write_single(work: str, data: str, examples: int) -> None:
+    """In a child: writes one task of many examples, to see how memory grows with its size."""
+    path = pathlib.Path(work) / "jsonl" / f"single_{examples}.jsonl"
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = endless(real_rows(data))
+    rows = endless(real_rows(pathlib.Path(data)))
     with path.with_suffix(".partial").open("w") as file:
         file.writelines(json.dumps({"prompt": p, "answer": a}) + "\n" for p, a in (next(rows) for _ in range(examples)))
     path.with_suffix(".partial").rename(path)
@@ -81,3 +83,7 @@ def environment(work: pathlib.Path, tasks: int, vocabulary: str) -> dict[str, st
 def from_environment() -> tuple[pathlib.Path, int, str]:
     """The same, read back."""
     return pathlib.Path(os.environ["BENCH_WORK"]), int(os.environ["BENCH_TASKS"]), os.environ["BENCH_VOCABULARY"]
+
+
+if __name__ == "__main__":
+    engine_process.answer({"tasks": write_tasks, "single": write_single})

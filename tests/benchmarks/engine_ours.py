@@ -29,23 +29,48 @@ def configuration(mixture: str, architecture: str, batch_size: int, store_dir: s
     )
 
 
-def open_loader(run: dict[str, Any]) -> Any:
-    """Opens the run's data as `train` does and gives its loader; no data process starts if all is prepared."""
+def opened(run: dict[str, Any]) -> Any:
+    """The configuration and data of a run, opened as `train` does; no data process starts if all is prepared."""
     from flan_jax import setup
 
     config = configuration(**run)
     with setup.worker_of(config) as worker:
-        return setup.open_data(config, worker).loader(config)
+        return config, setup.open_data(config, worker)
 
 
-def first_batch(run: dict[str, Any], step: int = 0) -> None:
-    """Tells when the batch of a step is there, having started from nothing."""
-    loader = open_loader(run)
+def first_batch(run: dict[str, Any]) -> None:
+    """Tells when the first batch is there, having started from nothing."""
+    config, data = opened(run)
     engine_process.tell("opened")
-    batches = loader.from_step(step, step + 1)
-    _, batch = next(batches)
+    _, batch = next(data.loader(config).from_step(0, 1))
     tokens = tokens_of(batch, run["architecture"])
     engine_process.tell("first_batch", tokens=tokens, rows=len(batch["decoder_segment_ids"]), **engine_process.usage())
+
+
+def index_rows(run: dict[str, Any], path: str, steps: list[int]) -> None:
+    """Plans every window up to the last of some steps, keeping the index of rows; tells the data state at each step."""
+    from flan_jax.data.row_index import RowIndex
+
+    config, data = opened(run)
+    index = RowIndex(data.plan, data.index.lengths_of, path)
+    start, window, states = time.perf_counter(), 0, {}
+    for step in sorted(steps):
+        while index.end(window) <= step * config.batch_size:
+            window += 1
+        states[str(step)] = index.state(step, config.batch_size)
+    engine_process.tell("index", seconds=time.perf_counter() - start, windows=window + 1, states=states)
+
+
+def restore(run: dict[str, Any], state: dict[str, int], path: str | None) -> None:
+    """Tells when the batch of a saved data state is there; without a path the index of rows is lost."""
+    from flan_jax.data.row_index import RowIndex
+
+    config, data = opened(run)
+    index = RowIndex(data.plan, data.index.lengths_of, path, (state["window"], state["rows_before"]))
+    loader = dataclasses.replace(data, index=index).loader(config)
+    at, batch = next(loader.from_step(state["step"], state["step"] + 1))
+    assert at == state["step"] and len(batch["decoder_segment_ids"]) == config.batch_size
+    engine_process.tell("first_batch")
 
 
 def tokens_of(batch: dict[str, Any], architecture: str) -> int:
@@ -57,7 +82,8 @@ def steady(run: dict[str, Any], seconds: float, period: float, paced_batches: in
     """Tells tokens by CPU-second and by second as fast as it goes, then how often a slower consumer has to wait."""
     import numpy as np
 
-    loader = open_loader(run)
+    config, data = opened(run)
+    loader = data.loader(config)
     batches = loader.from_step(0, 10**9)
     _, batch = next(batches)
     positions = sum(batch[name].size for name in TOKENS[run["architecture"]])
@@ -74,20 +100,11 @@ def steady(run: dict[str, Any], seconds: float, period: float, paced_batches: in
         tokens_per_second=tokens / wall,
         full=tokens / (positions * steps),
         batches_per_second=steps / wall,
-        counting_s=_counting_time(batch, run["architecture"]) * steps,
     )
     waits = np.array(paced(loader.from_step(steps, 10**9), period, paced_batches))
     late = int((waits > LATE_S).sum())
     engine_process.tell("paced", batches=len(waits), late=late, longest_s=float(waits.max()))
     batches.close()
-
-
-def _counting_time(batch: dict[str, Any], architecture: str) -> float:
-    """Seconds that counting a batch's tokens takes; it is on our account too."""
-    start = time.perf_counter()
-    for _ in range(10):
-        tokens_of(batch, architecture)
-    return (time.perf_counter() - start) / 10
 
 
 def paced(batches: Any, period: float, count: int) -> list[float]:
@@ -106,4 +123,4 @@ def paced(batches: Any, period: float, count: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    engine_process.answer({"first_batch": first_batch, "steady": steady})
+    engine_process.answer({"first_batch": first_batch, "steady": steady, "index": index_rows, "restore": restore})

@@ -15,7 +15,7 @@ import numpy as np
 
 CAPACITIES = {"decoder": [2048], "encoder_decoder": [1024, 256]}
 WINDOWS = [1000, 8192]  # TRL's default, and one of ours
-BINS = [8, 32, 256, 1024]
+BINS = [32, 1024]
 PEERS_COMMAND = "python -m venv {folder}/peers && {folder}/peers/bin/pip install torch==2.13.0 trl datasets grain"
 # What the issue asks.
 LEAST_FILL, MOST_OVER_SUM, MOST_OVER_STRONGER, MOST_UNDER_TRL = 0.98, 0.04, 0.02, 0.001
@@ -65,25 +65,44 @@ def sum_bound(lengths: np.ndarray, capacities: np.ndarray) -> int:
     return int(max(math.ceil(n / c) for n, c in zip(lengths.sum(axis=0), capacities, strict=True)))
 
 
-def stronger_bound(lengths: np.ndarray, capacities: np.ndarray) -> int:
-    """Martello and Toth's L2 of each budget by itself, the larger: examples over half a row never share one.
+def lonely(lengths: np.ndarray, capacities: np.ndarray) -> np.ndarray:
+    """Which examples share a row with no other example at all, bool [N]: exact."""
+    if lengths.shape[1] == 1:
+        return lengths[:, 0] + lengths.min() > capacities[0]
+    order = np.argsort(lengths[:, 1], kind="stable")
+    fewest = np.minimum.accumulate(lengths[order, 0])  # inputs of any example with so many targets or fewer
+    fits = np.searchsorted(lengths[order, 1], capacities[1] - lengths[:, 1], side="right")
+    partner = np.where(fits > 0, fewest[np.maximum(fits - 1, 0)], capacities[0] + 1)
+    return lengths[:, 0] + partner > capacities[0]
 
-    For a threshold a, examples over C - a have a row each that nothing of a or more enters; those over C / 2 one each,
-    whose rest may take some of those from a to C / 2; what remains of these fills rows of its own.
+
+def stronger_bound(lengths: np.ndarray, capacities: np.ndarray) -> int:
+    """Rows that are needed: one for each example that can share with no other, and the L2 bound of what is left.
+
+    Examples that fit beside none of the others have a row each, and leave a smaller set, in which others may be alone.
     """
-    best = 0
-    for column, capacity in zip(lengths.T, capacities, strict=True):
-        sizes = np.sort(column)
-        sums = np.concatenate([[0], np.cumsum(sizes)])
-        half = np.searchsorted(sizes, capacity // 2, side="right")
-        for a in [0, *np.unique(sizes[:half]).tolist()]:
-            over = np.searchsorted(sizes, capacity - a, side="right")
-            start = np.searchsorted(sizes, a, side="left")
-            middle = over - half
-            room = middle * capacity - (sums[over] - sums[half])
-            rest = max(0, int(sums[half] - sums[start] - room))
-            best = max(best, int(len(sizes) - half) + -(-rest // int(capacity)))
-    return best
+    alone = 0
+    while len(lengths) and (single := lonely(lengths, capacities)).any():
+        alone += int(single.sum())
+        lengths = lengths[~single]
+    return alone + max((_l2(lengths, capacities, f) for f in range(len(capacities)) if len(lengths)), default=0)
+
+
+def _l2(lengths: np.ndarray, capacities: np.ndarray, f: int) -> int:
+    """Martello and Toth's L2 (Knapsack Problems, 1990) on budget f, the other budget's tokens counted as well.
+
+    For a threshold a up to half a row C: examples over C - a have a row each that nothing of a or more enters. The
+    others of a or more are in other rows: as many as are over C / 2, and as many as hold their tokens.
+    """
+    order = np.argsort(lengths[:, f], kind="stable")
+    sizes, capacity = lengths[order, f], int(capacities[f])
+    sums = np.concatenate([np.zeros((1, len(capacities)), np.int64), np.cumsum(lengths[order], axis=0)])
+    half = int(np.searchsorted(sizes, capacity // 2, side="right"))
+    a = np.unique(np.concatenate([[0], sizes[:half]]))
+    over = np.searchsorted(sizes, capacity - a, side="right")
+    start = np.searchsorted(sizes, a, side="left")
+    between = -(-(sums[over] - sums[start]) // capacities)
+    return int((len(sizes) - over + np.maximum(over - half, between.max(axis=1))).max())
 
 
 def ours(lengths: np.ndarray, capacities: np.ndarray, window: int) -> dict[str, Any]:

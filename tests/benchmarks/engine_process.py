@@ -21,7 +21,6 @@ from typing import Any
 
 HERE = pathlib.Path(__file__).parent
 _MARK = "@measured "
-_MB = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +32,9 @@ class Measured:
       at: seconds from the start of the process to each thing told, by its name.
       told: the facts told with it.
       usage: `usage()` of the child at its end; empty where it did not get there.
-      tree_mb: the most memory that the child and its own children held at one time, shared pages counted once (PSS).
+      cpu_s: CPU time of the child and of its own children that it waited for.
+      tree_mb: the most memory that they held together at one time, shared pages counted once (PSS).
+      largest_mb: the most resident memory of a single one of them.
       timed_out: whether it was ended for taking too long.
       output: the last of what it printed beside.
     """
@@ -42,7 +43,9 @@ class Measured:
     at: Mapping[str, float]
     told: Mapping[str, dict[str, Any]]
     usage: Mapping[str, Any]
+    cpu_s: float
     tree_mb: float
+    largest_mb: float
     timed_out: bool = False
     output: str = ""
 
@@ -90,12 +93,24 @@ def run(
             at[name], told[name] = time.perf_counter() - started, facts
         else:
             lines = [*lines[-40:], line]
-    code = process.wait()
+    _, status, spent = os.wait4(process.pid, 0)
+    code = process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
     timer.cancel()
     if code and not late and not may_fail:
         raise RuntimeError(f"{' '.join(command)[:200]} failed with {code}:\n{''.join(lines)}")
-    return Measured(seconds, at, told, told.pop("usage", {}), tree.stop(), bool(late), "".join(lines))
+    tree.stop()
+    return Measured(
+        seconds,
+        at,
+        told,
+        told.pop("usage", {}),
+        spent.ru_utime + spent.ru_stime,
+        tree.together_mb,
+        max(tree.largest_mb, spent.ru_maxrss / 1024),
+        bool(late),
+        "".join(lines),
+    )
 
 
 def tell(name: str, **facts: Any) -> None:
@@ -131,20 +146,22 @@ def answer(actions: Mapping[str, Callable[..., None]]) -> None:
 class _Tree:
     """Watches the memory of a process and its descendants."""
 
-    def __init__(self, pid: int, period: float = 0.5):
-        self._pid, self._period, self._most = pid, period, 0.0
+    def __init__(self, pid: int, period: float = 0.25):
+        self._pid, self._period = pid, period
+        self.together_mb = self.largest_mb = 0.0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def _watch(self) -> None:
         while not self._done.wait(self._period):
-            self._most = max(self._most, sum(map(_pss_mb, _family(self._pid))))
+            family = _family(self._pid)
+            self.together_mb = max(self.together_mb, sum(_mb(pid, "smaps_rollup", "Pss:") for pid in family))
+            self.largest_mb = max([self.largest_mb, *(_mb(pid, "status", "VmHWM:") for pid in family)])
 
-    def stop(self) -> float:
+    def stop(self) -> None:
         self._done.set()
         self._thread.join()
-        return self._most
 
 
 def _family(pid: int) -> list[int]:
@@ -158,12 +175,12 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _pss_mb(pid: int) -> float:
+def _mb(pid: int, file: str, name: str) -> float:
     try:
-        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        lines = pathlib.Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:
         return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / _MB
+    return sum(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def _end(pid: int) -> None:
