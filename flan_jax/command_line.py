@@ -148,6 +148,9 @@ A file of prompts has one JSON object a line with "inputs" (and "targets", for -
     "prepare": """examples:
   flan-jax prepare --gin_file=quickstart.gin
   flan-jax prepare --mixture starter --feature_lengths inputs=64,targets=16
+  flan-jax prepare --repair --run_dir runs/quickstart        (reads every byte, mends what is damaged)
+  flan-jax prepare --gin_file=my_run.gin --runner beam        (Apache Beam, here on all cores)
+  flan-jax prepare --gin_file=my_run.gin --runner beam -- --runner=FlinkRunner --flink_master=HOST:8081
 
 `train` prepares by itself what is missing; use this to do it ahead, or on another machine.""",
     "plan": """examples:
@@ -270,6 +273,12 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
     if command == "plan":
         parser.add_argument("--json", action="store_true", help="print the plan as JSON")
         parser.add_argument("--estimate", action="store_true", help="from a sample of the sources, without preparing")
+    if command == "prepare":
+        parser.add_argument("--repair", action="store_true", help="first read the stores to the last byte; mend them")
+        parser.add_argument(
+            "--runner", choices=("local", "beam"), default="local", help="what prepares: this machine, or Apache Beam"
+        )
+        parser.add_argument("beam_options", nargs="*", metavar="-- FLAGS", help="what follows -- is for Apache Beam")
     if command == "inspect":
         option("--task", str, "NAME", "show this task, straight from its source")
         option("--num", read_whole, "N", "how many examples or rows", 3)

@@ -335,6 +335,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
         "generate": ("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p", "step"),
         "inspect": ("task", "step", "num", "split"),
         "plan": ("estimate",),
+        "prepare": ("runner", "beam_options", "repair"),
         "tasks": ("query",),
         "vocab": ("size", "output", "max_examples"),
     }

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from flan_jax.config import RunConfig
@@ -57,14 +58,15 @@ class Data:
         return max(1, math.ceil(self.index.rows_in(config.epochs) / config.batch_size))
 
 
-def worker_of(config: RunConfig) -> Worker:
-    """The data process of a run; not started yet."""
+def worker_of(config: RunConfig, beam_options: Sequence[str] | None = None) -> Worker:
+    """The data process of a run, not started yet; with flags of Apache Beam, it prepares by that."""
     return Worker(
         config.modules,
         config.data_files,
         config.data_fields,
         data_vocabulary(config),
         config.module_folders,
+        beam_options,
         on_progress=WorkerProgress(),
     )
 

@@ -165,7 +165,7 @@ def warm(worker, monkeypatch):
 
     from flan_jax import setup
 
-    monkeypatch.setattr(setup, "worker_of", lambda config: contextlib.nullcontext(worker))
+    monkeypatch.setattr(setup, "worker_of", lambda config, *_: contextlib.nullcontext(worker))
 
 
 @pytest.fixture

@@ -1,18 +1,36 @@
 """`flan-jax prepare` and `flan-jax vocab`: what a run would do first, ahead of it."""
 
 import pathlib
+from collections.abc import Sequence
 
 from flan_jax import config as configs
 from flan_jax import setup
 from flan_jax.config import RunConfig
+from flan_jax.data import beam
 from flan_jax.data.resolve import resolve
 from flan_jax.data.store import open_store
+from flan_jax.errors import UserError
 
 
-def prepare_command(config: RunConfig) -> int:
-    """Writes the token stores of a run's training and eval mixtures, and says where they are."""
+def prepare_command(config: RunConfig, runner: str = "local", beam_options: Sequence[str] = ()) -> int:
+    """Writes the token stores of a run's training and eval mixtures, and says where they are.
+
+    Args:
+      config: the run.
+      runner: "local" uses the cores of this machine, "beam" runs an Apache Beam pipeline.
+      beam_options: Beam's flags.
+
+    Raises:
+      UserError: Beam is wanted and not installed, …
+    """
     configs.check(config, needs=("mixture",))
-    with setup.worker_of(config) as worker:
+    flags = None
+    if runner == "beam":
+        beam.check_installed()
+        flags = beam_options
+    elif beam_options:
+        raise UserError(f"{beam_options[0]!r} is no flag of `flan-jax prepare`; flags of Beam go with --runner beam")
+    with setup.worker_of(config, flags) as worker:
         data = setup.open_data(config, worker, draws="all")
         counts = [task.count for task in data.resolved.tasks]
         print(f"{config.mixture}: {len(counts)} tasks, {sum(counts):,} examples in {pathlib.Path(config.store_dir)}")

@@ -157,9 +157,13 @@ def _vocabulary(task: str) -> Any:
 
 
 def register_files(files: Sequence[str], fields: Mapping[str, str], vocabulary: str) -> None:
-    """Registers the files of `--data`: one as the task `user_data`, several as a mixture of that name."""
+    """Registers the files of `--data`, once: one as the task `user_data`, several as a mixture of that name."""
+    import seqio
+
     from flan_jax.tasks import formats, rates
 
+    if "user_data" in {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}:
+        return
     how: dict[str, Any] = {"fields": dict(fields) or None, "vocabulary": vocabulary}
     if len(files) == 1:
         formats.task_from_file(files[0], "user_data", **how).register()

@@ -197,23 +197,35 @@ def prepare_in_child(
                 f"task {task!r} is not what it was when this run began: a file it reads, or code it uses, has changed; "
                 f"start the same command again"
             )
-    fill_stores([Job(*one) for one in wanted], how, progress, "preparing draws")
+    fill_stores([Job(*one) for one in wanted], how, setup, progress, "preparing draws")
 
 
-def fill_stores(jobs: Sequence[Job], how: Mapping[str, Any], progress: Callable[..., None], what: str) -> None:
-    """Fills stores, those that stand there whole excepted, on all cores.
+def fill_stores(
+    jobs: Sequence[Job],
+    how: Mapping[str, Any],
+    setup: Mapping[str, Any],
+    progress: Callable[..., None],
+    what: str,
+) -> None:
+    """Fills stores, those that stand there whole excepted, on all cores or by Apache Beam.
 
     What is done stays done whatever happens: the next call goes on from the parts that were written.
 
     Args:
       jobs: which.
       how: what shapes tokens, and "store_dir".
+      setup: what the data process was started with.
       progress: told of each store that is finished.
       what: how to call the work.
 
     Raises:
       UserError: a bad row, a full disk, …
     """
+    if setup["beam_options"] is not None:
+        from flan_jax.data import beam
+
+        beam.fill_stores(jobs, how, setup, progress, what)
+        return
     with stores.told(how["store_dir"]):
         _Filling(jobs, how, functools.partial(progress, what=what, total=len(jobs), unit="store")).go()
 

@@ -187,7 +187,7 @@ def resolve_in_child(
     names = _members(mixture)
     jobs = first_draws(names, how)
     notes = freshness.drop_stale(jobs, how, progress)
-    fill_stores(jobs, how, progress, f"preparing {how['split']}")
+    fill_stores(jobs, how, setup, progress, f"preparing {how['split']}")
     tasks = []
     for name, job in zip(names, jobs, strict=True):
         about, manifest = _about(examples.describe(name)), stores.read_manifest(job.target)

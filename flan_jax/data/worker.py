@@ -26,6 +26,8 @@ from flan_jax.errors import UserError
 OPERATIONS = {
     "resolve": "flan_jax.data.resolve:resolve_in_child",
     "prepare": "flan_jax.data.prepare:prepare_in_child",
+    "repair": "flan_jax.data.repair:repair_in_child",
+    "repair": "flan_jax.data.repair:repair_in_child",
     "estimate": "flan_jax.data.answers:estimate_in_child",
     "list": "flan_jax.data.resolve:list_in_child",
     "preview": "flan_jax.data.answers:preview_in_child",
@@ -45,6 +47,7 @@ class Worker:
       data_fields: which column is which, where the files' rows are not recognised.
       data_vocabulary: the SentencePiece model that their tasks use; it may be made later.
       folders: where the user's modules are found beside the folder one is in.
+      beam_options: flags of Apache Beam, which then fills the stores; None fills them by processes of this machine.
       on_progress: called with each progress report {"what", "done", "total", "unit"}.
     """
 
@@ -55,6 +58,7 @@ class Worker:
         data_fields: Mapping[str, str] | None = None,
         data_vocabulary: str = "",
         folders: Sequence[str] = (),
+        beam_options: Sequence[str] | None = None,
         on_progress: Callable[[dict], None] | None = None,
     ):
         self._setup = {
@@ -63,6 +67,7 @@ class Worker:
             "data_fields": dict(data_fields or {}),
             "data_vocabulary": data_vocabulary,
             "folders": list(folders),
+            "beam_options": None if beam_options is None else list(beam_options),
         }
         self._on_progress = on_progress
         self._process: subprocess.Popen | None = None
@@ -161,6 +166,30 @@ def import_mixtures() -> None:
             importlib.import_module(module.name)
 
 
+def register_tasks(setup: Mapping[str, Any]) -> None:
+    """Registers the built-in mixtures, the user's modules and the files of `--data` in this process.
+
+    Args:
+      setup: "folders", "modules", "data_files", "data_fields" and "data_vocabulary", as `Worker` takes them.
+
+    Raises:
+      UserError: a module is missing or cannot be imported.
+    """
+    sys.path += [folder for folder in setup["folders"] if folder not in sys.path]
+    try:
+        import_mixtures()
+        for name in setup["modules"]:
+            import_module(name)
+        if setup["data_files"]:
+            from flan_jax.data.answers import register_files
+
+            register_files(setup["data_files"], setup["data_fields"], setup["data_vocabulary"])
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"importing the task modules failed: {type(error).__name__}: {error}{_where(error)}") from error
+
+
 def watched_files(modules: Sequence[str]) -> list[str]:
     """Source files whose change may change tasks: flan_jax's own, the user's, whatever is not installed."""
     installed = tuple(str(pathlib.Path(p)) for p in (sys.prefix, sys.base_prefix))
@@ -186,20 +215,11 @@ def main() -> None:
         replies.flush()
 
     setup = json.loads(sys.stdin.readline())
-    sys.path += [folder for folder in setup["folders"] if folder not in sys.path]
     failed: UserError | None = None
     try:
-        import_mixtures()
-        for name in setup["modules"]:
-            import_module(name)
-        if setup["data_files"]:
-            from flan_jax.data.answers import register_files
-
-            register_files(setup["data_files"], setup["data_fields"], setup["data_vocabulary"])
+        register_tasks(setup)
     except UserError as error:
         failed = error
-    except Exception as error:
-        failed = UserError(f"importing the task modules failed: {type(error).__name__}: {error}{_where(error)}")
     for line in sys.stdin:
         request = json.loads(line)
         try:

@@ -63,7 +63,7 @@ def tried(bad, tmp_path, monkeypatch):
     import contextlib
 
     project, shared = bad
-    monkeypatch.setattr(setup, "worker_of", lambda config: contextlib.nullcontext(shared))
+    monkeypatch.setattr(setup, "worker_of", lambda config, *_: contextlib.nullcontext(shared))
 
     def attempt(mixture, *argv, command="train"):
         more = ["--mixture", mixture, "--run_dir", tmp_path / "run", *argv]
