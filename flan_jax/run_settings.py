@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import importlib.machinery
 import importlib.util
+import json
 import os
 import re
 import sys
@@ -122,12 +123,31 @@ def base_run(statements: Statements, command: str, options: argparse.Namespace) 
     run_dir = value if isinstance(value, str) else _stem(options)
     if command == "inspect":
         named = isinstance(value, str) or (Path(run_dir) / CONFIG_FILE).is_file()
-        return load_run(run_dir) if run_dir and named and not ("MIXTURE" in final or options.task) else None
+        found = load_run(run_dir) if run_dir and named and not ("MIXTURE" in final or options.task) else None
+        return found and _with_its_stores(found)
+    if command == "prepare" and isinstance(value, str) and not ("MIXTURE" in final or options.gin_file):
+        return _with_its_stores(load_run(run_dir)) if (Path(run_dir) / CONFIG_FILE).is_file() else None
     if command not in OF_A_RUN:
         return None
     if not run_dir:
         raise UserError(f"which run? name its folder: flan-jax {command} --run_dir runs/NAME")
-    return load_run(run_dir)
+    return _with_its_stores(load_run(run_dir))
+
+
+def planned_with(run_dir: str) -> list[Path]:
+    """The folders of the stores that a run was planned with; none for a folder without a plan."""
+    try:
+        return [Path(folder) for folder in json.loads((Path(run_dir) / "plan.json").read_text())["folders"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _with_its_stores(run: RunConfig) -> RunConfig:
+    """The run with its STORE_DIR where it was, from whatever folder the command is typed."""
+    kept = next((str(folder.parent.parent) for folder in planned_with(run.run_dir)), "")
+    if os.path.isabs(run.store_dir) or os.path.isdir(run.store_dir) or not os.path.isdir(kept):
+        return run
+    return dataclasses.replace(run, store_dir=kept)
 
 
 def _stem(options: argparse.Namespace, mixture: str = "") -> str:
