@@ -248,25 +248,21 @@ def _sources(name: str, package: str) -> list[tuple[str, str]]:
             continue
         file = pathlib.Path(getattr(module, "__file__", None) or "")
         source = file.read_bytes() if file.is_file() else b""
-        tree = ast.parse(source) if file.suffix == ".py" else None
-        found[current] = hashlib.sha256(source if tree is None else _without_comments(tree)).hexdigest()
-        waiting += _imported(tree, current) if tree else []
+        if file.suffix == ".py":
+            tree = ast.parse(source)
+            waiting += _imported(tree, current)
+            source = _without_comments(tree)
+        found[current] = hashlib.sha256(source).hexdigest()
     return sorted(found.items())
 
 
 def _without_comments(tree: ast.Module) -> bytes:
-    """A module's code as text that comments, blank lines and docstrings do not change."""
-    kept = ast.parse(ast.unparse(tree))
-    for node in ast.walk(kept):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            body[:] = body[1:] or [ast.Pass()]
-    return ast.dump(kept).encode(errors="surrogatepass")
+    """A module's code as text that comments, blank lines and docstrings do not change; takes these off the tree."""
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:  # type: ignore[arg-type]
+            node.body[:] = node.body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.dump(tree).encode(errors="surrogatepass")
 
 
 def _imported(tree: ast.Module, importer: str) -> list[str]:
