@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from flan_jax.errors import UserError
 OPERATIONS = {
     "resolve": "flan_jax.data.resolve:resolve_in_child",
     "prepare": "flan_jax.data.prepare:prepare_in_child",
+    "repair": "flan_jax.data.repair:repair_in_child",
     "repair": "flan_jax.data.repair:repair_in_child",
     "repair": "flan_jax.data.repair:repair_in_child",
     "estimate": "flan_jax.data.answers:estimate_in_child",
@@ -207,6 +209,7 @@ def watched_files(modules: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Answers requests until standard input ends."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True, name="parent").start()
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints goes to the log
 
@@ -235,6 +238,14 @@ def main() -> None:
             import traceback
 
             reply(crash=traceback.format_exc())
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process soon after its parent, whatever it is at: it would go on holding locks and cores."""
+    # The kernel's own signal for this comes when the parent's *thread* ends that started the process.
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def _where(error: BaseException) -> str:
