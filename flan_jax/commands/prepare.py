@@ -9,16 +9,21 @@ from flan_jax.config import RunConfig
 from flan_jax.data import beam
 from flan_jax.data.resolve import resolve
 from flan_jax.data.store import open_store
+from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
+from flan_jax.run_settings import planned_with
 
 
-def prepare_command(config: RunConfig, runner: str = "local", beam_options: Sequence[str] = ()) -> int:
+def prepare_command(
+    config: RunConfig, runner: str = "local", beam_options: Sequence[str] = (), repair: bool = False
+) -> int:
     """Writes the token stores of a run's training and eval mixtures, and says where they are.
 
     Args:
       config: the run.
       runner: "local" uses the cores of this machine, "beam" runs an Apache Beam pipeline.
       beam_options: Beam's flags.
+      repair: first read what stands there to the last byte, and mend it.
 
     Raises:
       UserError: Beam is wanted and not installed, …
@@ -31,6 +36,8 @@ def prepare_command(config: RunConfig, runner: str = "local", beam_options: Sequ
     elif beam_options:
         raise UserError(f"{beam_options[0]!r} is no flag of `flan-jax prepare`; flags of Beam go with --runner beam")
     with setup.worker_of(config, flags) as worker:
+        if repair:
+            _repair(config, worker)
         data = setup.open_data(config, worker, draws="all")
         counts = [task.count for task in data.resolved.tasks]
         print(f"{config.mixture}: {len(counts)} tasks, {sum(counts):,} examples in {pathlib.Path(config.store_dir)}")
@@ -40,6 +47,26 @@ def prepare_command(config: RunConfig, runner: str = "local", beam_options: Sequ
             total = sum(open_store(task.store()).count for task in evals.tasks)
             print(f"{config.eval_mixture}: {len(evals.tasks)} tasks, {total:,} examples to score")
     return 0
+
+
+def _repair(config: RunConfig, worker: Worker) -> None:
+    """Reads the stores of both mixtures, and those the run was planned with; says what was damaged and mends it."""
+    setup.learn_vocabulary(config, worker)
+    requests = [setup.request_of(config, config.mixture, config.data.split)]
+    if config.eval_mixture:
+        limit = config.evaluation.max_examples
+        requests.append(setup.request_of(config, config.eval_mixture, config.evaluation.split, limit))
+    others = [str(folder) for folder in planned_with(config.run_dir)]
+    looked_at, damaged = 0, 0
+    for number, request in enumerate(requests):
+        answer = worker.call("repair", folders=[] if number else others, **request.arguments())
+        looked_at, damaged = looked_at + answer["stores"], damaged + len(answer["found"])
+        for sentence in answer["found"]:
+            print(f"damaged: {sentence}", flush=True)
+        if answer["wanted"]:
+            worker.call("prepare", wanted=answer["wanted"], **request.arguments())
+    said = f"{damaged} faults, mended" if damaged else "all sound"
+    print(f"{looked_at} stores were read to the last byte: {said}", flush=True)
 
 
 def vocab_command(config: RunConfig, size: int, output: str, max_examples: int) -> int:

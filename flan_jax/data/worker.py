@@ -28,8 +28,6 @@ OPERATIONS = {
     "resolve": "flan_jax.data.resolve:resolve_in_child",
     "prepare": "flan_jax.data.prepare:prepare_in_child",
     "repair": "flan_jax.data.repair:repair_in_child",
-    "repair": "flan_jax.data.repair:repair_in_child",
-    "repair": "flan_jax.data.repair:repair_in_child",
     "estimate": "flan_jax.data.answers:estimate_in_child",
     "list": "flan_jax.data.resolve:list_in_child",
     "preview": "flan_jax.data.answers:preview_in_child",
