@@ -51,7 +51,7 @@ def sync_folder(folder: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def remove_partial(folder: pathlib.Path) -> None:
-    """Removes what killed writers left; only for one who knows that nobody is writing there."""
-    for left in folder.glob(f"*{PARTIAL}*"):
+def remove_partial(folder: pathlib.Path, name: str = "*") -> None:
+    """Removes what killed writers of a file left, or of any; only for one who knows that nobody is writing it."""
+    for left in folder.glob(f"{name}{PARTIAL}*"):
         left.unlink(missing_ok=True)

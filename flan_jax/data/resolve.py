@@ -148,19 +148,29 @@ def resolve(request: Request, worker: Worker) -> Resolved:
     known = _read(path)
     if known is None:
         with stores.told(request.store_dir):
-            path.parent.mkdir(parents=True, exist_ok=True)
             known = worker.call("resolve", **request.arguments())
             for line in known.pop("notes"):
                 print(line, file=sys.stderr)
-            atomic.write_json(path, known)
+            _keep(path, known)
     tasks = tuple(ResolvedTask(**task) for task in known["tasks"])
     return Resolved(request, tasks, known["vocabulary"])
 
 
+def _keep(path: pathlib.Path, known: Mapping[str, Any]) -> None:
+    text = json.dumps(known)
+    with stores.Lock(path):
+        atomic.remove_partial(path.parent, path.name)
+        # Two lines of JSON: a digest, and what it is of.
+        atomic.write_text(path, f"{json.dumps(_digest(text))}\n{text}")
+
+
 def _read(path: pathlib.Path) -> dict[str, Any] | None:
-    """An earlier answer, if nothing that it rests on has changed since."""
+    """An earlier answer, if it is undamaged and nothing that it rests on has changed since."""
     try:
-        known = json.loads(path.read_text())
+        digest, _, text = path.read_text().partition("\n")
+        if json.loads(digest) != _digest(text):
+            return None
+        known = json.loads(text)
     except (OSError, ValueError):
         return None
     if any(_state_of(file) != state for file, state in known["watched"]):
@@ -185,6 +195,13 @@ def resolve_in_child(
     from flan_jax.tasks import examples, rates, vocabularies
 
     names = _members(mixture)
+    vocabulary = vocabularies.describe(seqio.get_mixture_or_task(names[0]).output_features["targets"].vocabulary)
+    files = watched_files(setup["modules"]) + setup["data_files"]
+    for name in names:
+        files += [os.path.abspath(path) for path in examples.source_files(name)]
+    files += [vocabulary["path"]] if vocabulary.get("path") else []
+    # Before anything is read: what changes from here on must be seen to have changed.
+    watched = [[file, _state_of(file)] for file in sorted(set(files))]
     jobs = first_draws(names, how)
     notes = freshness.drop_stale(jobs, how, progress)
     fill_stores(jobs, how, setup, progress, f"preparing {how['split']}")
@@ -202,14 +219,7 @@ def resolve_in_child(
     caps = rates.caps_of(mixture)
     for task in tasks:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
-    files = watched_files(setup["modules"]) + setup["data_files"]
-    for name in names:
-        files += [os.path.abspath(path) for path in examples.source_files(name)]
-    vocabulary = seqio.get_mixture_or_task(names[0]).output_features["targets"].vocabulary
-    described = vocabularies.describe(vocabulary)
-    files += [described["path"]] if described.get("path") else []
-    watched = [[file, _state_of(file)] for file in sorted(set(files))]
-    return {"tasks": tasks, "vocabulary": described, "watched": watched, "notes": notes}
+    return {"tasks": tasks, "vocabulary": vocabulary, "watched": watched, "notes": notes}
 
 
 def first_draws(names: Sequence[str], how: Mapping[str, Any]) -> "list[Job]":
@@ -278,6 +288,10 @@ def _place(module: str) -> str | None:
     if spec is None:
         return None
     return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _state_of(path: str) -> list[int] | None:
