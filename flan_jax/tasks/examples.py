@@ -12,7 +12,7 @@ import seqio
 from flan_jax.errors import UserError
 from flan_jax.tasks import fingerprints, foreign, metrics, registry, vocabularies
 from flan_jax.tasks.recipe import Example, Request
-from flan_jax.tasks.sources import FileSource, GeneratorSource, SeqioSource, all_files
+from flan_jax.tasks.sources import GeneratorSource, SeqioSource, all_files, besides_files
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
 
 __all__ = [
@@ -160,9 +160,7 @@ def fingerprint(task_name: str) -> str:
         shape: Any = foreign.shaping(task)
         source: Any = task.source
     else:
-        source = recipe.source
-        if isinstance(source, FileSource):  # where the files lie changes no token
-            source = (source.reader, source.slices, [split for split, _ in source.patterns])
+        source = besides_files(recipe.source)
         shape = (recipe.shaping(), vocabularies.content_digest(vocabularies.load(recipe.vocabulary)))
     stamps = [fingerprints.stamp(path) for path in source_files(task_name)]
     return fingerprints.of((CODE_VERSION, shape, source, stamps))

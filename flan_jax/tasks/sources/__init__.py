@@ -1,6 +1,8 @@
 """Where a task's rows come from: files, data sets of other libraries, Python generators, or any seqio data source."""
 
 import contextlib
+import dataclasses
+from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.sources.declared import array_record, csv, json_array, jsonl, parquet, text, tfrecord
@@ -22,6 +24,7 @@ __all__ = [
     "all_files",
     "array_record",
     "as_source",
+    "besides_files",
     "csv",
     "generator",
     "hugging_face",
@@ -33,6 +36,17 @@ __all__ = [
     "tfds",
     "tfrecord",
 ]
+
+
+def besides_files(source: Source) -> Any:
+    """What tells a source's rows apart besides the files they are in; where those lie changes no row."""
+    if isinstance(source, FileSource):
+        return (source.reader, source.slices, [split for split, _ in source.patterns])
+    if isinstance(source, HuggingFaceSource) and source.file_splits:
+        kind = source.path if source.data_files else ""
+        files = tuple((split, ()) for split, _ in source.data_files)
+        return dataclasses.replace(source, path=kind, data_files=files)
+    return source
 
 
 def all_files(source: Source) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Any
 
 _KEPT = 2  # streams left open where their last part ended
 _KEPT_STREAMS: dict[tuple[Any, ...], tuple[int, Iterator[Any], Any]] = {}
-atexit.register(_KEPT_STREAMS.clear)  # while what closes them still stands
 
 
 def part(
@@ -39,6 +38,12 @@ def part(
         number += 1
     if number == last:
         _keep(key, number, stream, owner)
+
+
+@atexit.register  # while what closes them still stands
+def _let_go() -> None:
+    for key in [key for key in _KEPT_STREAMS if key[0] == os.getpid()]:
+        _KEPT_STREAMS.pop(key, None)
 
 
 def _taken(key: tuple[Any, ...], start: int) -> tuple[int, Iterator[Any]] | None:

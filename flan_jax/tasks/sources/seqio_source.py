@@ -50,10 +50,14 @@ class SeqioSource:
                 dataset = self.source.get_dataset(split=split, shuffle=False)
             return iter(tfds_library.as_numpy(dataset.skip(number) if number else dataset))
 
-        state = (split, *map(filesystem.state, self.files(split)))
-        for number, row in enumerate(part(self.source, state, open_at, start, stop), start):
+        for number, row in enumerate(part(self.source, (split, *self._state(split)), open_at, start, stop), start):
             row = plain(row)
             yield f"{split}:{number}", row if isinstance(row, dict) else {"text": row}
+
+    def _state(self, split: str) -> list[tuple[int, str, str]]:
+        with contextlib.suppress(UserError):  # TensorFlow may know addresses that fsspec has no package for
+            return [filesystem.state(path) for path in self.files(split)]
+        return []
 
     def where(self, split: str, row_id: str) -> str:
         """The source's class and the row's number."""

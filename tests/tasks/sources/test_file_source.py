@@ -1,12 +1,15 @@
 import gzip
 import json
 
+import fsspec
 import pytest
 import seqio
 import tensorflow as tf
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import csv, generator, json_array, jsonl, sources, text
+from flan_jax.tasks import InstructionTask, csv, generator, json_array, jsonl, sources, text
+from flan_jax.tasks.examples import fingerprint
+from flan_jax.tasks.sources import file_source, readers
 from flan_jax.tasks.tally import Tally
 
 
@@ -207,3 +210,44 @@ def test_rows_before_a_part_are_not_parsed(tmp_path, monkeypatch):
     monkeypatch.setattr(type(source.reader), "parse", lambda self, unit: parsed.append(unit) or parse(self, unit))
     assert [row_id for row_id, _ in source.rows("train", "skip", start=15, stop=18)] == ["c:1", "c:4"]
     assert len(parsed) == 3
+
+
+@pytest.fixture
+def memory():
+    """An fsspec file system in memory."""
+    system = fsspec.filesystem("memory")
+    yield system
+    system.store.clear()
+
+
+def test_addresses_are_read_like_paths(memory, model):
+    lines = [json.dumps({"n": n}).encode() for n in range(10)]
+    memory.pipe_file("/shelf/a.jsonl", b"\n".join(lines[:6]))
+    memory.pipe_file("/shelf/b.jsonl.gz", gzip.compress(b"\n".join(lines[6:])))
+    source = jsonl("memory://shelf/*", validation_rows=2)
+    assert [row["n"] for _, row in source.rows("train")] == list(range(2, 10))
+    assert [row_id for row_id, _ in source.rows("train", start=3, stop=6)] == ["a:5", "b:0", "b:1"]
+    assert source.where("train", "b:1").endswith("shelf/b.jsonl.gz:2")
+    assert source.num_rows("train") is None  # counting would fetch the files
+    InstructionTask("t", source, ("{n}",), answer="n", vocabulary=model).register()
+    before = fingerprint("t")
+    assert before == fingerprint("t")
+    memory.pipe_file("/shelf/a.jsonl", b"\n".join(lines[1:7]))
+    assert fingerprint("t") != before
+    with pytest.raises(UserError, match="No file matches 'memory://none/"):
+        list(jsonl("memory://none/*").rows("train"))
+
+
+def test_a_files_rows_are_counted_once_for_each_state_of_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.jsonl"
+    write_lines(path, [{"n": 1}] * 5)
+    opened = []
+    open_bytes = readers.open_bytes
+    monkeypatch.setattr(readers, "open_bytes", lambda path: opened.append(path) or open_bytes(path))
+    assert [jsonl(path).num_rows("train") for _ in range(3)] == [5, 5, 5] and len(opened) == 1
+    write_lines(path, [{"n": 1}] * 6)
+    assert jsonl(path).num_rows("train") == 6 and len(opened) == 2
+    monkeypatch.setattr(file_source, "CHEAP_BYTES", 10)
+    assert jsonl(path).num_rows("train") == 6 and len(opened) == 2
+    write_lines(path, [{"n": 1}] * 7)
+    assert jsonl(path).num_rows("train") is None and len(opened) == 2

@@ -3,9 +3,10 @@ import sys
 
 import datasets
 import pytest
+import seqio
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import InstructionTask, hugging_face
+from flan_jax.tasks import InstructionTask, hugging_face, registry
 from flan_jax.tasks.examples import fingerprint, source_files
 
 TRAIN = [{"n": n, "text": f"é{n}", "labels": ["a"] * (n % 3)} for n in range(40)]
@@ -70,7 +71,15 @@ def test_a_tasks_fingerprint_follows_its_local_files(folder, model):
     InstructionTask("t", source, ("{text}",), answer="text", vocabulary=model).register()
     assert source_files("t") == [str(folder / "train.jsonl"), str(folder / "validation.jsonl")]
     first = fingerprint("t")
-    assert first == fingerprint("t")
+    moved = folder.rename(folder.with_name("moved"))
+    registry._RECIPES.clear()
+    seqio.TaskRegistry.reset()
+    InstructionTask("t", hugging_face(moved), ("{text}",), answer="text", vocabulary=model).register()
+    assert fingerprint("t") == first  # where the files lie changes no row
+    moved.rename(folder)
+    registry._RECIPES.clear()
+    seqio.TaskRegistry.reset()
+    InstructionTask("t", source, ("{text}",), answer="text", vocabulary=model).register()
     (folder / "train.jsonl").write_text(json.dumps(TRAIN[0]) + "\n")
     assert first != fingerprint("t")
 
