@@ -14,8 +14,7 @@ from flan_jax.command_line import MACROS
 from flan_jax.errors import UserError, nearest
 from flan_jax.models.config import ModelConfig
 from flan_jax.named_functions import from_plain, to_plain
-from flan_jax.training.loss import LossConfig
-from flan_jax.training.optimizer import OptimizerConfig
+from flan_jax.training.settings import LossConfig, OptimizerConfig
 
 CONFIG_FILE = "config.json"
 USER_MIXTURE = "user_data"

@@ -115,7 +115,7 @@ def _finish(
         "full": full,
         "tasks": rows,
         "total": total,
-        "model": footprint(setup.model_for(config.model, vocab_size), config.optimizer.name),
+        "model": footprint(setup.model_for(config.model, vocab_size), config.optimizer.name, config.store_dir),
     }
     speed = _measured_speed(config)
     if speed:

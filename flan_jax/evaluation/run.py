@@ -21,7 +21,7 @@ from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.model import Asked
 from flan_jax.evaluation.scoring import TaskScore, score
-from flan_jax.models.build import abstract_model
+from flan_jax.models.model import abstract_model
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel.axes import sharding_of
 from flan_jax.progress import Progress

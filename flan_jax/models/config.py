@@ -4,9 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from flan_jax.errors import UserError, nearest
 
 ARCHITECTURES = ("encoder_decoder", "decoder")
@@ -99,12 +96,17 @@ class ModelConfig:
         """
         if self.dtype != "auto":
             return self
-        platform = platform or jax.default_backend()
+        if platform is None:
+            import jax
+
+            platform = jax.default_backend()
         return dataclasses.replace(self, dtype="float32" if platform == "cpu" else "bfloat16")
 
     @property
     def compute_dtype(self) -> Any:
         """The JAX dtype that activations have."""
+        import jax.numpy as jnp
+
         return jnp.dtype(self.resolved().dtype)
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.errors import UserError
-from flan_jax.models.build import Model
+from flan_jax.models.model import Model
 
 
 def greedy(

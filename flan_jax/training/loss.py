@@ -1,46 +1,11 @@
 """The loss of each target token, in float32."""
 
-import dataclasses
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from flan_jax.errors import UserError
-
-LossFunction = Callable[[Float[Array, "B L V"], Int[Array, "B L"]], Float[Array, "B L"]]
-
-
-@dataclasses.dataclass(frozen=True)
-class LossConfig:
-    """What a target token costs.
-
-    Attributes:
-      z_loss: factor of the squared log-normaliser that is added to every token's loss; it keeps logits from drifting.
-      label_smoothing: share of the target's probability that is spread evenly over the vocabulary, in [0, 1).
-      function: a user's `(logits [B, L, V], targets [B, L]) -> losses [B, L]` in place of the cross-entropy;
-        `z_loss` is still added to it, `label_smoothing` is its own affair.
-    """
-
-    z_loss: float = 0.0
-    label_smoothing: float = 0.0
-    function: LossFunction | None = None
-
-    def check(self) -> None:
-        """Raises `UserError` with every fault of these settings."""
-        faults = []
-        if not self.z_loss >= 0:
-            faults.append(f"z_loss is {self.z_loss}, it must be 0 or more")
-        if not 0 <= self.label_smoothing < 1:
-            faults.append(f"label_smoothing is {self.label_smoothing}, it must be at least 0 and below 1")
-        if self.function is not None and not callable(self.function):
-            faults.append(f"function is {self.function!r}, it must be callable as (logits, targets)")
-        if self.function is not None and self.label_smoothing:
-            faults.append("label_smoothing is set, but your loss function replaces the cross-entropy that it smooths")
-        if faults:
-            raise UserError("LossConfig: " + "; ".join(faults) + ".")
-
+from flan_jax.training.settings import LossConfig
 
 CROSS_ENTROPY = LossConfig()
 """Plain cross-entropy."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from flan_jax.errors import UserError
 from flan_jax.training.disk import full_disk_named
@@ -32,6 +31,8 @@ class MetricsWriter:
         Raises:
           UserError: a row in the file's middle is not JSON, or the disk is full.
         """
+        from tensorboardX import SummaryWriter
+
         self._folder = Path(folder)
         self._last = start_step
         self.path = self._folder / f"{name}.jsonl"

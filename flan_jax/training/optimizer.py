@@ -1,79 +1,14 @@
 """Learning-rate schedules and optimisers, as pure functions of their configuration and the number of steps."""
 
-import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from flan_jax.errors import UserError, nearest
-
-Schedule = Callable[[Any], Any]
-SCHEDULES = ("constant", "linear", "cosine", "rsqrt")
-OPTIMIZERS = ("adamw", "adafactor")
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """How parameters move.
-
-    Attributes:
-      name: "adamw" or "adafactor".
-      learning_rate: the peak.
-      schedule: "constant", "linear" or "cosine" (from the peak after warm-up to `final_fraction` of it at the last
-        step), "rsqrt" (falls with the square root of the step after warm-up), or a callable
-        `(learning_rate, total_steps) -> (step -> learning rate)`.
-      warmup_steps: steps over which the rate rises evenly; step 0 already has `learning_rate / warmup_steps`.
-      final_fraction: where "linear" and "cosine" end, as a fraction of the peak.
-      weight_decay: decoupled decay, multiplied by the learning rate; norms' scales, biases and relative position
-        tables are spared.
-      b1: decay of adamw's first moment.
-      b2: decay of adamw's second moment.
-      eps: added to adamw's denominator.
-      clip_norm: the largest global gradient norm, or None for no clipping.
-      factory: a user's `(learning_rate=schedule) -> optax.GradientTransformation` in place of `name`; clipping by
-        `clip_norm` still goes before it.
-    """
-
-    name: Literal["adamw", "adafactor"] = "adamw"
-    learning_rate: float = 1e-3
-    schedule: Literal["constant", "linear", "cosine", "rsqrt"] | Callable[..., Schedule] = "constant"
-    warmup_steps: int = 0
-    final_fraction: float = 0.1
-    weight_decay: float = 0.0
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-    clip_norm: float | None = 1.0
-    factory: Callable[..., optax.GradientTransformation] | None = None
-
-    def check(self) -> None:
-        """Raises `UserError` with every fault of these settings."""
-        faults = []
-        if self.name not in OPTIMIZERS:
-            faults.append(
-                f"name is {self.name!r}, known are {', '.join(OPTIMIZERS)}{nearest(str(self.name), OPTIMIZERS)}"
-            )
-        if not callable(self.schedule) and self.schedule not in SCHEDULES:
-            known = f"known are {', '.join(SCHEDULES)}, or a callable{nearest(str(self.schedule), SCHEDULES)}"
-            faults.append(f"schedule is {self.schedule!r}, {known}")
-        if callable(self.schedule) and self.warmup_steps:
-            faults.append(f"warmup_steps is {self.warmup_steps}, but your own schedule would ignore it; set it to 0")
-        if self.factory is not None and self.weight_decay:
-            faults.append(f"weight_decay is {self.weight_decay}, but your own factory would ignore it; set it to 0")
-        for field in ("learning_rate", "warmup_steps", "weight_decay", "final_fraction"):
-            if not getattr(self, field) >= 0:
-                faults.append(f"{field} is {getattr(self, field)}, it must be 0 or more")
-        for field in ("b1", "b2"):
-            if not 0 <= getattr(self, field) < 1:
-                faults.append(f"{field} is {getattr(self, field)}, it must be at least 0 and below 1")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            faults.append(f"clip_norm is {self.clip_norm}, it must be above 0, or None for no clipping")
-        if faults:
-            raise UserError("OptimizerConfig: " + "; ".join(faults) + ".")
+from flan_jax.errors import UserError
+from flan_jax.training.settings import OptimizerConfig, Schedule
 
 
 def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> Schedule:

@@ -10,8 +10,8 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from flan_jax.models.build import abstract_model
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.model import abstract_model
 from flan_jax.parallel.mesh import batch_sharding
 from flan_jax.training import state as states
 from flan_jax.training.loss import LossConfig

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from flan_jax.config import RunConfig, load_run
 from flan_jax.data import vocabulary
 from flan_jax.errors import UserError
-from flan_jax.models.build import build
+from flan_jax.models.model import build
 from flan_jax.training import state as states
 from flan_jax.training.checkpoints import Checkpoints
 from flan_jax.training.program import Program
