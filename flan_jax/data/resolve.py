@@ -148,6 +148,7 @@ def resolve(request: Request, worker: Worker) -> Resolved:
     known = _read(path)
     if known is None:
         with stores.told(request.store_dir):
+            path.parent.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is told at once
             known = worker.call("resolve", **request.arguments())
             for line in known.pop("notes"):
                 print(line, file=sys.stderr)
