@@ -99,6 +99,12 @@ def steady_tables(found: dict[str, Any]) -> str:
         full = [Share(ours["full"]), Share(theirs["full"]) if theirs else None]
         waits = f"{paced['late']} of {paced['batches']}, longest {1000 * paced['longest_s']:.1f} ms"
         rows.append([name, *million, here.get("ratio"), *wall, *full, waits])
+        if cached := here.get("seqio_cached"):
+            pair = [cached["tokens_per_cpu_second"] / 1e6, cached["tokens_per_second"] / 1e6]
+            ratio = million[0] / pair[0] if million[0] else None
+            rows.append(
+                ["  seqio given token ids", None, pair[0], ratio, None, pair[1], None, Share(cached["full"]), ""]
+            )
     heads = ["architecture, tasks", "ours M tokens/CPU-s", "seqio", "ratio", "ours M tokens/s", "seqio"]
     return table([*heads, "ours full", "seqio", "waits over 1 ms at one batch per 50 ms"], rows)
 

@@ -35,10 +35,6 @@ def measure_lengths(data: str, vocabulary: str, output: str, most: int) -> None:
     """In a child: tokens of real prompts and of answers with their EOS."""
     import sentencepiece
 
-    if vocabulary == "starter":
-        from flan_jax.tasks.vocabularies import model_path
-
-        vocabulary = model_path("starter")
     model = sentencepiece.SentencePieceProcessor(model_file=vocabulary)
     rows = engine_data.real_rows(pathlib.Path(data))[:most]
     inputs = [len(ids) for ids in model.encode([prompt for prompt, _ in rows])]

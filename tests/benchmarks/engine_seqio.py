@@ -31,6 +31,26 @@ def write(work: str, tasks: int, examples: int) -> None:
         pathlib.Path(f"{path}.partial").rename(path)
 
 
+def write_ids(work: str, tasks: int) -> None:
+    """Writes the token ids of the first tasks as TFRecord files, as seqio's offline cache would."""
+    import seqio
+    import tensorflow as tf
+    from engine_seqio_tasks import PIECES
+
+    folder = pathlib.Path(work) / "tfrecord_ids"
+    folder.mkdir(exist_ok=True)
+    for number in range(tasks):
+        path = folder / f"task_{number:05d}"
+        if path.exists():
+            continue
+        rows = map(json.loads, (folder.parent / "jsonl" / f"{path.name}.jsonl").read_text().splitlines())
+        with tf.io.TFRecordWriter(f"{path}.partial") as writer:
+            for row in rows:
+                ids = {"inputs": PIECES.encode(row["prompt"]), "targets": PIECES.encode(row["answer"])}
+                writer.write(seqio.dict_to_tfexample({k: tf.constant(v) for k, v in ids.items()}).SerializeToString())
+        pathlib.Path(f"{path}.partial").rename(path)
+
+
 def dataset(mixture: str, architecture: str, batch_size: int) -> Any:
     """seqio's own packed and shuffled data set, as T5X asks for it in training."""
     import engine_seqio_tasks  # noqa: F401 (registers the tasks)
@@ -90,4 +110,4 @@ def prepare(mixture: str, architecture: str) -> None:
 
 
 if __name__ == "__main__":
-    engine_process.answer({"write": write, "steady": steady, "prepare": prepare})
+    engine_process.answer({"write": write, "write_ids": write_ids, "steady": steady, "prepare": prepare})
