@@ -21,6 +21,15 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def absolute(path: str) -> str:
+    """The path from the root; an address is what it is.
+
+    >>> absolute("gs://bucket/file"), absolute("/a/../b")
+    ('gs://bucket/file', '/b')
+    """
+    return path if is_remote(path) else os.path.abspath(path)
+
+
 def open_bytes(path: str) -> IO[bytes]:
     """Opens a local or remote file for reading, unpacking `.gz`.
 

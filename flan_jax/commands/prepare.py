@@ -40,7 +40,7 @@ def prepare_command(
             _repair(config, worker)
         data = setup.open_data(config, worker, draws="all")
         counts = [task.count for task in data.resolved.tasks]
-        print(f"{config.mixture}: {len(counts)} tasks, {sum(counts):,} examples in {pathlib.Path(config.store_dir)}")
+        print(f"{config.mixture}: {len(counts)} tasks, {sum(counts):,} examples in {config.store_dir}")
         if config.eval_mixture:
             limit = config.evaluation.max_examples
             evals = resolve(setup.request_of(config, config.eval_mixture, config.evaluation.split, limit), worker)

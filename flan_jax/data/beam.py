@@ -94,6 +94,7 @@ def fill_stores(
     if missing:
         with stores.told(how["store_dir"]), _Watch(missing, lambda n: say(done=len(jobs) - len(missing) + n)):
             _run(missing, dict(how), dict(setup))
+    stores.refresh(job.target for job in missing)
     left = [job for job in missing if not stores.whole(job.target)]
     if left:
         raise UserError(

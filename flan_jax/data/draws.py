@@ -4,7 +4,6 @@ Epoch e of a task uses draw e mod `draws`. The first draws are prepared when the
 wanted later, and a thread has them made meanwhile, in the order in which the plan comes to them.
 """
 
-import pathlib
 import threading
 from collections.abc import Iterable
 
@@ -57,7 +56,7 @@ class Draws:
         missing = []
         for task, draw in pairs:
             one = self._tasks[task]
-            if not whole(pathlib.Path(one.store(draw))):
+            if not whole(one.store(draw)):
                 missing.append((one.name, one.folder, one.fingerprint, draw))
         if missing:
             self._worker.call("prepare", wanted=missing, **self._how)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.data import parts
+from flan_jax.data import parts, remote
 from flan_jax.data import store as stores
 from flan_jax.data.prepare import Job, workers
 from flan_jax.errors import UserError
@@ -34,6 +34,7 @@ def drop_stale(jobs: Sequence[Job], how: Mapping[str, Any], progress: Callable[.
     ours = [job for job in present if not examples.needs_tensorflow(job.task)]
     foreign = [job for job in present if examples.needs_tensorflow(job.task)]
     foreign = sorted(foreign, key=lambda job: _mark(job.fingerprint))[:_MOST_FOREIGN]
+    remote.fetch_first([stores.part_path(job.target, 0) for job in ours], _AMONG)
     pool = workers() if len(ours) > 8 else None
     spread = pool.map if pool else map
     options = {"chunksize": 16} if pool else {}
@@ -66,7 +67,7 @@ class _OnePart(stores.Store):
     """Examples of a single part, for looking at stores that are not finished; always mapped anew."""
 
     def __init__(self, path: pathlib.Path):
-        self.folder, self._only = path.parent, parts.Part(path)
+        self.folder, self._only = path.parent, remote.part(path)
         self.count = self._only.count
         self.ends = np.array([self.count])
 

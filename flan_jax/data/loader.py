@@ -9,11 +9,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from flan_jax.data import remote
 from flan_jax.data import rows as rows_module
+from flan_jax.data.parts import Part
 from flan_jax.data.plan import Plan
 from flan_jax.data.row_index import RowIndex
 from flan_jax.data.rows import Batch, Places, RowShape, Segment
 from flan_jax.data.store import Store, damaged, open_store
+from flan_jax.filesystem import is_remote
 
 _DRAWS = 1 << 20
 _OPEN_STORES = 16_384
@@ -23,13 +26,14 @@ class Reader:
     """Finds examples in the stores of a plan's tasks.
 
     Args:
-      folders: each task's folder; the store of draw d is `draw-d` in it.
+      folders: each task's folder, or its address; the store of draw d is `draw-d` in it.
       shape: the row shape, which says what an example's length is.
     """
 
     def __init__(self, folders: Sequence[str], shape: RowShape):
         self.folders, self.shape = folders, shape
         self._open = functools.lru_cache(maxsize=_OPEN_STORES)(self._open_key)
+        self._fetching = remote.Fetching() if any(map(is_remote, folders)) else None
 
     def store(self, task: int, draw: int) -> Store:
         """The store of one task and draw."""
@@ -53,11 +57,16 @@ class Reader:
     def places(self, task: np.ndarray, draw: np.ndarray, index: np.ndarray) -> Places:
         """Where examples lie in memory."""
         keys, inverse = np.unique(np.asarray(task, np.int64) * _DRAWS + draw, return_inverse=True)
+        if self._fetching:
+            self._fetching.open(self._open, keys.tolist())
         opened = [self._open(int(key)) for key in keys]
         slot, local = inverse.astype(np.int32), np.asarray(index, np.int64)
         parts = [first for _, first in opened]
         if any(first is None for first in parts):
-            slot, local, parts = _of_many_parts([store for store, _ in opened], inverse, local)
+            slot, local, held = _of_many_parts([store for store, _ in opened], inverse, local)
+            if self._fetching:
+                self._fetching.open(_part, held)
+            parts = [_part(one) for one in held]
         table = np.stack([part.addresses for part in parts]) if parts else np.zeros((0, 9), np.int64)
         return Places(table, slot, local, parts)
 
@@ -67,10 +76,24 @@ class Reader:
         Raises:
           UserError: an example is damaged.
         """
+        if self._fetching:
+            self._fetching.need(places)
         batch = rows_module.fill(places, row, task, count, self.shape, check=True)
-        if isinstance(batch, int):
-            raise self._damaged(places, batch)
+        while isinstance(batch, int):
+            if not (self._fetching and self._fetching.mend(places, batch)):
+                raise self._damaged(places, batch)
+            batch = rows_module.fill(places, row, task, count, self.shape, check=True)
         return batch
+
+    @property
+    def ahead(self) -> int:
+        """How many steps ahead of its rows its examples are told to `fetch`; 0 where all is on this machine."""
+        return remote.AHEAD if self._fetching else 0
+
+    def fetch(self, task: np.ndarray, draw: np.ndarray, index: np.ndarray) -> None:
+        """Begins to fetch examples that are not on this machine; those told of first come first."""
+        if self._fetching:
+            self._fetching.start(self.places(task, draw, index))
 
     def _damaged(self, places: Places, number: int) -> Exception:
         return damaged(places.owners[places.slot[number]], int(places.local[number]))
@@ -82,17 +105,22 @@ class Reader:
 
 
 def _of_many_parts(stores: Sequence[Store], inverse: np.ndarray, index: np.ndarray):
-    """Slots and places of examples among the parts of their stores, and those parts."""
+    """Slots and places of examples among the parts of their stores; of each part, its store and its number there."""
     slot, local = np.empty(len(index), np.int32), np.empty(len(index), np.int64)
-    parts: list = []
+    parts: list[tuple[Store, int]] = []
     order = np.argsort(inverse, kind="stable")
     for store, here in zip(stores, np.split(order, np.cumsum(np.bincount(inverse))[:-1]), strict=True):
         number = np.searchsorted(store.ends, index[here], side="right")
         used, of = np.unique(number, return_inverse=True)
         local[here] = index[here] - np.concatenate([[0], store.ends])[number]
         slot[here] = len(parts) + of
-        parts += [store.part(int(k)) for k in used]
+        parts += [(store, k) for k in used.tolist()]
     return slot, local, parts
+
+
+def _part(place: tuple[Store, int]) -> Part:
+    store, number = place
+    return store.part(number)
 
 
 class Loader:
@@ -171,18 +199,27 @@ class Loader:
         """Batches of steps [start, stop), in order. An error in a thread is raised at its step."""
         ahead: collections.deque = collections.deque()
         planning = threading.Lock()  # windows are planned in one thread at a time, and only once
+        planned: dict[int, concurrent.futures.Future] = {}  # steps whose examples are being fetched
+        fetched = start
+
+        def plan(step: int) -> tuple[np.ndarray, ...]:
+            with planning:
+                task, index, draw, epoch, row = self._entries(step, self.local_rows)
+                self.reader.fetch(task, draw, index)
+            return task, index, draw, epoch, row
 
         def make(step: int) -> Batch:
-            with planning:
-                entries = self._entries(step, self.local_rows)
-            return self._read(*entries)
+            return self._read(*(planned.pop(step).result() if step in planned else plan(step)))
 
         with concurrent.futures.ThreadPoolExecutor(self.threads) as pool:
             try:
                 for step in range(start, stop):
+                    for later in range(fetched, min(stop, step + self.reader.ahead)):
+                        planned[later] = pool.submit(plan, later)
+                        fetched = later + 1
                     while len(ahead) < self.prefetch and step + len(ahead) < stop:
                         ahead.append(pool.submit(make, step + len(ahead)))
                     yield step, ahead.popleft().result()
             finally:
-                for future in ahead:
+                for future in (*ahead, *planned.values()):
                     future.cancel()

@@ -195,6 +195,10 @@ class Part:
         first = self.columns["options.first"]
         return [self.ragged("options", i) for i in range(first[index], first[index + 1])]
 
+    def mend(self, index: int) -> bool:
+        """Whether an example that does not match its checksum may now; see `flan_jax.data.remote`."""
+        return False
+
 
 def verify(path: pathlib.Path) -> dict[str, Any]:
     """Reads a whole part and compares it with the digest it carries.
@@ -209,6 +213,27 @@ def verify(path: pathlib.Path) -> dict[str, Any]:
     if hashlib.sha256(part._bytes[part._body :].data).hexdigest() != part.header["sha256"]:
         raise UserError(f"{path} does not match its digest: it was damaged after it was written; {_REPAIR}")
     return {**_kept(part.header), "bytes": part.size}
+
+
+def facts(name: str, raw: np.ndarray) -> dict[str, Any]:
+    """What a part says of itself, "bytes" too, from its first bytes.
+
+    Raises:
+      UserError: they are no part's.
+    """
+    header = _header(name, raw)
+    ends = [start + length * np.dtype(dtype).itemsize for dtype, start, length in header["columns"].values()]
+    return {**_kept(header), "bytes": _body_start(raw) + -(-max(ends) // _ALIGNED) * _ALIGNED}
+
+
+def head_end(name: str, raw: np.ndarray) -> int:
+    """Where the columns of one value an example end in a part's file, by its first bytes.
+
+    Raises:
+      UserError: they are no part's.
+    """
+    columns = _header(name, raw)["columns"]
+    return _body_start(raw) + min(start for column, (_, start, _) in columns.items() if column.endswith(".values"))
 
 
 def checksum(inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> int:
@@ -246,7 +271,7 @@ def _body_start(raw: np.ndarray) -> int:
     return _PREAMBLE.size + _PREAMBLE.unpack(raw[: _PREAMBLE.size].tobytes())[1]
 
 
-def _header(path: pathlib.Path, raw: np.ndarray) -> dict[str, Any]:
+def _header(path: str | os.PathLike, raw: np.ndarray) -> dict[str, Any]:
     if len(raw) >= _PREAMBLE.size:
         magic, length, crc = _PREAMBLE.unpack(raw[: _PREAMBLE.size].tobytes())
         text = raw[_PREAMBLE.size : _PREAMBLE.size + length].tobytes()

@@ -22,7 +22,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from flan_jax.data import parts
+from flan_jax.data import mirror, parts, remote
 from flan_jax.data import store as stores
 from flan_jax.errors import UserError
 
@@ -37,7 +37,7 @@ class Job:
 
     Attributes:
       task: the seqio task.
-      folder: holds the task's draws.
+      folder: holds the task's draws; may be an address.
       fingerprint: of what shapes its tokens.
       draw: which draw.
     """
@@ -49,8 +49,8 @@ class Job:
 
     @property
     def target(self) -> pathlib.Path:
-        """The store's folder."""
-        return pathlib.Path(self.folder) / f"draw-{self.draw}"
+        """The store's folder on this machine."""
+        return mirror.place(self.folder) / f"draw-{self.draw}"
 
 
 def store_folder(task: str, fingerprint: str, how: Mapping[str, Any]) -> str:
@@ -108,7 +108,8 @@ def write_part(job: Job, number: int, how: Mapping[str, Any]) -> Written:
         if not tally.read and number:
             return Written(0, 0, last=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        facts = writer.write(path, dataclasses.asdict(tally))
+        facts = writer.write(mirror.staged(path), dataclasses.asdict(tally))
+        mirror.publish(path)
     # Tasks read an example or more from each row.
     return Written(1, facts["count"], last=facts["tally"]["read"] < stores.PART_ROWS)
 
@@ -129,7 +130,8 @@ def write_whole(job: Job, how: Mapping[str, Any]) -> Written:
             return Written(number, examples, last=True)
         now = dataclasses.asdict(tally)
         path = stores.part_path(job.target, number)
-        writer.write(path, {key: value - before.get(key, 0) for key, value in now.items()})
+        writer.write(mirror.staged(path), {key: value - before.get(key, 0) for key, value in now.items()})
+        mirror.publish(path)
         before = now
         number, examples = number + 1, examples + writer.count
 
@@ -148,7 +150,7 @@ def finish_store(job: Job, number: int, how: Mapping[str, Any]) -> dict[str, Any
 
     found = []
     for k in range(number):
-        part = parts.Part(stores.part_path(job.target, k))
+        part = remote.part(stores.part_path(job.target, k))
         found.append({**part.header, "bytes": part.size})
     about = {"task": job.task, "draw": job.draw, "fingerprint": job.fingerprint, **{key: how[key] for key in _SHAPING}}
     about["objective"] = examples.describe(job.task).get("objective", "instruction")
@@ -174,7 +176,7 @@ def _writer(job: Job) -> parts.PartWriter:
 def _sound(path: pathlib.Path) -> dict[str, Any] | None:
     """What a part says of itself, None where it is missing or damaged."""
     try:
-        return parts.verify(path)
+        return remote.verify(path)
     except UserError:
         return None
 
@@ -197,7 +199,9 @@ def prepare_in_child(
                 f"task {task!r} is not what it was when this run began: a file it reads, or code it uses, has changed; "
                 f"start the same command again"
             )
-    fill_stores([Job(*one) for one in wanted], how, setup, progress, "preparing draws")
+    jobs = [Job(*one) for one in wanted]
+    stores.refresh(job.target for job in jobs)
+    fill_stores(jobs, how, setup, progress, "preparing draws")
 
 
 def fill_stores(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from flan_jax.data import mirror
 from flan_jax.data import store as stores
 from flan_jax.data.prepare import workers
 
@@ -32,15 +33,15 @@ def repair_in_child(
     """
     from flan_jax.data.resolve import _members, first_draws
 
-    known = {job.folder: job for job in first_draws(_members(mixture), how)}
-    every = [draw for folder in dict.fromkeys([*known, *folders]) for draw in draws_in(folder)]
+    known = {job.target.parent: job for job in first_draws(_members(mixture), how)}
+    every = [draw for folder in dict.fromkeys([*known, *map(mirror.place, folders)]) for draw in draws_in(folder)]
     pool = workers() if len(every) > 1 else None
     found, wanted = [], []
     with stores.told(how["store_dir"]):
         for done, (draw, said) in enumerate(zip(every, (pool.map if pool else map)(repair_one, every), strict=True), 1):
             progress(what="reading stores", done=done, total=len(every), unit="store", name=draw.parent.parent.name)
             found += said
-            job = known.get(str(draw.parent))
+            job = known.get(draw.parent)
             if said and job is not None:
                 wanted.append((job.task, job.folder, job.fingerprint, int(draw.name.removeprefix("draw-"))))
     return {"stores": len(every), "found": found, "wanted": wanted}
@@ -52,7 +53,7 @@ def repair_one(draw: pathlib.Path) -> list[str]:
         return [re.sub("; run `.*`.*$", "", sentence) for sentence in stores.repair(draw)]
 
 
-def draws_in(folder: str) -> list[pathlib.Path]:
+def draws_in(folder: pathlib.Path) -> list[pathlib.Path]:
     """The stores that stand in a task's folder, whole or not."""
-    found = [path for path in pathlib.Path(folder).glob("draw-*") if re.fullmatch(r"draw-\d+", path.name)]
+    found = [folder / name for name in mirror.names(folder) if re.fullmatch(r"draw-\d+", name)]
     return sorted(found, key=lambda path: int(path.name.removeprefix("draw-")))

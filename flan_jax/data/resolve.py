@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flan_jax import atomic
+from flan_jax import atomic, filesystem
+from flan_jax.data import mirror
 from flan_jax.data import store as stores
 from flan_jax.data.plan import Plan, PlannedTask, shares_of
 from flan_jax.data.worker import Worker, watched_files
@@ -62,7 +63,7 @@ class Request:
     def arguments(self) -> dict[str, Any]:
         """The part that the child is told with each call; modules and files it was started with."""
         names = ("mixture", "split", "seed", "on_long", "on_bad_row", "max_draws", "limit")
-        store_dir = os.path.abspath(self.store_dir)
+        store_dir = filesystem.absolute(self.store_dir)
         return {name: getattr(self, name) for name in names} | {"lengths": dict(self.lengths), "store_dir": store_dir}
 
     @property
@@ -71,7 +72,7 @@ class Request:
         whole = {
             **self.arguments(),
             "modules": [[name, _place(name)] for name in self.modules],
-            "files": [os.path.abspath(path) for path in self.data_files],
+            "files": [filesystem.absolute(path) for path in self.data_files],
             "fields": dict(self.data_fields),
             "versions": {name: _version(name) for name in _VERSIONS},
             "format": stores.FORMAT,
@@ -144,7 +145,8 @@ def resolve(request: Request, worker: Worker) -> Resolved:
     Raises:
       UserError: no such mixture, a task without examples, a bad row, …
     """
-    path = pathlib.Path(request.store_dir) / "resolved" / f"{request.key}.json"
+    # Kept on this machine also where stores are not: it rests on the times of this machine's files.
+    path = mirror.place(request.store_dir) / "resolved" / f"{request.key}.json"
     known = _read(path)
     if known is None:
         with stores.told(request.store_dir):
@@ -176,7 +178,7 @@ def _read(path: pathlib.Path) -> dict[str, Any] | None:
         return None
     if any(_state_of(file) != state for file, state in known["watched"]):
         return None
-    if not all(stores.whole(pathlib.Path(task["folder"]) / "draw-0") for task in known["tasks"]):
+    if not all(stores.whole(mirror.place(task["folder"]) / "draw-0") for task in known["tasks"]):
         return None
     return known
 
@@ -199,11 +201,12 @@ def resolve_in_child(
     vocabulary = vocabularies.describe(seqio.get_mixture_or_task(names[0]).output_features["targets"].vocabulary)
     files = watched_files(setup["modules"]) + setup["data_files"]
     for name in names:
-        files += [os.path.abspath(path) for path in examples.source_files(name)]
+        files += [filesystem.absolute(path) for path in examples.source_files(name)]
     files += [vocabulary["path"]] if vocabulary.get("path") else []
     # Before anything is read: what changes from here on must be seen to have changed.
     watched = [[file, _state_of(file)] for file in sorted(set(files))]
     jobs = first_draws(names, how)
+    stores.refresh(job.target for job in jobs)
     notes = freshness.drop_stale(jobs, how, progress)
     fill_stores(jobs, how, setup, progress, f"preparing {how['split']}")
     tasks = []
@@ -295,11 +298,13 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _state_of(path: str) -> list[int] | None:
+def _state_of(path: str) -> list[Any] | None:
     """Size and times of a file, or None where there is none; the last one tells of changes that hide in the others."""
     try:
+        if filesystem.is_remote(path):
+            return list(filesystem.state(path))
         stat = os.stat(path)
-    except OSError:
+    except (OSError, UserError):
         return None
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 

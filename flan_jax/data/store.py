@@ -25,13 +25,14 @@ from typing import Any
 import numpy as np
 
 from flan_jax import atomic
-from flan_jax.data import parts
+from flan_jax.data import mirror, parts, remote
 from flan_jax.data.parts import Part
+from flan_jax.data.remote import MANIFEST
 from flan_jax.errors import UserError
+from flan_jax.filesystem import is_remote
 
 FORMAT = 2
 PART_ROWS = 16_384
-MANIFEST = "manifest.json"
 _REPAIR = "run `flan-jax prepare --repair` with the same settings"
 _REMOVED = ".removed-"
 _OPEN_PARTS = 16_384  # maps held; the kernel allows a process about 65,000
@@ -59,7 +60,7 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder = pathlib.Path(folder)
+        self.folder = mirror.place(folder)
         self.manifest = read_manifest(self.folder)
         self.count: int = self.manifest["count"]
         #: Where each part ends: int64 [parts].
@@ -89,6 +90,8 @@ class Store:
         inputs, targets = part.ragged("inputs", at), part.ragged("targets", at)
         weights = part.ragged("weights", at) if "weights.values" in part.columns else None
         if parts.checksum(inputs, targets, weights) != part.columns["checksum"][at]:
+            if part.mend(at):
+                return self[index]
             raise damaged(part, at)
         return Stored(inputs, targets, weights, self.id(index), int(part.columns["template"][at]))
 
@@ -116,6 +119,8 @@ class Store:
         columns = part.columns
         of = part.ragged("id", at), part.options(at), int(columns["answer"][at]), int(columns["template"][at])
         if parts.about_checksum(*of) != columns["about_checksum"][at]:
+            if part.mend(at):
+                return self._about(index)
             raise damaged(part, at)
         return part, at
 
@@ -129,7 +134,7 @@ def open_store(folder: str) -> Store:
 @functools.lru_cache(maxsize=_OPEN_PARTS)
 def open_part(path: str) -> Part:
     """A `Part`, mapped once a process; unmapped when many others were used since."""
-    return Part(path)
+    return remote.part(path)
 
 
 def part_path(folder: pathlib.Path, number: int) -> pathlib.Path:
@@ -163,7 +168,7 @@ def write_manifest(folder: pathlib.Path, found: Iterable[Mapping[str, Any]], abo
         "parts": [{key: part[key] for key in ("count", "bytes", "sha256")} for part in found],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    atomic.write_json(folder / MANIFEST, {**manifest, "digest": _digest(manifest)})
+    mirror.write_json(folder / MANIFEST, {**manifest, "digest": _digest(manifest)})
     return manifest
 
 
@@ -183,7 +188,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = json.loads(mirror.read(path))
         digest = manifest.pop("digest")
         written_by = manifest["format"]
     except (FileNotFoundError, NotADirectoryError):
@@ -199,6 +204,8 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
         try:
             size = os.stat(file).st_size
         except FileNotFoundError:
+            if mirror.address_of(file) is not None:
+                continue  # it is fetched when it is read
             raise UserError(f"{file} is missing; {_REPAIR}") from None
         if size != facts["bytes"]:
             raise UserError(f"{file} has {size} bytes, its manifest says {facts['bytes']}; {_REPAIR}")
@@ -208,7 +215,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
 def whole(folder: str | os.PathLike) -> bool:
     """Whether a store with all its parts stands under this name."""
     try:
-        read_manifest(pathlib.Path(folder))
+        read_manifest(mirror.place(folder))
     except UserError:
         return False
     return True
@@ -220,12 +227,14 @@ def repair(folder: pathlib.Path) -> list[str]:
     Returns:
       What was found, a sentence each; empty for a sound store.
     """
+    remote.gather(folder)
     said, wanted = [], {}
     try:
         listed = read_manifest(folder)["parts"]
         wanted = {part_path(folder, number): facts["sha256"] for number, facts in enumerate(listed)}
     except UserError as fault:
         said.append(str(fault))
+    said += [f"{file} is missing; {_REPAIR}" for file in wanted if not file.exists()]
     for file in sorted(folder.glob("part-*.bin")):
         try:
             found = parts.verify(file)["sha256"]
@@ -234,10 +243,10 @@ def repair(folder: pathlib.Path) -> list[str]:
         except UserError as fault:
             if not any(str(file) in other for other in said):
                 said.append(str(fault))
-            (folder / MANIFEST).unlink(missing_ok=True)  # first: a store is never taken for whole without its parts
-            file.unlink()
+            mirror.remove(folder / MANIFEST)  # first: a store is never taken for whole without its parts
+            mirror.remove(file)
     if said:
-        (folder / MANIFEST).unlink(missing_ok=True)
+        mirror.remove(folder / MANIFEST)
         forget()
     return said
 
@@ -246,6 +255,14 @@ def forget() -> None:
     """Unmaps what this process keeps open: other files are about to stand under the same names."""
     open_store.cache_clear()
     open_part.cache_clear()
+
+
+def refresh(folders: Iterable[pathlib.Path]) -> None:
+    """Looks anew at which stores at addresses are whole, and forgets what is kept of those that are others now."""
+    for manifest in mirror.refresh([folder / MANIFEST for folder in folders]):
+        forget()
+        for kept in [*manifest.parent.glob("part-*.bin"), *manifest.parent.glob("part-*.cached")]:
+            kept.unlink()
 
 
 class Lock:
@@ -293,6 +310,8 @@ def told(place: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if is_remote(os.fspath(place)):
+            raise mirror.full(error) from error
         raise UserError(
             f"the token stores in {os.fspath(place)} cannot be written: {error.strerror or error}; free some space, or "
             f"set STORE_DIR elsewhere"
@@ -306,6 +325,7 @@ def remove(folder: pathlib.Path) -> None:
       OSError: it cannot be done; the store stands there as before.
     """
     forget()
+    mirror.empty(folder, first=MANIFEST)
     _remove_left(folder)
     with contextlib.suppress(FileNotFoundError):
         os.replace(folder, folder.with_name(f"{folder.name}{_REMOVED}{os.getpid()}"))
@@ -314,7 +334,8 @@ def remove(folder: pathlib.Path) -> None:
 
 def reopen(folder: pathlib.Path) -> None:
     """Makes a store that is not whole ready to be gone on with. Wants its lock."""
-    (folder / MANIFEST).unlink(missing_ok=True)
+    if (folder / MANIFEST).exists():
+        mirror.remove(folder / MANIFEST)
     atomic.remove_partial(folder)
     _remove_left(folder)
 

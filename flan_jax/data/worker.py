@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from flan_jax import filesystem
 from flan_jax.errors import UserError
 
 # What the parent may ask for, and the function that answers.
@@ -63,7 +64,7 @@ class Worker:
     ):
         self._setup = {
             "modules": list(modules),
-            "data_files": [os.path.abspath(path) for path in data_files],
+            "data_files": [filesystem.absolute(path) for path in data_files],
             "data_fields": dict(data_fields or {}),
             "data_vocabulary": data_vocabulary,
             "folders": list(folders),
