@@ -192,7 +192,7 @@ class _Run:
             result = reports.table(after, self.folder.read_scores(0), self.tasks, done)
             atomic.write_json(self.folder.path / "results.json", result)
             say(reports.render(result))
-        say(reports.next_steps(self.folder.path, self.config))
+        say(reports.next_steps(self.folder.path, done))
 
     def _fresh(self) -> Any:
         """The state of step 0."""

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax import tables
-from flan_jax.config import RunConfig
 
 _HELD_OUT, _AS = ".held_out_wordings", ".as_"
 SEEN, WORDINGS, TASKS = "seen wordings", "held-out wordings", "held-out tasks"
@@ -153,13 +152,14 @@ def _sentences(groups: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def next_steps(folder: Any, config: RunConfig) -> str:
-    """What to type next."""
+def next_steps(folder: Any, steps: int) -> str:
+    """What to type next, after a run of so many steps."""
+    step = f"{min(100, steps):<9}"
     return "\n".join(
         [
             f"The run is in {folder}. Next:",
             f"  flan-jax generate --run_dir {folder}                 ask it something",
-            f"  flan-jax inspect --run_dir {folder} --step 100       what step 100 trained on",
+            f"  flan-jax inspect --run_dir {folder} --step {step} what it trained on in that step",
             f"  uvx tensorboard --logdir {folder}                    its curves (figures: {folder}/metrics.jsonl)",
         ]
     )

@@ -1,11 +1,14 @@
 """`plan`: its figures against the rows that a run really trains on."""
 
 import collections
+import dataclasses
 import json
 
 import pytest
 
 from flan_jax.data.store import open_store
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.footprint import footprint
 from tests.project import check_refused, rows
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -96,6 +99,39 @@ def test_the_text_has_a_line_for_each_task_and_the_total(project):
     assert done.code == 0
     for words in ("capitals", "parity", "2 tasks", "30 steps of 8 rows", "positions that hold tokens", "parameters"):
         assert words in done.out
+
+
+WITHOUT_JAX = """
+import sys
+from flan_jax.main import main
+code = main(sys.argv[1:])
+print("imported:", sorted(set(sys.modules) & {"jax", "flax", "optax", "orbax", "tensorflow", "seqio"}), code)
+"""
+
+
+def test_neither_plan_nor_inspect_waits_for_jax(project, trained):
+    """Once the mixture is resolved and the model's size is known, importing JAX would be most of the time they take."""
+    assert project("plan", "--gin_file", "run.gin").code == 0
+    for argv, words in (
+        (["plan", "--gin_file", "run.gin"], "positions that hold tokens"),
+        (["inspect", "--run_dir", trained, "--step", 30], "step 30: rows 0 to 2 of 8"),
+    ):
+        out, err = project.start(*argv, program=("-c", WITHOUT_JAX)).communicate(timeout=120)
+        assert words in out, err
+        assert out.splitlines()[-1] == "imported: [] 0"
+
+
+def test_the_size_of_a_model_is_kept_for_the_same_model_alone(tmp_path):
+    small = ModelConfig(vocab_size=128, embed_dim=16)
+    first = footprint(small, "adamw", tmp_path)
+    assert footprint(small, "adamw", tmp_path) == first == footprint(small, "adamw")
+    for other, optimizer in ((dataclasses.replace(small, embed_dim=32), "adamw"), (small, "adafactor")):
+        assert footprint(other, optimizer, tmp_path) == footprint(other, optimizer) != first
+    kept = list((tmp_path / "resolved").glob("footprint-*.json"))
+    assert len(kept) == 3
+    for path in kept:
+        path.write_text("{")  # a disk that was full
+    assert footprint(small, "adamw", tmp_path) == first
 
 
 def test_a_mistyped_mixture_gets_the_nearest_name(project):

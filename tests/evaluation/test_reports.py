@@ -109,3 +109,11 @@ def test_of_losses_alone_the_lowest_is_best():
     assert reports.metrics_of([TaskScore("chat", "loss", 10, {"loss": 2.5}, 2.5, None, {})])["mean/score"] == -2.5
     row = reports.table([score("chat", 2.5) | {"kind": "loss"}], None, ["chat"], 3)["tasks"][0]
     assert row["standard_error"] == 0.0
+
+
+@pytest.mark.parametrize(("steps", "shown"), [(2000, "--step 100 "), (30, "--step 30 ")])
+def test_what_to_type_next_names_a_step_that_the_run_has(steps, shown):
+    lines = reports.next_steps("runs/a", steps).splitlines()[1:]
+    assert shown in lines[1]
+    said = ("ask it something", "what it trained on in that step", "its curves")
+    assert len({line.index(words) for line, words in zip(lines, said, strict=True)}) == 1
