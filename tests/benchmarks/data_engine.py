@@ -47,7 +47,7 @@ def measure(bench: Bench, only: list[str], sizes: dict[str, int]) -> dict[str, A
         "prepare": lambda: engine_goals.measure_prepare(bench),
     }
     start = time.perf_counter()
-    bench.made()
+    bench.made(for_seqio=bool({"startup", "steady", "prepare"} & set(only)))
     found = {name: parts[name]() for name in parts if name in only}
     goals = {name: found[name]["goal"]["reached"] for name in GOALS if name in found}
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}

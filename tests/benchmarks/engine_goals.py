@@ -7,12 +7,11 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import sys
 from typing import Any
 
 import engine_data
 import engine_process
-from engine_process import Measured
+from engine_process import Measured, say
 
 import flan_jax.mixtures
 
@@ -83,7 +82,7 @@ class Bench:
         how = {"architecture": architecture, "batch_size": batch_size or self.batch_size, "store_dir": store_dir}
         return {"mixture": f"ours_{tasks}", **how}
 
-    def made(self) -> None:
+    def made(self, for_seqio: bool) -> None:
         """Writes what is measured on, unless it is there."""
         self.work.mkdir(parents=True, exist_ok=True)
         place = {"work": str(self.work), "data": str(self.data)}
@@ -93,7 +92,7 @@ class Bench:
             few = min(300, most)
             names = ["--module", "engine_tasks", "--mixture", f"ours_{few}"]
             self.command(few, "vocab", *names, "--size", "8000", "--output", self.pieces)
-        if self.with_seqio:
+        if for_seqio and self.with_seqio:
             number = most if self.seqio_most else max(*self.tasks[:2], self.prepare_tasks)
             how = {"work": str(self.work), "tasks": number, "examples": self.examples}
             self.child("engine_seqio.py", "write", how)
@@ -108,11 +107,6 @@ class Bench:
             limit = 900 if seconds is None else 190
             self.seqio_runs[mixture, architecture] = self.child("engine_seqio.py", "steady", how, tasks, limit)
         return self.seqio_runs[mixture, architecture]
-
-
-def say(text: str) -> None:
-    """Shows what is being done; stdout is the table's."""
-    print(f"… {text}", file=sys.stderr, flush=True)
 
 
 def measure_startup(bench: Bench) -> dict[str, Any]:

@@ -181,10 +181,12 @@ def measure(work: pathlib.Path, data: pathlib.Path, vocabulary: str, count: int,
         engine_process.run(["engine_packing.py", "lengths", engine_process.json.dumps(how)])
     (work / "real_lengths.npy").unlink(missing_ok=True)
     (work / "real_lengths.npy").symlink_to(real.name)
+    engine_process.say("packing, ours")
     how = {"folder": str(work), "count": count}
     found = {"ours": engine_process.run(["engine_packing.py", "ours", engine_process.json.dumps(how)]).told["ours"]}
     python = work / "peers" / "bin" / "python"
     if python.exists():
+        engine_process.say("packing, TRL and Grain")
         done = engine_process.run(["engine_peers.py", str(work / "lengths.npz")], peers=str(python))
         found |= {"peers": done.told["peers"]["fill"], "versions": done.told["peers"]["versions"]}
     else:

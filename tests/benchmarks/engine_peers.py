@@ -32,7 +32,7 @@ def grain_packer(kind: str, lengths: np.ndarray, capacities: np.ndarray, bins: i
     import grain.experimental as experimental
 
     names = [f"f{number}" for number in range(lengths.shape[1])]
-    rows = [{name: np.ones(n, np.int32) for name, n in zip(names, row, strict=True)} for row in lengths]
+    rows = [{name: np.ones(n, np.int8) for name, n in zip(names, row, strict=True)} for row in lengths]
     given = grain.MapDataset.source(rows).to_iter_dataset()
     how: dict[str, Any] = {"length_struct": dict(zip(names, capacities.tolist(), strict=True))}
     if bins is not None:

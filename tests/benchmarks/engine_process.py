@@ -113,6 +113,11 @@ def run(
     )
 
 
+def say(text: str) -> None:
+    """Shows what is being done; stdout is the table's."""
+    print(f"… {text}", file=sys.stderr, flush=True)
+
+
 def tell(name: str, **facts: Any) -> None:
     """Says something to the parent, which notes the time; a child calls it."""
     print(_MARK + json.dumps({"name": name, **facts}), flush=True)

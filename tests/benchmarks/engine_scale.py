@@ -94,6 +94,7 @@ def simulate(tasks: int, draws: int, examples: int, hosts: int, rows_each: int, 
 def measure(tasks: int, examples: int, hosts: int = 1024) -> dict[str, Any]:
     """The figures of the simulation; a billion examples in 1.25 million tasks of 8 draws, unless told otherwise."""
     how = {"tasks": tasks, "draws": 8, "examples": examples, "hosts": hosts, "rows_each": 8, "windows": 60}
+    engine_process.say("simulating scale")
     done = engine_process.run(["engine_scale.py", "simulate", engine_process.json.dumps(how)])
     start = done.told["start"]
     grown = done.usage["rss_mb"] - start.pop("before")["rss_mb"]
