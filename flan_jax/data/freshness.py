@@ -98,7 +98,7 @@ def stale_part(job: Job, number: int, how: Mapping[str, Any]) -> str | None:
         left = {store.id(i): i for i in chosen}
         only = {name.partition("#")[0] for name in left} if ours else None
         names = ("seed", "on_long", "on_bad_row", "limit")
-        options = {name: how[name] for name in names} | {"draw": job.draw, "only": only}
+        options = {name: how[name] for name in names} | {"draw": job.draw, "only": only, "with_text": False}
         if number:
             options |= {"start": number * stores.PART_ROWS, "stop": (number + 1) * stores.PART_ROWS}
         for example in examples.examples(job.task, how["split"], how["lengths"], **options):

@@ -162,7 +162,7 @@ def _examples(job: Job, how: Mapping[str, Any], **rows: Any) -> tuple[Iterator[A
 
     tally = examples.Tally()
     names = ("seed", "on_long", "on_bad_row", "limit")
-    options = {name: how[name] for name in names} | {"draw": job.draw, "tally": tally} | rows
+    options = {name: how[name] for name in names} | {"draw": job.draw, "tally": tally, "with_text": False} | rows
     return examples.examples(job.task, how["split"], how["lengths"], **options), tally
 
 

@@ -16,6 +16,7 @@ from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import all_files, as_source
 from flan_jax.tasks.vocabularies import Tokenizer
 
+_BATCH = 256
 _VERSIONS: dict[str, str] = {}
 
 
@@ -28,24 +29,61 @@ def examples(task: seqio.Task, split: str, request: Request) -> Iterator[tuple[E
     Raises:
       UserError: no such split, no "targets", or an example that is refused.
     """
-    tally = request.tally
     decoders = {name: Tokenizer(feature.vocabulary) for name, feature in task.output_features.items()}
     for number, features in enumerate(_dataset(task, split, request).as_numpy_iterator()):
-        tally.read += 1
         # A feature that the task does not put out may still lie there as text.
         inputs = _ids(features, "inputs") if "inputs" in decoders else np.zeros(0, np.int32)
-        example = Example(f"{split}:{number}", inputs, _ids(features, "targets"), objective="seqio")
-        eos_id = decoders["targets"].eos_id
-        if not np.any(example.targets != eos_id):
-            tally.dropped += 1
-            continue
-        if not _shorten(task, example, request):
-            continue
-        example.inputs_text = _text(features, "inputs", decoders, example.inputs)
-        example.targets_text = _text(features, "targets", decoders, example.targets)
-        example.references = (example.targets_text,)
-        tally.kept += 1
-        yield example, features
+        example = _example(task, f"{split}:{number}", inputs, _ids(features, "targets"), request)
+        if example is not None:
+            example.inputs_text = _text(features, "inputs", decoders, example.inputs)
+            example.targets_text = _text(features, "targets", decoders, example.targets)
+            example.references = (example.targets_text,)
+            yield example, features
+
+
+def without_text(task: seqio.Task, split: str, request: Request) -> Iterator[Example]:
+    """Yields the same examples with nothing but ids, which come out of TensorFlow many at a time."""
+    dataset = _dataset(task, split, request)
+    specs = {name: spec for name, spec in dataset.element_spec.items() if name in ("inputs", "targets")}
+    specs = {name: spec for name, spec in specs.items() if name in task.output_features}
+    if "targets" not in specs or any(
+        not isinstance(spec, tf.TensorSpec) or spec.shape.rank != 1 or not spec.dtype.is_integer
+        for spec in specs.values()
+    ):
+        yield from (example for example, _ in examples(task, split, request))  # which says what is wrong
+        return
+    ids_of = lambda features: {name: tf.cast(features[name], tf.int32) for name in specs}
+    number = 0
+    for batch in dataset.map(ids_of).ragged_batch(_BATCH):
+        rows = {name: _rows(tensor) for name, tensor in batch.items()}
+        nothing = [np.zeros(0, np.int32)] * len(rows["targets"])
+        for inputs, targets in zip(rows.get("inputs", nothing), rows["targets"], strict=True):
+            example = _example(task, f"{split}:{number}", inputs, targets, request)
+            number += 1
+            if example is not None:
+                yield example
+
+
+def _rows(batch: tf.Tensor | tf.RaggedTensor) -> list[np.ndarray]:
+    if isinstance(batch, tf.RaggedTensor):
+        return np.split(batch.values.numpy(), batch.row_splits.numpy()[1:-1])
+    return list(batch.numpy())
+
+
+def _example(
+    task: seqio.Task, example_id: str, inputs: np.ndarray, targets: np.ndarray, request: Request
+) -> Example | None:
+    """An example cut to length, and counted; None where it is left out."""
+    tally = request.tally
+    tally.read += 1
+    example = Example(example_id, inputs, targets, objective="seqio")
+    if not np.any(targets != task.output_features["targets"].vocabulary.eos_id):
+        tally.dropped += 1
+        return None
+    if not _shorten(task, example, request):
+        return None
+    tally.kept += 1
+    return example
 
 
 def _dataset(task: seqio.Task, split: str, request: Request) -> tf.data.Dataset:

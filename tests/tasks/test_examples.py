@@ -338,6 +338,30 @@ class TestForeignTasks:
         with pytest.raises(UserError, match="example 'train:1': its targets have 9 tokens and at most 5"):
             list(examples("foreign", "train", {"inputs": 20, "targets": 5}, on_long="refuse"))
 
+    @pytest.mark.parametrize("on_long", ["truncate", "drop"])
+    @pytest.mark.parametrize("only_targets", [False, True])
+    @pytest.mark.parametrize("fixed", [False, True], ids=["ragged", "fixed lengths"])
+    def test_ids_without_text_are_the_same_in_lots(self, on_long, only_targets, fixed):
+        words = [f"word {i}" * (1 if fixed else i % 9) for i in range(100, 700)]
+        names = ("targets",) if only_targets else ("inputs", "targets")
+        features = {key: seqio.Feature(seqio.ByteVocabulary(), add_eos=True) for key in names}
+
+        def set_lengths(dataset):
+            return dataset.map(lambda row: {key: tf.ensure_shape(row[key], [8]) for key in names})
+
+        self.register(rows={"inputs": words, "targets": words[::-1]}, output_features=features)
+        if fixed:
+            seqio.TaskRegistry.get("foreign").preprocessors.insert(-1, set_lengths)
+        lengths, tallies = {"inputs": 40, "targets": 30}, (Tally(), Tally())
+        ours, theirs = (
+            list(examples("foreign", "train", lengths, on_long=on_long, with_text=with_text, tally=tally))
+            for with_text, tally in zip((False, True), tallies, strict=True)
+        )
+        assert 200 < len(ours) == len(theirs) and tallies[0] == tallies[1]
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.id == other.id and one.cut_tokens == other.cut_tokens
+            assert one.inputs.tolist() == other.inputs.tolist() and one.targets.tolist() == other.targets.tolist()
+
     def test_randomness_follows_seed_and_draw(self):
         @seqio.map_over_dataset(num_seeds=1)
         def shout(example, seed):

@@ -80,7 +80,11 @@ def test_real_prompts(real_data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"model_type": "unigram", "vocab_size": 36, "hard_vocab_limit": False}, {"model_type": "bpe", "split_by_whitespace": False}]
+    "options",
+    [
+        {"model_type": "unigram", "vocab_size": 36, "hard_vocab_limit": False},
+        {"model_type": "bpe", "split_by_whitespace": False},
+    ],
 )
 def test_models_whose_words_depend_on_their_neighbours_are_left_alone(options):
     assert word_encoder(model(**options)) is None
