@@ -8,6 +8,9 @@
 
 So the plan is a pure function of (tasks, counts, shares, row shape, seed): steps, hosts and meshes are no part of it,
 and any window can be computed without those before it. Only how many rows the windows hold accumulates.
+
+At the end of every window each task has been seen within one example of its share, and none of its examples more than
+once oftener than another. Within a window the rows are shuffled, also where a task's epoch ends in it.
 """
 
 import dataclasses
@@ -16,7 +19,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +37,9 @@ _ORDER_OF_EXAMPLES, _ORDER_OF_ROWS = 1, 2  # what a hash is for
 LengthsOf = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-class PlannedTask(NamedTuple):
-    """One task of a plan; a tuple, for plans may have a million.
+@dataclasses.dataclass(frozen=True)
+class PlannedTask:
+    """One task of a plan.
 
     Attributes:
       name: the seqio task.
@@ -226,7 +230,7 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """What determines the plan, JSON-able; `Plan.from_description` makes it again."""
         return {
-            "tasks": [task._asdict() for task in self.tasks],
+            "tasks": [dict(vars(task)) for task in self.tasks],
             "rules": RULES,
             "capacities": self.capacities,
             "seed": self.seed,
@@ -269,10 +273,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     >>> differences(a, b)
     ['seed was 0, is 1', "task 'qa' has other text or tokens", "task 'qa' had 10 examples, has 12"]
     """
+    old = {"rules": 1, **old}  # the first rules had no number
     said = [
-        f"{key} was {old.get(key)}, is {new[key]}"
+        f"{key} was {old[key]}, is {new[key]}"
         for key in ("rules", "seed", "capacities", "packed", "largest_window")
-        if old.get(key) != new[key]
+        if old[key] != new[key]
     ]
     before = {task["name"]: task for task in old["tasks"]}
     after = {task["name"]: task for task in new["tasks"]}

@@ -32,7 +32,7 @@ def _leading_zeros(typing_context, word):
 @_compiled
 def _highest(word):
     """Place of the highest one bit of a uint64 above 0."""
-    return 63 - np.int64(_leading_zeros(word))
+    return 63 - np.int64(_leading_zeros(word))  # type: ignore[call-arg]
 
 
 @_compiled

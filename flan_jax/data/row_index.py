@@ -1,5 +1,6 @@
 """Which window holds a row of the run: cumulative rows by window, 8 bytes each, found by binary search."""
 
+import contextlib
 import os
 import pathlib
 
@@ -48,6 +49,10 @@ class RowIndex:
         if window > 0:
             if self._known(window - 1) not in (-1, rows_before):
                 self._ends = np.zeros(0, np.int64)  # the file is another run's; the checkpoint is sure
+                if self.path is not None:
+                    with contextlib.suppress(OSError):
+                        self.path.unlink()
+                self._at = None
             self._set(window - 1, rows_before)
 
     def window(self, window: int) -> Rows:

@@ -121,8 +121,13 @@ def test_a_state_is_small_and_costs_no_window(whole):
 
 def test_an_anchor_that_contradicts_the_file_wins(whole):
     index, ends = whole
-    shifted = RowIndex(plan_of(), Lengths(), index.path, anchor=(6, ends[5] + 2))
-    assert contents(shifted, ends[5] + 2) == contents(index, ends[5])
+    late = RowIndex(plan_of(), Lengths(), index.path)
+    late.locate(ends[5] + 2)
+    late.anchor(6, ends[5] + 2)
+    assert contents(late, ends[5] + 2) == contents(index, ends[5])
+    # Nothing of what contradicted it is left in the file.
+    again = RowIndex(plan_of(), Lengths(), index.path)
+    assert [again.end(w) for w in (5, 6)] == [ends[5], ends[6] + 2]
 
 
 def test_an_anchor_of_other_stores_is_named(whole):
