@@ -18,9 +18,11 @@ _WORD = re.compile(f"{SPACE}+[^{SPACE}]*|[^{SPACE}]+")
 
 def word_encoder(model: sentencepiece.SentencePieceProcessor) -> "WordEncoder | None":
     """An encoder for a model, None where words cannot be encoded apart."""
-    from sentencepiece import sentencepiece_model_pb2
+    from sentencepiece import sentencepiece_model_pb2 as protos
 
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model.serialized_model_proto())
+    proto = protos.ModelProto.FromString(  # type: ignore[attr-defined]
+        model.serialized_model_proto()
+    )
     pieces = [piece.piece for piece in proto.pieces]
     crossing = any(SPACE in piece.lstrip(SPACE) for piece in pieces)
     if proto.trainer_spec.model_type != _BPE or proto.trainer_spec.treat_whitespace_as_suffix:
