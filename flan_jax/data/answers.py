@@ -25,15 +25,16 @@ def estimate_in_child(
         progress(what="sampling", done=done, total=len(names), unit="task", name=name)
         tally = examples.Tally()
         options = {"seed": how["seed"], "draw": 0, "tally": tally, "on_long": how["on_long"], "limit": sample}
-        lengths, trainable = [], []
+        lengths, trainable, rows_met = [], [], set()
         for example in examples.examples(name, how["split"], how["lengths"], on_bad_row=how["on_bad_row"], **options):
             lengths.append([len(example.inputs), len(example.targets)])
             loss = example.weights
             trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
+            rows_met.add(example.id.partition("#")[0])  # a long text is cut into several examples
         if not lengths:
             raise none_kept(name, mixture, how["split"], dataclasses.asdict(tally))
         rows = seqio.get_mixture_or_task(name).num_input_examples(how["split"])
-        count, scaled = _of_whole(len(lengths), tally, rows if len(lengths) == sample else None)
+        count, scaled = _of_whole(len(lengths), len(rows_met), tally, rows if len(lengths) == sample else None)
         facts = {"lengths": lengths, "trainable": trainable, "rows": rows}
         found.append({"name": name, **facts, "count": count, "tally": scaled})
     rate_of = rates.rate_of(mixture, {task["name"]: task["count"] for task in found})
@@ -44,17 +45,17 @@ def estimate_in_child(
     return {"tasks": found, "vocabulary_size": _vocabulary(names[0]).vocab_size}
 
 
-def _of_whole(looked_at: int, tally: Any, rows: int | None) -> tuple[int, dict[str, int]]:
-    """How many examples a task will keep, and what will be counted, from those looked at.
+def _of_whole(looked_at: int, rows_met: int, tally: Any, rows: int | None) -> tuple[int, dict[str, int]]:
+    """How many examples a task will keep, and what will be counted, from those looked at and the rows they are of.
 
     Rows are read ahead of the examples that are made of them, so what is counted of rows goes by `tally.read`. `rows`
     is None where the source has no more than was read, or does not know.
     """
     if rows is None:
         return looked_at, dataclasses.asdict(tally)
-    by_row = rows / max(1, tally.read)
+    by_row = rows / max(1, tally.read * rows_met / looked_at)
     sound = rows - (tally.dropped + tally.bad_rows) * by_row
-    by_example = sound / (looked_at + tally.too_long)
+    by_example = sound / (rows_met + tally.too_long)
     scaled = {key: round(getattr(tally, key) * by_row) for key in ("read", "dropped", "bad_rows")}
     scaled |= {key: round(getattr(tally, key) * by_example) for key in ("truncated", "too_long")}
     return max(1, round(looked_at * by_example)), scaled
