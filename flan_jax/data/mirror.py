@@ -27,11 +27,13 @@ CACHE = "FLAN_JAX_CACHE"
 STREAMS = 32  # requests at once
 ATTEMPTS = 5
 PAUSE = 0.25  # seconds before the second attempt; doubled each time
+_SILENCE = 1.0  # seconds after one line about failed requests
 _STAGED = ".staged"
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
+_said = 0.0
 _absent: set[str] = set()  # manifests that were not at their address when `refresh` looked
 
 
@@ -78,7 +80,7 @@ def read(path: pathlib.Path) -> bytes:
     """
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         address = address_of(path)
         if address is None or address in _absent:
             raise
@@ -299,6 +301,14 @@ def _tried(address: str, done: str, request: Callable[[], _R]) -> _R:
                     f"{said}, {ATTEMPTS} times in a row; check the network, then run the same command again: it "
                     f"goes on from what is done"
                 ) from error
-            print(f"{said}; trying again", file=sys.stderr)
+            _say(f"{said}; trying again")
             time.sleep(PAUSE * 2 ** (attempt - 1))
     raise AssertionError
+
+
+def _say(sentence: str) -> None:
+    """Tells of trouble, but not of the same cut connection for each of the requests that were on it."""
+    global _said
+    if time.monotonic() > _said + _SILENCE:
+        _said = time.monotonic()
+        print(sentence, file=sys.stderr)

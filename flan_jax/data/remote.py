@@ -32,7 +32,7 @@ BLOCK = 1 << 20
 AHEAD = 16  # steps whose blocks are fetched before they are read
 _BLOCKS_AT_ONCE = 4  # of neighbours, in one request
 _HEADER = 1 << 13  # more than a header has
-_FIXED = 60  # bytes of an example in the columns of one value an example, and some to spare
+_FIXED = 50  # an example has 48 bytes in the columns of one value an example, and 8 an option
 MANIFEST = "manifest.json"
 _REPAIR = "run `flan-jax prepare --repair` with the same settings"
 
