@@ -193,7 +193,7 @@ def resolve_in_child(
     """Answers `resolve`: prepares what is missing, then works out the rates from the counts that were kept."""
     import seqio
 
-    from flan_jax.data import freshness
+    from flan_jax.data import freshness, opened
     from flan_jax.data.prepare import fill_stores
     from flan_jax.tasks import examples, rates, vocabularies
 
@@ -203,6 +203,7 @@ def resolve_in_child(
     for name in names:
         files += [filesystem.absolute(path) for path in examples.source_files(name)]
     files += [vocabulary["path"]] if vocabulary.get("path") else []
+    began = opened.mark()
     # Before anything is read: what changes from here on must be seen to have changed.
     watched = [[file, _state_of(file)] for file in sorted(set(files))]
     jobs = first_draws(names, how)
@@ -223,6 +224,7 @@ def resolve_in_child(
     caps = rates.caps_of(mixture)
     for task in tasks:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
+    watched += opened.found(began, except_in=how["store_dir"], known={file for file, _ in watched})
     return {"tasks": tasks, "vocabulary": vocabulary, "watched": watched, "notes": notes}
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flan_jax import filesystem
+from flan_jax.data import opened
 from flan_jax.errors import UserError
 
 # What the parent may ask for, and the function that answers.
@@ -216,6 +217,7 @@ def main() -> None:
         replies.write(json.dumps(message) + "\n")
         replies.flush()
 
+    opened.watch()
     setup = json.loads(sys.stdin.readline())
     failed: UserError | None = None
     try:
