@@ -6,6 +6,7 @@ Python tells of every file that it opens (PEP 578); what TensorFlow or another C
 
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Collection
@@ -13,6 +14,7 @@ from typing import Any
 
 # Of no interest: code is known by its modules, and the rest is the system's.
 _SYSTEM = tuple({sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/var/lib"})
+_OF_A_STORE = re.compile(r"/draw-\d+/[^/]*$")
 _CODE = (".py", ".pyc", ".so", ".pth", "METADATA", ".lock")
 
 
@@ -77,7 +79,7 @@ def found(since: int, except_in: str, known: Collection[str]) -> list[tuple[str,
     }
     inside = os.path.join(except_in, "")
     wanted = (path for path, state in states.items() if state and path not in others and not path.startswith(inside))
-    return [(path, states[path]) for path in sorted(wanted)]
+    return [(path, states[path]) for path in sorted(wanted) if not _OF_A_STORE.search(path)]
 
 
 def state_of(path: str) -> list[int] | None:
