@@ -56,8 +56,8 @@ def place(folder: str | os.PathLike) -> pathlib.Path:
 
 def address_of(path: str | os.PathLike) -> str | None:
     """The address that a path of this machine stands for; None where it is but itself."""
-    text, root = os.fspath(path), cache() + os.sep
-    if not text.startswith(root):
+    text = os.fspath(path)
+    if ":/" not in text or not text.startswith(root := cache() + os.sep):
         return None
     protocol, found, rest = text[len(root) :].partition(":/")
     names = ("" if name == "%" else urllib.parse.unquote(name) for name in rest.split("/"))
