@@ -11,12 +11,7 @@ import numpy as np
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-
-def _compiled(function):
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no folder to keep the compiled code in
-        return numba.njit(nogil=True)(function)
+from flan_jax.data.compiled import compiled
 
 
 def _to_pointer(typing_context, address):
@@ -45,13 +40,13 @@ def _crc_tables() -> np.ndarray:
 _CRC = _crc_tables()
 
 
-@_compiled
+@compiled
 def _crc(state, word):
     state ^= word
     return _CRC[3, state & 255] ^ _CRC[2, (state >> 8) & 255] ^ _CRC[1, (state >> 16) & 255] ^ _CRC[0, state >> 24]
 
 
-@_compiled
+@compiled
 def _bounds(address, values, local):
     """Where an example's tokens start and end; (0, -1) where the offsets cannot be right."""
     offsets = numba.carray(_pointer(address), (local + 2,), np.int64)
@@ -61,7 +56,7 @@ def _bounds(address, values, local):
     return start, end
 
 
-@_compiled
+@compiled
 def lengths(table, slot, local, found):
     """Fills `found` [N, 2] with tokens of inputs and targets; gives the first example with bad offsets, or -1."""
     for e in range(len(slot)):
@@ -75,7 +70,7 @@ def lengths(table, slot, local, found):
     return -1
 
 
-@_compiled
+@compiled
 def fill(table, slot, local, row, task, joined, check, decoder, loss_weights, encoder):
     """Lays examples out in zeroed rows; see `flan_jax.data.rows` for the arrays.
 

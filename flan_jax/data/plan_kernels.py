@@ -8,15 +8,10 @@ import numba
 import numpy as np
 from numba.extending import intrinsic
 
+from flan_jax.data.compiled import compiled
+
 _ROUNDS, _ROUNDS_OF_FEW = 6, 24  # small halves mix slowly
 _ONE, _ALL = np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
-
-
-def _compiled(function):
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no folder to keep the compiled code in
-        return numba.njit(nogil=True)(function)
 
 
 @intrinsic
@@ -29,26 +24,26 @@ def _leading_zeros(typing_context, word):
     return numba.types.uint64(numba.types.uint64), generate
 
 
-@_compiled
+@compiled
 def _highest(word):
     """Place of the highest one bit of a uint64 above 0."""
     return 63 - np.int64(_leading_zeros(word))  # type: ignore[call-arg]
 
 
-@_compiled
+@compiled
 def _up_to(place):
     """A uint64 with ones from bit 0 up to and with bit `place` mod 64."""
     return _ALL >> np.uint64(63 - (place & 63))
 
 
-@_compiled
+@compiled
 def _finalise(z):
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
 
 
-@_compiled
+@compiled
 def _mix(seed, what, task, epoch):
     """`flan_jax.data.order.mix` of four integers."""
     state = np.uint64(0x9E3779B97F4A7C15)
@@ -57,7 +52,7 @@ def _mix(seed, what, task, epoch):
     return state
 
 
-@_compiled
+@compiled
 def _permuted(position, count, key):
     """Where a position goes in the permutation of range(count) that belongs to a key; see `order.permute`."""
     if count < 2:
@@ -82,14 +77,14 @@ def _permuted(position, count, key):
             return np.int64(value)
 
 
-@_compiled
+@compiled
 def permute(position, count, key, out):
     """Fills `out`; see `order.permute`."""
     for i in range(len(position)):
         out[i] = _permuted(position[i], count[i], key[i])
 
 
-@_compiled
+@compiled
 def examples_by(high, low, shares, phases, counts):
     """Fills counts at time high * 2^20 + low; see `plan.examples_by`."""
     for t in range(len(shares)):
@@ -97,7 +92,7 @@ def examples_by(high, low, shares, phases, counts):
         counts[t] = np.int64((high * shares[t] + below) >> np.uint64(20))
 
 
-@_compiled
+@compiled
 def window_examples(before, after, counts, seed, what, task, index, epoch):
     """Fills task, index and epoch of the examples number before[t] to after[t] of every task t."""
     at = 0
@@ -117,7 +112,7 @@ def window_examples(before, after, counts, seed, what, task, index, epoch):
             at += 1
 
 
-@_compiled
+@compiled
 def _closest(words, marks, some, values, levels, value_at, level_at, value_share, level_share, x, y):
     """The cell (level, value) that leaves least of a row with room for x and y; (-1, -1) where none fits."""
     best, best_level, best_value = np.int64(1) << 62, np.int64(-1), np.int64(-1)
@@ -158,7 +153,7 @@ def _closest(words, marks, some, values, levels, value_at, level_at, value_share
     return best_level, best_value
 
 
-@_compiled
+@compiled
 def fill_rows(starts, cells, first, values, levels, value_at, level_at, value_share, level_share, order, rows):
     """Fills one row after the other, each time with the example that leaves it closest to full.
 
