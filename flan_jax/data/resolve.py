@@ -205,7 +205,7 @@ def resolve_in_child(
     files += [vocabulary["path"]] if vocabulary.get("path") else []
     began = opened.mark()
     # Before anything is read: what changes from here on must be seen to have changed.
-    watched = [[file, _state_of(file)] for file in sorted(set(files))]
+    watched: list[Any] = [[file, _state_of(file)] for file in sorted(set(files))]
     jobs = first_draws(names, how)
     stores.refresh(job.target for job in jobs)
     notes = freshness.drop_stale(jobs, how, progress)
