@@ -6,6 +6,7 @@ Each time a mixture is resolved, a few examples of every store that stands there
 import hashlib
 import itertools
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ def drop_stale(jobs: Sequence[Job], how: Mapping[str, Any], progress: Callable[.
             with stores.told(how["store_dir"]), stores.Lock(job.target):
                 # Another process may have prepared it anew meanwhile.
                 if stores.whole(job.target) and stale(job, how) is not None:
-                    stores.remove(job.target)
+                    _remove_draws(job)
         progress(what="looking again at stores", done=done, total=len(ours) + len(foreign), unit="store")
     return notes
 
@@ -63,7 +64,16 @@ def _damage(job: Job) -> str | None:
     return None
 
 
-class _OnePart(stores.Store):
+def _remove_draws(job: Job) -> None:
+    """Removes a store whose lock is held, and before it what else was drawn of its task in its time."""
+    for other in pathlib.Path(job.folder).glob("draw-*"):
+        if re.fullmatch(r"draw-\d+", other.name) and other != job.target:
+            with stores.Lock(other):
+                stores.remove(other)
+    stores.remove(job.target)
+
+
+class OnePart(stores.Store):
     """Examples of a single part, for looking at stores that are not finished; always mapped anew."""
 
     def __init__(self, path: pathlib.Path):
@@ -72,7 +82,17 @@ class _OnePart(stores.Store):
         self.ends = np.array([self.count])
 
     def part(self, number: int) -> parts.Part:
+        """The part."""
         return self._only
+
+    def example(self, index: int) -> Any:
+        """One example, as tasks give them."""
+        from flan_jax.tasks.examples import Example
+
+        kept, options, answer = self[index], self.options(index) or None, self.answer(index)
+        found = Example(kept.id, kept.inputs, kept.targets, kept.weights, kept.template, options=options)
+        found.answer = None if answer < 0 else answer
+        return found
 
 
 def stale(job: Job, how: Mapping[str, Any]) -> str | None:
@@ -92,7 +112,7 @@ def stale_part(job: Job, number: int, how: Mapping[str, Any]) -> str | None:
 
     ours = examples.is_ours(job.task)
     try:
-        store = _OnePart(stores.part_path(job.target, number))
+        store = OnePart(stores.part_path(job.target, number))
         among = range(min(store.count, _AMONG if ours else 2 * _LOOKED_AT))
         chosen = sorted(among, key=lambda i: _mark(f"{job.fingerprint}{i}"))[:_LOOKED_AT]
         left = {store.id(i): i for i in chosen}

@@ -25,6 +25,7 @@ from typing import Any
 from flan_jax.data import mirror, parts, remote
 from flan_jax.data import store as stores
 from flan_jax.errors import UserError
+from flan_jax.filesystem import is_remote
 
 # What shapes the tokens of a store beside the task itself.
 _SHAPING = ("split", "lengths", "seed", "on_long", "on_bad_row", "limit")
@@ -103,7 +104,7 @@ def write_part(job: Job, number: int, how: Mapping[str, Any]) -> Written:
         start = number * stores.PART_ROWS
         found, tally = _examples(job, how, start=start, stop=start + stores.PART_ROWS)
         writer = _writer(job)
-        for example in found:
+        for example in _as_in_first(job, number, found) if job.draw else found:
             writer.add(example)
         if not tally.read and number:
             return Written(0, 0, last=True)
@@ -112,6 +113,21 @@ def write_part(job: Job, number: int, how: Mapping[str, Any]) -> Written:
         mirror.publish(path)
     # Tasks read an example or more from each row.
     return Written(1, facts["count"], last=facts["tally"]["read"] < stores.PART_ROWS)
+
+
+def _as_in_first(job: Job, number: int, found: Iterator[Any]) -> Iterator[Any]:
+    """The examples that the first draw kept of a part's rows, in its order, as they are found in this draw.
+
+    A plan numbers a task's examples alike in all draws. One that another wording makes too long stays as it was first.
+    """
+    from flan_jax.data import freshness
+
+    drawn = {str(example.id): example for example in found}
+    target = dataclasses.replace(job, draw=0).target
+    if number < len(stores.read_manifest(target)["parts"]):
+        first = freshness.OnePart(stores.part_path(target, number))
+        for i in range(first.count):
+            yield drawn.get(first.id(i)) or first.example(i)
 
 
 def write_whole(job: Job, how: Mapping[str, Any]) -> Written:
@@ -201,7 +217,9 @@ def prepare_in_child(
             )
     jobs = [Job(*one) for one in wanted]
     stores.refresh(job.target for job in jobs)
-    fill_stores(jobs, how, setup, progress, "preparing draws")
+    for some in ([job for job in jobs if not job.draw], [job for job in jobs if job.draw]):  # the others rest on these
+        if some:
+            fill_stores(some, how, setup, progress, "preparing draws")
 
 
 def fill_stores(
@@ -267,6 +285,9 @@ class _Filling:
         self._elsewhere: collections.deque[Job] = collections.deque()  # another process writes these now
         self._open: list[_Open] = []
         self._running: dict[concurrent.futures.Future, _Open] = {}
+        # The last requests of stores at addresses; what writes need not wait for them.
+        self._requests = concurrent.futures.ThreadPoolExecutor(mirror.STREAMS) if is_remote(how["store_dir"]) else None
+        self._ending: dict[concurrent.futures.Future, _Open] = {}
         self._finished = self._examples = 0
         self._pool = workers() if len(jobs) > 1 or any(_is_large(job, how) for job in jobs) else None
         self._most = 2 * _cores()
@@ -284,7 +305,7 @@ class _Filling:
                 "again: it goes on from what is done"
             ) from error
         finally:
-            concurrent.futures.wait(self._running)  # whoever holds a lock still writes
+            concurrent.futures.wait([*self._running, *self._ending])  # whoever holds a lock still writes
             for one in self._open:
                 one.lock.release()
 
@@ -326,19 +347,31 @@ class _Filling:
         self._running[future] = one
 
     def _take_back(self) -> None:
-        done, _ = concurrent.futures.wait(self._running, return_when=concurrent.futures.FIRST_COMPLETED)
+        every = [*self._running, *self._ending]
+        done, _ = concurrent.futures.wait(every, return_when=concurrent.futures.FIRST_COMPLETED)
         for future in done:
+            if future in self._ending:
+                future.result()
+                self._end(self._ending.pop(future))
+                continue
             one, result = self._running.pop(future), future.result()
             one.back += 1
             one.ended = one.ended or result.last
             one.written += result.parts
             self._examples += result.examples
             self._say(one.job.task)
-            if one.done:
+            if not one.done:
+                continue
+            if self._requests:
+                self._ending[self._requests.submit(finish_store, one.job, one.written, self._how)] = one
+            else:
                 finish_store(one.job, one.written, self._how)
-                one.lock.release()
-                self._open.remove(one)
-                self._count(one.job)
+                self._end(one)
+
+    def _end(self, one: _Open) -> None:
+        one.lock.release()
+        self._open.remove(one)
+        self._count(one.job)
 
     def _count(self, job: Job) -> None:
         self._finished += 1

@@ -36,6 +36,10 @@ def task(name, **more):
 
 task("moody", preprocess=told)
 task("plain")
+LONG = "A much longer wording of the same, for which there may be no room: {word}", "Say {word}."
+InstructionTask(
+    name="one_is_long", source=jsonl(HERE + "/words.jsonl"), templates=LONG, answer="word", vocabulary=BYTES,
+).register()
 
 
 def say(i):
@@ -144,6 +148,36 @@ def test_parts_from_before_the_change_are_not_gone_on_with(request_for, process,
     (folder / stores.MANIFEST).unlink()
     (place / "mood.txt").write_text("loud ")
     assert all("loud " in text for text in contents(resolve(request_for("both"), process))["moody"])
+
+
+def drawn(process, request, task, draws):
+    process.call(
+        "prepare", wanted=[(task.name, task.folder, task.fingerprint, d) for d in draws], **request.arguments()
+    )
+    return [Store(task.store(draw)) for draw in draws]
+
+
+def test_all_draws_go_with_the_first_one(request_for, process, place):
+    request = request_for("both")
+    task = resolve(request, process).tasks[0]
+    drawn(process, request, task, [1, 5])
+    (place / "mood.txt").write_text("loud ")
+    resolve(request, process)
+    assert not any(pathlib.Path(task.store(draw)).exists() for draw in (1, 5))
+    for store in drawn(process, request, task, [1, 5]):
+        assert all(b"loud" in bytes(int(t) - 3 for t in store[i].inputs) for i in range(store.count))
+
+
+def test_all_draws_hold_the_examples_of_the_first_one(request_for, process):
+    """Also where some are dropped for the length of the wording they drew: a plan numbers them alike in all draws."""
+    request = request_for("one_is_long", on_long="drop")
+    task = resolve(request, process).tasks[0]
+    first, *others = drawn(process, request, task, [0, 1, 2])
+    ids = [first.id(i) for i in range(first.count)]
+    assert 5 < len(ids) < 30 and task.count == len(ids)
+    for store in others:
+        assert [store.id(i) for i in range(store.count)] == ids
+        assert max(store.lengths("inputs")) <= 64
 
 
 def test_a_later_draw_is_of_what_the_run_began_with(request_for, process, place):
