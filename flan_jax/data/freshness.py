@@ -14,7 +14,8 @@ import numpy as np
 
 from flan_jax.data import parts, remote
 from flan_jax.data import store as stores
-from flan_jax.data.prepare import Job, workers
+from flan_jax.data.forks import workers
+from flan_jax.data.prepare import Job
 from flan_jax.errors import UserError
 
 _AMONG = 64  # the first so many examples, so that little has to be read

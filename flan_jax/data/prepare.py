@@ -14,22 +14,20 @@ import functools
 import hashlib
 import itertools
 import json
-import multiprocessing
 import os
 import pathlib
 import re
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.data import mirror, parts, remote
 from flan_jax.data import store as stores
+from flan_jax.data.forks import cores, workers
 from flan_jax.errors import UserError
 from flan_jax.filesystem import is_remote
 
 # What shapes the tokens of a store beside the task itself.
 _SHAPING = ("split", "lengths", "seed", "on_long", "on_bad_row", "limit")
-_PARENT_DIED = 1  # prctl's PR_SET_PDEATHSIG
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,7 +288,7 @@ class _Filling:
         self._ending: dict[concurrent.futures.Future, _Open] = {}
         self._finished = self._examples = 0
         self._pool = workers() if len(jobs) > 1 or any(_is_large(job, how) for job in jobs) else None
-        self._most = 2 * _cores()
+        self._most = 2 * cores()
 
     def go(self) -> None:
         try:
@@ -308,6 +306,8 @@ class _Filling:
             concurrent.futures.wait([*self._running, *self._ending])  # whoever holds a lock still writes
             for one in self._open:
                 one.lock.release()
+            if self._requests:
+                self._requests.shutdown()
 
     def _give_out(self) -> None:
         """Gives every process something to do, opening stores as needed."""
@@ -390,28 +390,3 @@ def _needs_this_process(job: Job) -> bool:
     from flan_jax.tasks import examples
 
     return examples.needs_tensorflow(job.task)
-
-
-@functools.cache
-def workers() -> concurrent.futures.Executor | None:
-    """Forks of this process, one a core, for as long as it lives; None on one core.
-
-    A fork has the tasks and the vocabularies without importing anything anew.
-    """
-    if _cores() == 1:
-        return None
-    context = multiprocessing.get_context("fork")
-    return concurrent.futures.ProcessPoolExecutor(_cores(), context, _end_with, (os.getpid(),))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def _end_with(parent: int) -> None:
-    """Has the kernel end this process when its parent is killed; else it would hold locks for ever."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)

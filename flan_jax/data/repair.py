@@ -7,7 +7,7 @@ from typing import Any
 
 from flan_jax.data import mirror
 from flan_jax.data import store as stores
-from flan_jax.data.prepare import workers
+from flan_jax.data.forks import workers
 
 
 def repair_in_child(

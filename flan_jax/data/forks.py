@@ -1,0 +1,35 @@
+"""Processes that share the work of the data process: forks of it, which have its tasks without importing anything."""
+
+import concurrent.futures
+import functools
+import multiprocessing
+import os
+import signal
+
+_PARENT_DIED = 1  # prctl's PR_SET_PDEATHSIG
+
+
+@functools.cache
+def workers() -> concurrent.futures.Executor | None:
+    """Forks of this process, one a core, for as long as it lives; None on one core.
+
+    A fork has the tasks and the vocabularies without importing anything anew.
+    """
+    if cores() == 1:
+        return None
+    context = multiprocessing.get_context("fork")
+    return concurrent.futures.ProcessPoolExecutor(cores(), context, _end_with, (os.getpid(),))
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _end_with(parent: int) -> None:
+    """Has the kernel end this process when its parent is killed; else it would hold locks for ever."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
