@@ -102,7 +102,7 @@ def write_part(job: Job, number: int, how: Mapping[str, Any]) -> Written:
         start = number * stores.PART_ROWS
         found, tally = _examples(job, how, start=start, stop=start + stores.PART_ROWS)
         writer = _writer(job)
-        for example in _as_in_first(job, number, found) if job.draw else found:
+        for example in _as_in_first(job, number, how, found) if job.draw else found:
             writer.add(example)
         if not tally.read and number:
             return Written(0, 0, last=True)
@@ -113,17 +113,21 @@ def write_part(job: Job, number: int, how: Mapping[str, Any]) -> Written:
     return Written(1, facts["count"], last=facts["tally"]["read"] < stores.PART_ROWS)
 
 
-def _as_in_first(job: Job, number: int, found: Iterator[Any]) -> Iterator[Any]:
-    """The examples that the first draw kept of a part's rows, in its order, as they are found in this draw.
+def _as_in_first(job: Job, number: int, how: Mapping[str, Any], found: Iterator[Any]) -> Iterator[Any]:
+    """The examples that the first draw keeps of a part's rows, in its order, as they are found in this draw.
 
     A plan numbers a task's examples alike in all draws. One that another wording makes too long stays as it was first.
     """
     from flan_jax.data import freshness
 
     drawn = {str(example.id): example for example in found}
-    target = dataclasses.replace(job, draw=0).target
-    if number < len(stores.read_manifest(target)["parts"]):
-        first = freshness.OnePart(stores.part_path(target, number))
+    first_job = dataclasses.replace(job, draw=0)
+    if not stores.whole(first_job.target):
+        start = number * stores.PART_ROWS
+        for example in _examples(first_job, how, start=start, stop=start + stores.PART_ROWS)[0]:
+            yield drawn.get(str(example.id), example)
+    elif number < len(stores.read_manifest(first_job.target)["parts"]):
+        first = freshness.OnePart(stores.part_path(first_job.target, number))
         for i in range(first.count):
             yield drawn.get(first.id(i)) or first.example(i)
 
@@ -215,9 +219,7 @@ def prepare_in_child(
             )
     jobs = [Job(*one) for one in wanted]
     stores.refresh(job.target for job in jobs)
-    for some in ([job for job in jobs if not job.draw], [job for job in jobs if job.draw]):  # the others rest on these
-        if some:
-            fill_stores(some, how, setup, progress, "preparing draws")
+    fill_stores(jobs, how, setup, progress, "preparing draws")
 
 
 def fill_stores(
