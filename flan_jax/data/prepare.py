@@ -20,9 +20,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from flan_jax.data import mirror, parts, remote
+from flan_jax.data import forks, mirror, parts, remote
 from flan_jax.data import store as stores
-from flan_jax.data.forks import cores, workers
 from flan_jax.errors import UserError
 from flan_jax.filesystem import is_remote
 
@@ -289,8 +288,8 @@ class _Filling:
         self._requests = concurrent.futures.ThreadPoolExecutor(mirror.STREAMS) if is_remote(how["store_dir"]) else None
         self._ending: dict[concurrent.futures.Future, _Open] = {}
         self._finished = self._examples = 0
-        self._pool = workers() if len(jobs) > 1 or any(_is_large(job, how) for job in jobs) else None
-        self._most = 2 * cores()
+        self._pool = forks.workers() if len(jobs) > 1 or any(_is_large(job, how) for job in jobs) else None
+        self._most = 2 * forks.cores()
 
     def go(self) -> None:
         try:
@@ -299,7 +298,7 @@ class _Filling:
                 self._give_out()
                 self._take_back()
         except concurrent.futures.BrokenExecutor as error:
-            workers.cache_clear()
+            forks.workers.cache_clear()
             raise UserError(
                 "a process that prepares was ended from outside, perhaps for want of memory; run the same command "
                 "again: it goes on from what is done"
