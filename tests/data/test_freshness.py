@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import shutil
 
 import pytest
 
@@ -178,6 +179,12 @@ def test_all_draws_hold_the_examples_of_the_first_one(request_for, process):
     for store in others:
         assert [store.id(i) for i in range(store.count)] == ids
         assert max(store.lengths("inputs")) <= 64
+    # And wherever it is prepared: before the first draw is, say.
+    folder = pathlib.Path(task.store(2))
+    before = (folder / "part-00000.bin").read_bytes()
+    shutil.rmtree(folder.parent)
+    drawn(process, request, task, [2])
+    assert (folder / "part-00000.bin").read_bytes() == before
 
 
 def test_a_later_draw_is_of_what_the_run_began_with(request_for, process, place):
