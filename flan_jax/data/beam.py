@@ -8,6 +8,7 @@
 Names and counts are all that travels: a worker registers the tasks as the data process does, reads its rows from the
 source, and writes the part into the store's folder, which all workers must share. A part that stands there sound is
 not written again, so a pipeline that is repeated, or a piece that the runner retries, goes on from what was done.
+Workers share the store's lock, which one that prepares without Beam has for itself.
 """
 
 import contextlib
@@ -37,23 +38,20 @@ _Piece = tuple[_Job, int, int | None, bool]  # without a part to stop before, it
 
 
 class Refused(Exception):
-    """A `UserError` on its way through a runner, which keeps nothing of an exception but its text."""
+    """A `UserError` on its way through a runner, which keeps nothing of an exception but its text: JSON here."""
 
-    def __init__(self, told: str):
-        super().__init__(json.dumps(told))
 
-    @classmethod
-    def told_in(cls, text: str) -> str | None:
-        """The sentence in a runner's account of a failure; None where there is none.
+def _told_in(text: str) -> str | None:
+    """The sentence in a runner's account of a failure; None where there is none.
 
-        >>> Refused.told_in(f"Traceback ...\\n {Refused.__name__}: {Refused('bad row 7')} [while running 'write']")
-        'bad row 7'
-        """
-        _, found, rest = text.rpartition(f"{cls.__name__}: ")
-        try:
-            return str(json.JSONDecoder().raw_decode(rest)[0]) if found else None
-        except ValueError:
-            return None
+    >>> _told_in('Traceback ... flan_jax.data.beam.Refused: "bad row 7" [while running ...]')
+    'bad row 7'
+    """
+    _, found, rest = text.rpartition(f"{Refused.__name__}: ")
+    try:
+        return str(json.JSONDecoder().raw_decode(rest)[0]) if found else None
+    except ValueError:
+        return None
 
 
 def check_installed() -> None:
@@ -89,7 +87,8 @@ def fill_stores(
     Raises:
       UserError: a bad row, a full disk, a flag that Beam does not know, workers that write elsewhere, …
     """
-    missing = [job for job in jobs if not stores.whole(job.target)]
+    with stores.told(how["store_dir"]):
+        missing = [job for job in jobs if _reopen(job)]
     say = functools.partial(progress, what=what, total=len(jobs), unit="store")
     if missing:
         with stores.told(how["store_dir"]), _Watch(missing, lambda n: say(done=len(jobs) - len(missing) + n)):
@@ -103,6 +102,19 @@ def fill_stores(
             f"this machine"
         )
     say(done=len(jobs))
+
+
+def _reopen(job: Job) -> bool:
+    """Whether a store has to be filled; clears what was left of one that is not whole, once nobody writes there."""
+    if stores.whole(job.target):
+        return False
+    if not job.target.exists():
+        return True
+    with stores.Lock(job.target):
+        if stores.whole(job.target):
+            return False
+        stores.reopen(job.target)
+    return True
 
 
 def _run(jobs: Sequence[Job], how: dict[str, Any], setup: dict[str, Any]) -> None:
@@ -121,7 +133,7 @@ def _run(jobs: Sequence[Job], how: dict[str, Any], setup: dict[str, Any]) -> Non
             )
             written | "parts" >> beam.CombinePerKey(sum) | "finish" >> beam.Map(finish, how, setup)
     except Exception as error:  # each runner has its own kinds
-        told = Refused.told_in(str(error))
+        told = _told_in(f"{type(error).__name__}: {error}")
         if told is None:
             raise
         raise UserError(told) from error
@@ -168,16 +180,15 @@ def _declared_parts(job: Job, how: Mapping[str, Any]) -> int:
 def write(piece: _Piece, how: Mapping[str, Any], setup: Mapping[str, Any]) -> Iterator[tuple[_Job, int]]:
     """Writes a piece; a store that is whole by it is finished at once, of others the parts are counted."""
     job, first, stop, alone = piece
-    with _on_worker(how, setup):
-        one = Job(*job)
+    with _on_worker(how, setup), _share(Job(*job)) as one:
         if prepare.is_one_piece(one, how):
             parts = prepare.write_whole(one, how).parts
         else:
             parts = _write_parts(one, first, stop, how)
         if alone:
             prepare.finish_store(one, parts, how)
-        else:
-            yield job, parts
+    if not alone:
+        yield job, parts
 
 
 def _write_parts(job: Job, first: int, stop: int | None, how: Mapping[str, Any]) -> int:
@@ -194,8 +205,32 @@ def _write_parts(job: Job, first: int, stop: int | None, how: Mapping[str, Any])
 def finish(counted: tuple[_Job, int], how: Mapping[str, Any], setup: Mapping[str, Any]) -> None:
     """Writes the manifest of a store whose parts are written."""
     job, number = counted
-    with _on_worker(how, setup):
-        prepare.finish_store(Job(*job), number, how)
+    with _on_worker(how, setup), _share(Job(*job)) as one:
+        prepare.finish_store(one, number, how)
+
+
+@contextlib.contextmanager
+def _share(job: Job) -> Iterator[Job]:
+    """Keeps a store for those who write it by Beam, and sees to it that they write the same."""
+    if _fingerprint(job.task) != job.fingerprint:
+        raise UserError(
+            f"task {job.task!r} is another on a worker than on the machine that started the pipeline: a file it reads, "
+            f"code it uses or the version of Python differs; give the workers the same, or start again if it has "
+            f"changed meanwhile"
+        )
+    lock = stores.Lock(job.target)
+    lock.take(shared=True)
+    try:
+        yield job
+    finally:
+        lock.release()
+
+
+@functools.cache
+def _fingerprint(task: str) -> str:
+    from flan_jax.tasks import examples
+
+    return examples.fingerprint(task)
 
 
 @contextlib.contextmanager
@@ -206,7 +241,7 @@ def _on_worker(how: Mapping[str, Any], setup: Mapping[str, Any]) -> Iterator[Non
             _register(json.dumps(setup, sort_keys=True))
             yield
     except UserError as fault:
-        raise Refused(str(fault)) from fault
+        raise Refused(json.dumps(str(fault))) from fault
 
 
 _registering = threading.Lock()

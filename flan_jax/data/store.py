@@ -277,11 +277,11 @@ class Lock:
         self._path = folder.with_name(f"{folder.name}.lock")
         self._file: Any = None
 
-    def take(self, wait: bool = True) -> bool:
-        """Takes the lock; without `wait`, says False where another process holds it."""
+    def take(self, wait: bool = True, shared: bool = False) -> bool:
+        """Takes the lock, or a share of it; without `wait`, says False where another process holds it."""
         file = self._path.open("w")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             file.close()
             return False
