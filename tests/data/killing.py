@@ -20,7 +20,7 @@ import sys
 import time
 from typing import Any
 
-from flan_jax.data import forks, prepare
+from flan_jax.data import forks as processes
 from flan_jax.data import resolve as resolving
 from flan_jax.data import store as stores
 from flan_jax.data.resolve import resolve
@@ -88,7 +88,7 @@ def while_stale(scene: Scene, every: int) -> dict[str, Any]:
 
 def at_random(scene: Scene, times: int) -> dict[str, Any]:
     """Kills a process at random moments, each time where the one before it was stopped; its forks die with it."""
-    forks.cores = lambda: 2
+    processes.cores = lambda: 2
     began = time.monotonic()
     ended, _ = scene.attempt(Faults())
     lasts, reference = time.monotonic() - began, scene.files()
@@ -139,7 +139,7 @@ def _locks_free(place: pathlib.Path) -> bool:
 
 def races(scene: Scene, times: int) -> dict[str, Any]:
     """Processes that prepare at once: each part is written by one of them, and the bytes are right."""
-    forks.cores = lambda: 2
+    processes.cores = lambda: 2
     other = Scene(scene.place.parent, f"{scene.request.mixture}_backwards")
     reference = {}
     for one in (scene, other):
@@ -201,7 +201,7 @@ def main(folder: str, *words: str) -> None:
     place = pathlib.Path(folder)
     register(place)
     for what, mixture, number in zip(*[iter(words)] * 3, strict=True):
-        forks.cores = lambda: 1  # one process, so that its points can be counted
+        processes.cores = lambda: 1  # one process, so that its points can be counted
         resolving.watched_files = lambda modules: []  # thousands, of no interest here
         began, scene = time.monotonic(), Scene(place, mixture)
         scene.clear()
