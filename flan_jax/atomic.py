@@ -9,6 +9,8 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
+from flan_jax.errors import UserError
+
 PARTIAL = ".partial-"
 
 
@@ -40,6 +42,23 @@ def write_text(path: pathlib.Path, text: str) -> None:
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a value as JSON."""
     write_text(path, json.dumps(value, indent=1))
+
+
+def read_json(path: pathlib.Path, mend: str) -> Any:
+    """Reads a JSON file.
+
+    Args:
+      path: the file.
+      mend: how to call what the user can do where it is damaged.
+
+    Raises:
+      FileNotFoundError: there is none.
+      UserError: it is damaged.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); {mend}") from None
 
 
 def sync_folder(folder: pathlib.Path) -> None:

@@ -10,7 +10,6 @@ scores/step-*.json  results.json             evals, and the final table
 
 import dataclasses
 import importlib.metadata
-import json
 import pathlib
 import platform
 import sys
@@ -60,7 +59,7 @@ class RunFolder:
           UserError: something differs and `Data.on_changed_plan` is "refuse".
         """
         try:
-            old = json.loads((self.path / "plan.json").read_text())
+            old = read_plan(self.path)
         except FileNotFoundError:
             return []
         said = plans.differences(old["plan"], data.plan.describe())
@@ -76,6 +75,8 @@ class RunFolder:
 
     def write(self, config: RunConfig, data: Data, table: dict[str, Any]) -> None:
         """Keeps what was asked for, the plan, the vocabulary and the versions."""
+        for folder in (self.path, self.path / "scores"):
+            atomic.remove_partial(folder)
         if config.data_files:
             configs.write_equivalent(config, self.path, data_vocabulary(config))
         atomic.write_text(self.path / configs.CONFIG_FILE, configs.to_json(config))
@@ -93,7 +94,7 @@ class RunFolder:
     def prompt_format(self) -> str:
         """How a bare prompt is put to the model: "{}" as it is, or a chat's roles around it."""
         try:
-            return json.loads((self.path / "plan.json").read_text()).get("prompt_format", "{}")
+            return read_plan(self.path).get("prompt_format", "{}")
         except FileNotFoundError:
             return "{}"
 
@@ -105,9 +106,22 @@ class RunFolder:
     def read_scores(self, step: int) -> list[dict[str, Any]] | None:
         """The scores of an earlier eval, None where there was none."""
         try:
-            return json.loads((self.path / "scores" / f"step-{step}.json").read_text())["tasks"]
+            path = self.path / "scores" / f"step-{step}.json"
+            return atomic.read_json(path, "delete it, and `flan-jax eval` scores that step anew")["tasks"]
         except FileNotFoundError:
             return None
+
+
+def read_plan(run_dir: pathlib.Path) -> dict[str, Any]:
+    """What a run's folder keeps of its plan.
+
+    Raises:
+      FileNotFoundError: it keeps none.
+      UserError: the file is damaged.
+    """
+    return atomic.read_json(
+        run_dir / "plan.json", "delete it, and the run's own `flan-jax train` command writes it anew"
+    )
 
 
 def _version(package: str) -> str | None:

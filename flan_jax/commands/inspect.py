@@ -1,6 +1,5 @@
 """`flan-jax inspect`: examples as the model sees them."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from flan_jax.data.row_index import RowIndex
 from flan_jax.data.rows import row_shape
 from flan_jax.data.vocabulary import Codec
 from flan_jax.errors import UserError
+from flan_jax.run_folder import read_plan
 
 
 def inspect_command(
@@ -70,7 +70,7 @@ def _inspect_task(config: RunConfig, task: str, split: str, num: int) -> int:
 
 def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -> int:
     """What a step of an existing run trains on, from its plan file and its stores; the tasks are not needed."""
-    kept = json.loads((folder / "plan.json").read_text())
+    kept = read_plan(folder)
     plan = plans.Plan.from_description(kept["plan"])
     shape = row_shape(config.model.architecture, config.feature_lengths)
     reader = Reader(kept["folders"], shape)

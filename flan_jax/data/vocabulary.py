@@ -4,9 +4,7 @@ SentencePiece and byte vocabularies are read here; any other seqio vocabulary is
 """
 
 import functools
-import json
 import pathlib
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,9 +78,9 @@ def keep(description: Mapping[str, Any], folder: pathlib.Path) -> dict[str, Any]
     """Copies a vocabulary into a run's folder, so that the run can be used without its tasks."""
     kept = dict(description)
     if description.get("path"):
-        target = folder / "vocabulary.model"
-        if not target.exists():
-            shutil.copyfile(description["path"], target)
+        target, model = folder / "vocabulary.model", pathlib.Path(description["path"]).read_bytes()
+        if not target.exists() or target.read_bytes() != model:
+            atomic.write_bytes(target, [model])
         kept["path"] = target.name
     atomic.write_json(folder / "vocabulary.json", kept)
     return kept
@@ -91,7 +89,7 @@ def keep(description: Mapping[str, Any], folder: pathlib.Path) -> dict[str, Any]
 def kept(folder: pathlib.Path) -> dict[str, Any] | None:
     """The vocabulary that a run's folder keeps, None where it keeps none."""
     try:
-        description = json.loads((folder / "vocabulary.json").read_text())
+        description = atomic.read_json(folder / "vocabulary.json", "run the run's own `flan-jax train` command again")
     except FileNotFoundError:
         return None
     if description.get("path"):

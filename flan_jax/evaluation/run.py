@@ -1,7 +1,6 @@
 """Evaluates a run: while it trains, and by `flan-jax eval`."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable
 from contextlib import closing
@@ -25,7 +24,7 @@ from flan_jax.models.model import abstract_model
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel.axes import sharding_of
 from flan_jax.progress import Progress
-from flan_jax.run_folder import RunFolder
+from flan_jax.run_folder import RunFolder, read_plan
 from flan_jax.training.checkpoints import Checkpoints
 
 
@@ -87,7 +86,7 @@ def evaluate_run(
         asked, codec, step = load_model(config, step, worker)
         scores = Evaluator(config, worker, codec, asked.with_params)(asked.params)
     folder = RunFolder(config.run_dir)
-    trained = [task["name"] for task in json.loads((folder.path / "plan.json").read_text())["plan"]["tasks"]]
+    trained = [task["name"] for task in read_plan(folder.path)["plan"]["tasks"]]
     result = reports.table([dataclasses.asdict(s) for s in scores], None, trained, step)
     print(reports.render(result))
     return 0

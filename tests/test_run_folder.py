@@ -1,0 +1,91 @@
+"""A run's folder: whatever moment its writer is killed at, what stands there reads, and the next start mends it."""
+
+import contextlib
+import dataclasses
+import signal
+import types
+
+import pytest
+
+from flan_jax.config import RunConfig
+from flan_jax.data import vocabulary
+from flan_jax.data.plan import Plan, PlannedTask, shares_of
+from flan_jax.errors import UserError
+from flan_jax.run_folder import RunFolder, read_plan
+from tests.data.faults import Faults, forked
+
+CONFIG = RunConfig(mixture="m", steps=3)
+
+
+@dataclasses.dataclass
+class Score:
+    task: str
+    score: float
+
+
+@pytest.fixture
+def data(tmp_path):
+    """The parts of a run's data that its folder keeps."""
+    (tmp_path / "model").write_bytes(bytes(range(256)) * 100)
+    plan = Plan([PlannedTask("t", 9, shares_of([1.0])[0], "f" * 32, 1)], {"inputs": 8, "targets": 8}, 0)
+    described = {"kind": "sentencepiece", "size": 9, "eos_id": 1, "fingerprint": "v", "path": str(tmp_path / "model")}
+    resolved = types.SimpleNamespace(tasks=[], vocabulary=described)
+    return types.SimpleNamespace(plan=plan, resolved=resolved, reader=types.SimpleNamespace(folders=["/stores/t/x"]))
+
+
+def write(folder, data):
+    folder.write(CONFIG, data, {"batch_size": CONFIG.batch_size})
+    folder.write_scores(3, [Score("t", 0.5)])
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_killed_at_any_point_the_folder_reads_and_the_next_start_mends_it(tmp_path, data):
+    write(RunFolder(tmp_path / "whole"), data)
+    reference = files(tmp_path / "whole")
+
+    def attempt(place, at):
+        def work():
+            faults = Faults(at)
+            faults.install()
+            write(RunFolder(place), data)
+            return faults.passed
+
+        return forked(work)
+
+    _, points = attempt(tmp_path / "counted", None)
+    assert len(points) == 4 * len(reference) == 28
+    for at, point in enumerate(points):
+        place = tmp_path / f"killed at {at}"
+        ended, _ = attempt(place, at)
+        assert ended == signal.SIGKILL, point
+        folder = RunFolder(place)
+        if (place / "config.json").exists():
+            assert folder.earlier().steps == 3, point
+        assert folder.check_plan(CONFIG, data) == [] and folder.prompt_format() == "{}", point
+        assert folder.read_scores(3) in (None, [{"task": "t", "score": 0.5}]), point
+        assert (vocabulary.kept(place) or {"size": 9})["size"] == 9, point
+        with contextlib.suppress(FileNotFoundError):
+            assert (place / "vocabulary.model").read_bytes() == reference["vocabulary.model"], point
+        write(folder, data)
+        assert files(place) == reference, point
+
+
+@pytest.mark.parametrize("name", ["plan.json", "vocabulary.json", "scores/step-3.json"])
+def test_a_damaged_file_is_named(tmp_path, data, name):
+    folder = RunFolder(tmp_path / "run")
+    write(folder, data)
+    (folder.path / name).write_text('{"half')
+    read = {"plan.json": read_plan, "vocabulary.json": vocabulary.kept}.get(name, lambda _: folder.read_scores(3))
+    with pytest.raises(UserError, match=f"{name} is damaged .*flan-jax"):
+        read(folder.path)
+
+
+def test_another_vocabulary_takes_the_place_of_the_one_before(tmp_path, data):
+    folder = RunFolder(tmp_path / "run")
+    write(folder, data)
+    (tmp_path / "model").write_bytes(b"another")
+    write(folder, data)
+    assert (folder.path / "vocabulary.model").read_bytes() == b"another"
