@@ -1,6 +1,8 @@
 """A run killed while it saves: what is left is whole."""
 
+import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -23,6 +25,26 @@ for step in itertools.count(first):
     checkpoints.save(step, state, {"step": step})
     print(step, flush=True)
 """
+
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.soak)])
+def test_killed_at_any_change_of_a_name_the_newest_whole_step_is_read_and_the_run_goes_on(tmp_path, every):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.killing_saves", str(tmp_path), str(every)],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert found["faults"] == [] and found["names"] == ["2", "3"]
+    assert len(found["points"]) >= 16 and len(found["reached"]) == 2 * len(found["points"]) // every
+    assert found["reached"] == sorted(found["reached"]) and {0, 1, 2, 3} <= {*found["reached"], 3}
 
 
 @pytest.mark.soak
