@@ -110,6 +110,9 @@ class _Run:
         earlier, done = self.folder.earlier(), self.checkpoints.latest() or 0
         if done >= self.steps:
             say(f"{self.folder.path} is finished: step {done} of {self.steps}. Give more STEPS to go on.")
+            if self.evaluator and done == self.steps and self.folder.read_scores(done) is None:
+                # Scoring failed when the last step was done, or there was nothing to score by then.
+                self._evaluate(self._restore(done, earlier)[0]["params"], done)
             self._report(done)
             return 0
         state, extra = self._restore(done, earlier) if done else (self._fresh(), {})
