@@ -11,7 +11,7 @@ import numpy as np
 
 from flan_jax.data.plan import LengthsOf, Plan
 from flan_jax.data.resolve import Resolved
-from flan_jax.data.store import whole
+from flan_jax.data.store import all_whole
 from flan_jax.data.worker import Worker
 
 _LOT = 8  # stores asked for at once by the thread, so that others need not wait long for the data process
@@ -54,9 +54,10 @@ class Draws:
         """
         pairs = list(wanted)
         missing = []
-        for task, draw in pairs:
+        there = all_whole([self._tasks[task].store(draw) for task, draw in pairs])
+        for (task, draw), whole in zip(pairs, there, strict=True):
             one = self._tasks[task]
-            if not whole(one.store(draw)):
+            if not whole:
                 missing.append((one.name, one.folder, one.fingerprint, draw))
         if missing:
             self._worker.call("prepare", wanted=missing, **self._how)

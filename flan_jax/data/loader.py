@@ -95,6 +95,11 @@ class Reader:
         if self._fetching:
             self._fetching.start(self.places(task, draw, index))
 
+    def stop_fetching(self) -> None:
+        """Takes back what `fetch` was told, as far as it is not on its way."""
+        if self._fetching:
+            self._fetching.stop()
+
     def _damaged(self, places: Places, number: int) -> Exception:
         return damaged(places.owners[places.slot[number]], int(places.local[number]))
 
@@ -223,3 +228,4 @@ class Loader:
             finally:
                 for future in (*ahead, *planned.values()):
                     future.cancel()
+                self.reader.stop_fetching()

@@ -10,6 +10,7 @@ Everything here does for a local path what is usual for a local path.
 
 import concurrent.futures
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -29,6 +30,8 @@ ATTEMPTS = 5
 PAUSE = 0.25  # seconds before the second attempt; doubled each time
 _SILENCE = 1.0  # seconds after one line about failed requests
 _STAGED = ".staged"
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "oss"}  # those that know no folders
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -153,8 +156,13 @@ def _put(address: str, put: Callable[[Any, str], None]) -> None:
     system, inner = _system(address)
     try:
         put(system, inner)
-    except FileNotFoundError:  # file systems with real folders want them made
-        system.makedirs(system._parent(inner), exist_ok=True)
+    except FileNotFoundError as error:
+        kinds = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+        if kinds & _OBJECT_STORES:  # else a misspelt bucket would be made
+            raise UserError(
+                f"{address} could not be written ({error}); make its bucket, or set STORE_DIR elsewhere"
+            ) from error
+        system.makedirs(inner.rpartition("/")[0], exist_ok=True)
         put(system, inner)
 
 
@@ -295,6 +303,8 @@ def _tried(address: str, done: str, request: Callable[[], _R]) -> _R:
                 f"{address} may not be {done} ({error}); check this machine's credentials, or set STORE_DIR elsewhere"
             ) from error
         except Exception as error:  # each protocol has its own
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise full(error) from error
             said = f"{address} could not be {done} ({type(error).__name__}: {error})"
             if attempt == ATTEMPTS:
                 raise UserError(

@@ -181,7 +181,7 @@ class RemotePart(Part):
         facts = _facts(path, address)
         self.address, self._count, self._whole_path = address, int(facts["count"]), path
         self._file = _Cached(path.with_name(f"{path.stem}.{facts['sha256'][:16]}.cached"), int(facts["bytes"]))
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._coming: dict[int, concurrent.futures.Future] = {}
         self._fetched_again: set[int] = set()
         fresh = not self._file.has_head()
@@ -203,19 +203,20 @@ class RemotePart(Part):
         self.path = path
         self._marks = self._bytes[self._file.size + 1 :]
         self._bytes = self._bytes[: self._file.size]
-        self._first_block = self._head_end() // BLOCK
+        ends = [self._whole(name)[1] for name in self._of_rows()]
+        self._row_blocks = slice(self._whole("inputs")[0] // BLOCK, -(-max(ends) // BLOCK))
         self._complete = False
 
     @property
     def complete(self) -> bool:
-        """Whether all of it is here."""
+        """Whether all that rows are filled from is here."""
         if not self._complete:
-            self._complete = bool(self._marks[self._first_block :].all())
+            self._complete = bool(self._marks[self._row_blocks].all())
         return self._complete
 
     def missing(self, local: np.ndarray) -> list[int]:
         """The blocks with tokens and loss weights of some examples that are not here, in the order of the examples."""
-        spans = [self._span(name, local) for name in ("inputs", "targets", "weights") if self._has(name)]
+        spans = [self._span(name, local) for name in self._of_rows()]
         return self._blocks(np.stack([span[0] for span in spans], 1), np.stack([span[1] for span in spans], 1))
 
     def fetch(self, blocks: Sequence[int]) -> list[concurrent.futures.Future]:
@@ -225,6 +226,7 @@ class RemotePart(Part):
             for run in _runs(wanted):
                 future = _pool(os.getpid()).submit(self._bring, run)
                 self._coming |= dict.fromkeys(run, future)
+                future.add_done_callback(functools.partial(self._landed, run))
             return list(dict.fromkeys(self._coming[block] for block in blocks if block in self._coming))
 
     def fetch_first(self, examples: int) -> list[concurrent.futures.Future]:
@@ -235,9 +237,8 @@ class RemotePart(Part):
     def mend(self, index: int) -> bool:
         """Fetches all that an example needs once more; False where that was done before."""
         local = np.array([index])
-        names = [name for name in ("inputs", "targets", "weights", "id") if self._has(name)]
         first = self.columns["options.first"]
-        spans = [self._span(name, local) for name in names]
+        spans = [self._span(name, local) for name in (*self._of_rows(), "id")]
         spans.append(self._span("options", np.arange(first[index], first[index + 1])))
         starts, ends = (np.concatenate(each) for each in zip(*spans, strict=True))
         found = self._blocks(starts, ends, here=True)
@@ -251,18 +252,25 @@ class RemotePart(Part):
 
     def ragged(self, name: str, index: int) -> np.ndarray:
         """See `Part.ragged`; fetches what is missing."""
-        if not self.complete:
-            _wait(self.fetch(self._blocks(*self._span(name, np.array([index])))))
+        if name not in self._of_rows() or not self.complete:
+            _wait(lambda: self.fetch(self._blocks(*self._span(name, np.array([index])))))
         return super().ragged(name, index)
 
-    def _has(self, name: str) -> bool:
-        return f"{name}.values" in self.header["columns"]
+    def _of_rows(self) -> tuple[str, ...]:
+        """The ragged columns that rows are filled from."""
+        weighted = "weights.values" in self.header["columns"]
+        return ("inputs", "targets", "weights") if weighted else ("inputs", "targets")
+
+    def _whole(self, name: str) -> tuple[int, int]:
+        """Where the values of a ragged column start and end in the file."""
+        dtype, start, length = self.header["columns"][f"{name}.values"]
+        return self._body + start, self._body + start + length * np.dtype(dtype).itemsize
 
     def _span(self, name: str, local: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the values of entries of a ragged column start and end in the file: int64 [N] each."""
-        dtype, start, _ = self.header["columns"][f"{name}.values"]
+        dtype, *_ = self.header["columns"][f"{name}.values"]
         offsets = self.columns["targets.offsets" if name == "weights" else f"{name}.offsets"]
-        start, width = self._body + start, np.dtype(dtype).itemsize
+        start, width = self._whole(name)[0], np.dtype(dtype).itemsize
         return start + offsets[local] * width, start + offsets[local + 1] * width
 
     def _blocks(self, starts: np.ndarray, ends: np.ndarray, here: bool = False) -> list[int]:
@@ -276,13 +284,13 @@ class RemotePart(Part):
         return list(dict.fromkeys((blocks if here else blocks[self._marks[blocks] == 0]).tolist()))
 
     def _bring(self, run: list[int]) -> None:
-        try:
-            start, stop = run[0] * BLOCK, min((run[-1] + 1) * BLOCK, self._file.size)
-            self._file.write(start, self._get(start, stop), (block + 1 for block in run))
-        finally:
-            with self._lock:
-                for block in run:
-                    self._coming.pop(block, None)
+        start, stop = run[0] * BLOCK, min((run[-1] + 1) * BLOCK, self._file.size)
+        self._file.write(start, self._get(start, stop), (block + 1 for block in run))
+
+    def _landed(self, run: list[int], _: concurrent.futures.Future) -> None:
+        with self._lock:
+            for block in run:
+                self._coming.pop(block, None)
 
     def _fetch_head(self) -> None:
         guess = min(self._file.size, _HEADER + _FIXED * self._count)
@@ -291,9 +299,6 @@ class RemotePart(Part):
         if end > guess:
             data += self._get(guess, end)
         self._file.write(0, data, [0])
-
-    def _head_end(self) -> int:
-        return parts.head_end(self.address, self._bytes)
 
     def _get(self, start: int, stop: int) -> bytes:
         try:
@@ -326,9 +331,15 @@ def _pool(process: int) -> concurrent.futures.ThreadPoolExecutor:
     return concurrent.futures.ThreadPoolExecutor(mirror.STREAMS, thread_name_prefix="fetch")
 
 
-def _wait(futures: Iterable[concurrent.futures.Future]) -> None:
-    for future in futures:
-        future.result()
+def _wait(begin: Callable[[], Iterable[concurrent.futures.Future]]) -> None:
+    """Waits for what a function begins to fetch; begins anew where another loader took back the same."""
+    while True:
+        try:
+            for future in begin():
+                future.result()
+            return
+        except concurrent.futures.CancelledError:
+            continue
 
 
 class Fetching:
@@ -336,6 +347,7 @@ class Fetching:
 
     def __init__(self) -> None:
         self._seen: set[Hashable] = set()
+        self._started: set[concurrent.futures.Future] = set()
 
     def open(self, function: Callable[[Any], Any], items: Iterable[Hashable]) -> None:
         """Calls a function that opens something, for what it was not called for yet, many at once."""
@@ -358,7 +370,15 @@ class Fetching:
             assert isinstance(part, RemotePart)
             blocks = part.missing(places.local[order[ends[k] : ends[k + 1]]])
             coming += part.fetch(blocks)
+        for future in coming:
+            self._started.add(future)
+            future.add_done_callback(self._started.discard)
         return coming
+
+    def stop(self) -> None:
+        """Takes back what was begun and is not on its way yet."""
+        for future in list(self._started):
+            future.cancel()
 
     def need(self, places: Places) -> None:
         """Waits until all of some examples is here.
@@ -366,7 +386,7 @@ class Fetching:
         Raises:
           UserError: it cannot be had.
         """
-        _wait(self.start(places))
+        _wait(lambda: self.start(places))
 
     def mend(self, places: Places, number: int) -> bool:
         """Fetches an example that is damaged once more; False where that was done before, or it is no remote one."""

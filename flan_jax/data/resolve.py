@@ -178,7 +178,7 @@ def _read(path: pathlib.Path) -> dict[str, Any] | None:
         return None
     if any(_state_of(file) != state for file, state in known["watched"]):
         return None
-    if not all(stores.whole(mirror.place(task["folder"]) / "draw-0") for task in known["tasks"]):
+    if not all(stores.all_whole([os.path.join(task["folder"], "draw-0") for task in known["tasks"]])):
         return None
     return known
 

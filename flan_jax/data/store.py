@@ -221,6 +221,13 @@ def whole(folder: str | os.PathLike) -> bool:
     return True
 
 
+def all_whole(folders: Sequence[str]) -> list[bool]:
+    """`whole` of many, those at addresses looked at at once."""
+    if any(map(is_remote, folders)):
+        return mirror.together(whole, list(folders))
+    return [whole(folder) for folder in folders]
+
+
 def repair(folder: pathlib.Path) -> list[str]:
     """Reads a store to its last byte and removes what is damaged, so that preparing makes it anew.
 

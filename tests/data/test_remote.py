@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -84,6 +85,20 @@ def fetched():
     return found
 
 
+def blocks_of(bucket, step):
+    """What a step reads: (name of the task, block)."""
+    reference, blocks = loader_of(local(bucket)), set()
+    for task, index, draw, _ in (one for row in reference.contents(step) for one in row):
+        part = reference.store(task, draw).part(0)
+        for name in ("inputs", "targets", "weights") if task else ("inputs", "targets"):
+            offsets = part.columns["inputs.offsets" if name == "inputs" else "targets.offsets"]
+            values = part.columns[f"{name}.values"]
+            start = values.ctypes.data - part._bytes.ctypes.data
+            first, last = start + offsets[[index, index + 1]] * values.itemsize
+            blocks |= {(f"t{task}", k) for k in range(first // BLOCK, -(-last // BLOCK)) if last > first}
+    return blocks
+
+
 def new_machine(monkeypatch, tmp_path, name):
     """From here on, what the cache holds is not known."""
     monkeypatch.setenv(mirror.CACHE, str(tmp_path / name))
@@ -134,18 +149,7 @@ def test_only_the_blocks_that_the_steps_read_are_fetched_in_the_order_of_the_pla
     pool = concurrent.futures.ThreadPoolExecutor(1)
     monkeypatch.setattr(remote, "_pool", lambda process: pool)
     monkeypatch.setattr(remote, "_BLOCKS_AT_ONCE", 1)
-    reference, wanted = loader_of(local(bucket)), []
-    for step in range(2):
-        blocks = set()
-        for row in reference.contents(step):
-            for task, index, draw, _ in row:
-                part = reference.store(task, draw).part(0)
-                for name in ("inputs", "targets", "weights") if task else ("inputs", "targets"):
-                    offsets = part.columns["inputs.offsets" if name == "inputs" else "targets.offsets"]
-                    start = part.columns[f"{name}.values"].ctypes.data - part._bytes.ctypes.data
-                    first, last = start + offsets[[index, index + 1]] * part.columns[f"{name}.values"].itemsize
-                    blocks |= {(f"t{task}", k) for k in range(first // BLOCK, -(-last // BLOCK)) if last > first}
-        wanted.append(blocks)
+    wanted = [blocks_of(bucket, step) for step in range(2)]
     assert same(batches(loader_of(bucket), 0, 1), written[:1])
     assert set(fetched()) == wanted[0] and len(fetched()) == len(wanted[0])
     assert same(batches(loader_of(bucket), 0, 2), written[:2])
@@ -164,18 +168,38 @@ def test_only_the_blocks_that_the_steps_read_are_fetched_in_the_order_of_the_pla
 
 def test_blocks_are_fetched_ahead_of_the_step_that_reads_them(bucket, written, monkeypatch):
     monkeypatch.setattr(remote, "AHEAD", 6)
-    steps = loader_of(bucket, threads=2).from_step(0, 12)
+    steps = loader_of(bucket).from_step(0, 12)
     next(steps)
-    asked = len(fetched())
-    for step in range(1, 5):
+    wanted = set.union(*(blocks_of(bucket, step) for step in range(6)))
+    deadline = time.monotonic() + 20
+    while set(fetched()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert set(fetched()) == wanted
+    for step in range(1, 12):
         assert same([next(steps)[1]], [written[step]])
     steps.close()
-    for task in range(len(TASKS)):
-        remote._wait(list(stores.open_part(_part_of(bucket, task))._coming.values()))
-    stores.forget()
-    monkeypatch.setenv("COUNTED_LOG", os.environ["COUNTED_LOG"] + "2")
-    assert same(batches(loader_of(bucket), 0, 5), written[:5])
-    assert asked and not fetched()
+
+
+def test_a_loader_that_is_closed_takes_back_what_it_asked_for(bucket, written, monkeypatch):
+    monkeypatch.setattr(remote, "_BLOCKS_AT_ONCE", 1)
+    counted_files.faults.append(lambda operation, path: time.sleep(0.1 if path.endswith(".bin") else 0))
+    loader = loader_of(bucket)
+    steps = loader.from_step(0, 40)
+    assert same([next(steps)[1]], written[:1])
+    steps.close()
+    at_once = len(fetched())
+    waiting = [f for task in range(len(TASKS)) for f in stores.open_part(_part_of(bucket, task))._coming.values()]
+    assert len(waiting) <= mirror.STREAMS  # those on their way
+    concurrent.futures.wait(waiting)
+    assert len(fetched()) <= at_once + mirror.STREAMS
+    counted_files.faults.clear()
+    # Another loader that waited for the same asks for it itself.
+    other, first = loader_of(bucket), loader.from_step(1, 40)
+    next(first)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(batches, other, 1, 12)
+        first.close()
+        assert same(reading.result(), written[1:])
 
 
 def _part_of(bucket, task):
@@ -360,6 +384,13 @@ def test_what_is_put_is_what_a_local_store_holds_and_the_manifest_comes_last(buc
     # Whoever wrote it has all of it.
     before = len(counted_files.requests())
     assert stores.Store(f"{bucket}/t/draw-0")[2].id == "a:3" and len(counted_files.requests()) == before
+
+
+def test_a_bucket_that_is_not_there_is_not_made(bucket, monkeypatch):
+    monkeypatch.setattr(counted_files.CountedFileSystem, "protocol", ("counted", "s3"))
+    with pytest.raises(UserError, match=r"part-00000.bin could not be written .*; make its bucket, or set STORE_DIR"):
+        put(f"{bucket}/draw-0", EXAMPLES)
+    assert not local(bucket).exists()
 
 
 def test_a_store_in_memory():
