@@ -81,9 +81,12 @@ class Store:
         return (tokens["inputs"] + tokens["targets"]) / max(1, self.count), tokens["trainable"] / max(1, self.count)
 
     def tokens(self, feature: str, index: int) -> np.ndarray:
-        """Token ids of one example's `feature`."""
-        part, at = self._place(index)
-        return part.ragged(feature, at)
+        """Token ids of one example's `feature`.
+
+        Raises:
+          UserError: the example is damaged.
+        """
+        return getattr(self[index], feature)
 
     def __getitem__(self, index: int) -> Stored:
         part, at = self._place(index)
