@@ -35,11 +35,6 @@ _UNFINISHED = "*.orbax-checkpoint-tmp"
 _log = logging.getLogger(__name__)
 
 
-def _of_interest(record: logging.LogRecord) -> bool:
-    """Keeps from the user that a step was saved without scores, which most steps are."""
-    return "tracked_metric" not in str(record.msg)
-
-
 class Checkpoints:
     """The checkpoints of one run: saved in the background, the newest ones and the best one kept.
 
@@ -213,7 +208,6 @@ class Checkpoints:
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
-            logging.getLogger("absl").addFilter(_of_interest)
             with full_disk_named(self.folder):
                 self._manager = ocp.CheckpointManager(
                     self.folder,
