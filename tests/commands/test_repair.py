@@ -85,7 +85,7 @@ def test_flipped_bits_are_named_and_mended_and_the_run_goes_on_to_the_same_figur
 
 
 @pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize("column", ["options.values", "targets.offsets"])
+@pytest.mark.parametrize("column", ["options.values", "targets.offsets", "inputs.values"])
 def test_a_flipped_bit_in_what_is_scored_is_named(scene, column):
     run_dir, path = scene.stores.parent / "run", part_of(scene, "parity", "validation")
     assert scene("eval", "--run_dir", run_dir).code == 0  # an answer is kept, so no process looks at the stores
@@ -98,6 +98,20 @@ def test_a_flipped_bit_in_what_is_scored_is_named(scene, column):
     stores.forget()
     done = scene("eval", "--run_dir", run_dir)
     assert done.code == 0 and "parity" in done.out, done
+
+
+@pytest.mark.usefixtures("warm")
+def test_a_run_whose_last_scoring_failed_is_scored_when_it_is_started_again(scene, trained):
+    run_dir, scored = scene.stores.parent / "run", ["--steps", 12, "--eval_mixture", "ours_eval"]
+    assert scene("eval", "--run_dir", run_dir).code == 0
+    path = part_of(scene, "parity", "validation")
+    flip(path, "inputs.values")
+    check_refused(train(scene, *scored), str(path), "flan-jax prepare --repair")
+    assert losses(run_dir) == losses(trained)[:12] and not (run_dir / "scores/step-12.json").exists()
+    assert "1 faults, mended" in repair(scene).out
+    done = train(scene, *scored)
+    assert done.code == 0 and "is finished: step 12 of 12" in done.out and "SEEN WORDINGS" in done.out, done
+    assert (run_dir / "scores/step-12.json").exists()
 
 
 def cut(path):

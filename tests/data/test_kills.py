@@ -141,6 +141,13 @@ def alive(pid):
         return False
 
 
+def taken(path):
+    lock = stores.Lock(path.with_suffix(""))
+    free = lock.take(wait=False)
+    lock.release()
+    return not free
+
+
 def killed(preparing, moment):
     """Kills `flan-jax prepare` a moment after it wrote its first part; gives how many processes it had started."""
     before, process = preparing.parts(), preparing.start()
@@ -150,13 +157,9 @@ def killed(preparing, moment):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     until = time.monotonic() + 20
-    while any(map(alive, started)):
-        assert time.monotonic() < until, "what a killed process started lives on"
+    while held := [*filter(alive, started), *filter(taken, preparing.place.rglob("*.lock"))]:
+        assert time.monotonic() < until, f"what a killed process started lives on, or holds locks: {held}"
         time.sleep(0.02)
-    for path in preparing.place.rglob("*.lock"):
-        lock = stores.Lock(path.with_suffix(""))
-        assert lock.take(wait=False), f"{path} is held by nobody that lives"
-        lock.release()
     return len(started)
 
 
