@@ -134,17 +134,17 @@ def base_run(statements: Statements, command: str, options: argparse.Namespace) 
     return _with_its_stores(load_run(run_dir))
 
 
-def planned_with(run_dir: str) -> list[Path]:
+def planned_with(run_dir: str) -> list[str]:
     """The folders of the stores that a run was planned with; none for a folder without a plan."""
     try:
-        return [Path(folder) for folder in json.loads((Path(run_dir) / "plan.json").read_text())["folders"]]
+        return [str(folder) for folder in json.loads((Path(run_dir) / "plan.json").read_text())["folders"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
 def _with_its_stores(run: RunConfig) -> RunConfig:
     """The run with its STORE_DIR where it was, from whatever folder the command is typed."""
-    kept = next((str(folder.parent.parent) for folder in planned_with(run.run_dir)), "")
+    kept = next((os.path.dirname(os.path.dirname(folder)) for folder in planned_with(run.run_dir)), "")
     if os.path.isabs(run.store_dir) or os.path.isdir(run.store_dir) or not os.path.isdir(kept):
         return run
     return dataclasses.replace(run, store_dir=kept)

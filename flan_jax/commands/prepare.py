@@ -56,7 +56,7 @@ def _repair(config: RunConfig, worker: Worker) -> None:
     if config.eval_mixture:
         limit = config.evaluation.max_examples
         requests.append(setup.request_of(config, config.eval_mixture, config.evaluation.split, limit))
-    others = [str(folder) for folder in planned_with(config.run_dir)]
+    others = planned_with(config.run_dir)
     looked_at, damaged = 0, 0
     for number, request in enumerate(requests):
         answer = worker.call("repair", folders=[] if number else others, **request.arguments())

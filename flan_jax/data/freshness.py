@@ -6,7 +6,6 @@ Each time a mixture is resolved, a few examples of every store that stands there
 import hashlib
 import itertools
 import pathlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from flan_jax.data import parts, remote
 from flan_jax.data import store as stores
 from flan_jax.data.forks import workers
 from flan_jax.data.prepare import Job
+from flan_jax.data.repair import draws_in
 from flan_jax.errors import UserError
 
 _AMONG = 64  # the first so many examples, so that little has to be read
@@ -67,8 +67,8 @@ def _damage(job: Job) -> str | None:
 
 def _remove_draws(job: Job) -> None:
     """Removes a store whose lock is held, and before it what else was drawn of its task in its time."""
-    for other in pathlib.Path(job.folder).glob("draw-*"):
-        if re.fullmatch(r"draw-\d+", other.name) and other != job.target:
+    for other in draws_in(job.target.parent):
+        if other != job.target:
             with stores.Lock(other):
                 stores.remove(other)
     stores.remove(job.target)
