@@ -3,6 +3,7 @@
     python tests/benchmarks/data_engine.py                       all of it: about half an hour on two cores
     python tests/benchmarks/data_engine.py --only packing scale  some of it
     python tests/benchmarks/data_engine.py --json                one JSON object; "reached": true if all goals hold
+    python tests/benchmarks/data_engine.py --show FILE           the tables of such an object
 
 It measures every figure in a fresh process: start-up times count from the start of the process by the parent's clock,
 CPU time is that of the process and its threads, memory its largest resident set. The data are the real prompts beside
@@ -218,6 +219,7 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.add_argument("--show", type=pathlib.Path, metavar="FILE", help="measure nothing: print tables of a --json")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure")
     parser.add_argument("--tasks", nargs="+", type=int, default=[10, 300, 1836], help="few, many and most tasks")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/data_engine_benchmark"))
@@ -231,6 +233,9 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Runs the benchmark and prints what it found."""
     given = options()
+    if given.show:
+        print(render(json.loads(given.show.read_text())))
+        return
     place: dict[str, Any] = {"work": given.work.absolute(), "data": given.data.absolute()}
     sides: dict[str, Any] = {"with_seqio": not given.no_seqio, "seqio_most": given.seqio_most}
     tasks = tuple(sorted(given.tasks))

@@ -32,7 +32,7 @@ class Measured:
       at: seconds from the start of the process to each thing told, by its name.
       told: the facts told with it.
       usage: `usage()` of the child at its end; empty where it did not get there.
-      cpu_s: CPU time of the child and of its own children that it waited for.
+      cpu_s: CPU time of the child and of its descendants.
       tree_mb: the most memory that they held together at one time, shared pages counted once (PSS).
       largest_mb: the most resident memory of a single one of them.
       timed_out: whether it was ended for taking too long.
@@ -105,7 +105,7 @@ def run(
         at,
         told,
         told.pop("usage", {}),
-        spent.ru_utime + spent.ru_stime,
+        max(spent.ru_utime + spent.ru_stime, sum(tree.cpu_s.values())),  # the first leaves out who was not waited for
         tree.together_mb,
         max(tree.largest_mb, spent.ru_maxrss / 1024),
         bool(late),
@@ -149,11 +149,12 @@ def answer(actions: Mapping[str, Callable[..., None]]) -> None:
 
 
 class _Tree:
-    """Watches the memory of a process and its descendants."""
+    """Watches the memory and CPU time of a process and its descendants."""
 
     def __init__(self, pid: int, period: float = 0.25):
         self._pid, self._period = pid, period
         self.together_mb = self.largest_mb = 0.0
+        self.cpu_s: dict[int, float] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -162,6 +163,7 @@ class _Tree:
         while not self._done.wait(self._period):
             family = _family(self._pid)
             self.together_mb = max(self.together_mb, sum(_mb(pid, "smaps_rollup", "Pss:") for pid in family))
+            self.cpu_s |= {pid: spent for pid in family if (spent := _cpu_s(pid))}
             self.largest_mb = max([self.largest_mb, *(_mb(pid, "status", "VmHWM:") for pid in family)])
 
     def stop(self) -> None:
@@ -178,6 +180,14 @@ def _family(pid: int) -> list[int]:
         except OSError:
             continue  # it has just ended
     return found
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _mb(pid: int, file: str, name: str) -> float:
