@@ -209,7 +209,7 @@ def prepare_in_child(
     """Answers `prepare`: writes the listed (task, folder, fingerprint, draw)."""
     from flan_jax.tasks import examples
 
-    for task, _, fingerprint, _ in wanted:
+    for task, fingerprint in dict.fromkeys((task, fingerprint) for task, _, fingerprint, _ in wanted):
         # The run may have begun days ago; its other draws are of the files and the code of then.
         if examples.fingerprint(task) != fingerprint:
             raise UserError(
