@@ -67,6 +67,11 @@ def address_of(path: str | os.PathLike) -> str | None:
     return f"{protocol}://{'/'.join(names)}" if found else None
 
 
+def shown(path: str | os.PathLike) -> str:
+    """What to call a path to a person: the address it stands for, or itself."""
+    return address_of(path) or os.fspath(path)
+
+
 def _quoted(name: str) -> str:
     """A name of an address as one that a folder takes."""
     if name in (".", ".."):

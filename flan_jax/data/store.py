@@ -147,7 +147,9 @@ def part_path(folder: pathlib.Path, number: int) -> pathlib.Path:
 
 def damaged(part: Part, at: int) -> UserError:
     """The error of an example that does not match its checksum."""
-    return UserError(f"example {at} of {part.path} does not match its checksum: the file is damaged; {_REPAIR}")
+    return UserError(
+        f"example {at} of {mirror.shown(part.path)} does not match its checksum: the file is damaged; {_REPAIR}"
+    )
 
 
 def write_manifest(folder: pathlib.Path, found: Iterable[Mapping[str, Any]], about: Mapping[str, Any]) -> dict:
@@ -195,13 +197,17 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
         digest = manifest.pop("digest")
         written_by = manifest["format"]
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder} is no whole token store: it has no {MANIFEST}; {_REPAIR}") from None
+        raise UserError(f"{mirror.shown(folder)} is no whole token store: it has no {MANIFEST}; {_REPAIR}") from None
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}); {_REPAIR}") from None
+        raise UserError(f"{mirror.shown(path)} cannot be read ({type(error).__name__}: {error}); {_REPAIR}") from None
     if written_by != FORMAT:
-        raise UserError(f"{path} has format {written_by}, this version reads {FORMAT}; delete {folder}")
+        raise UserError(
+            f"{mirror.shown(path)} has format {written_by}, this version reads {FORMAT}; delete {mirror.shown(folder)}"
+        )
     if digest != _digest(manifest):
-        raise UserError(f"{path} does not match its digest: it was changed after it was written; {_REPAIR}")
+        raise UserError(
+            f"{mirror.shown(path)} does not match its digest: it was changed after it was written; {_REPAIR}"
+        )
     for number, facts in enumerate(manifest["parts"]):
         file = part_path(folder, number)
         try:
@@ -209,9 +215,9 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
         except FileNotFoundError:
             if mirror.address_of(file) is not None:
                 continue  # it is fetched when it is read
-            raise UserError(f"{file} is missing; {_REPAIR}") from None
+            raise UserError(f"{mirror.shown(file)} is missing; {_REPAIR}") from None
         if size != facts["bytes"]:
-            raise UserError(f"{file} has {size} bytes, its manifest says {facts['bytes']}; {_REPAIR}")
+            raise UserError(f"{mirror.shown(file)} has {size} bytes, its manifest says {facts['bytes']}; {_REPAIR}")
     return manifest
 
 
@@ -244,15 +250,17 @@ def repair(folder: pathlib.Path) -> list[str]:
         wanted = {part_path(folder, number): facts["sha256"] for number, facts in enumerate(listed)}
     except UserError as fault:
         said.append(str(fault))
-    said += [f"{file} is missing; {_REPAIR}" for file in wanted if not file.exists()]
+    said += [f"{mirror.shown(file)} is missing; {_REPAIR}" for file in wanted if not file.exists()]
     for file in sorted(folder.glob("part-*.bin")):
         try:
             found = parts.verify(file)["sha256"]
             if found != wanted.get(file, found):
-                raise UserError(f"{file} is sound, but another than its manifest was written for; {_REPAIR}")
+                raise UserError(
+                    f"{mirror.shown(file)} is sound, but another than its manifest was written for; {_REPAIR}"
+                )
         except UserError as fault:
-            if not any(str(file) in other for other in said):
-                said.append(str(fault))
+            if not any(mirror.shown(file) in other for other in said):
+                said.append(str(fault).replace(str(file), mirror.shown(file)))
             mirror.remove(folder / MANIFEST)  # first: a store is never taken for whole without its parts
             mirror.remove(file)
     if said:
