@@ -42,7 +42,7 @@ class DataConfig:
     max_draws: int = 8
     window: int = 8192
     pack: bool = True
-    prefetch: int = 2
+    prefetch: int = 4
     threads: int = 1
     split: str = "train"
     on_changed_plan: Literal["refuse", "continue"] = "refuse"

@@ -150,7 +150,7 @@ class Loader:
         local_rows: range | None = None,
         index: RowIndex | None = None,
         threads: int = 1,
-        prefetch: int = 2,
+        prefetch: int = 4,
     ):
         self.plan, self.reader, self.batch_size = plan, reader, batch_size
         self.local_rows = range(batch_size) if local_rows is None else local_rows

@@ -77,7 +77,8 @@ def test_files_of_two_kinds_train_together(desk):
     tasks = {task["task"]: task for task in plan_of(desk.folder / "runs/both")["table"]["tasks"]}
     # In a chat, what the user says in between bears no loss.
     assert tasks["user_data_0"]["examples"] == tasks["user_data_1"]["examples"] == 60
-    shown = desk("inspect", "--run_dir", "runs/both", "--step", 1, "--num", 4).out
+    steps = (desk("inspect", "--run_dir", "runs/both", "--step", step, "--num", 4).out for step in (1, 2, 3, 4))
+    shown = "".join(steps)
     assert "a thing" in shown and "Sure" in shown
 
 
