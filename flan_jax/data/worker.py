@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import pkgutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -96,7 +97,7 @@ class Worker:
         """Asks the child for one operation and waits for its answer.
 
         Raises:
-          UserError: the child says what the user can mend.
+          UserError: the child says what the user can mend, or was killed.
           RuntimeError: the child failed in another way; its last output is in the message.
         """
         with self._lock:
@@ -114,7 +115,7 @@ class Worker:
                     raise RuntimeError(f"the data process failed in {op!r}:\n{message['crash']}")
                 else:
                     return message["result"]
-            raise RuntimeError(f"the data process ended during {op!r}:\n{self._tail()}")
+            raise self._ended(f"during {op!r}")
 
     def close(self) -> None:
         """Ends the child."""
@@ -139,7 +140,16 @@ class Worker:
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise RuntimeError(f"the data process ended early:\n{self._tail()}") from None
+            raise self._ended("early") from None
+
+    def _ended(self, when: str) -> Exception:
+        """What to raise where the child is no more."""
+        if self._process is not None and self._process.wait() == -signal.SIGKILL:
+            return UserError(
+                f"the data process was killed {when}, perhaps for want of memory; run the same command again: it goes "
+                f"on from what is done"
+            )
+        return RuntimeError(f"the data process ended {when}:\n{self._tail()}")
 
     def _tail(self) -> str:
         self._log.seek(0)
