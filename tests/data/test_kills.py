@@ -16,6 +16,8 @@ import time
 import pytest
 
 from flan_jax.data import store as stores
+from flan_jax.data.worker import Worker
+from flan_jax.errors import UserError
 from tests.project import wait_for
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -168,6 +170,14 @@ def sound(preparing, reference):
     return {
         name: raw for name, raw in preparing.files().items() if ".partial-" not in name
     }.items() <= reference.items()
+
+
+def test_a_data_process_that_is_killed_is_told_in_a_sentence():
+    with Worker() as one:
+        one.start()
+        os.kill(one._process.pid, signal.SIGKILL)
+        with pytest.raises(UserError, match="the data process was killed .*run the same command again"):
+            one.call("list")
 
 
 @pytest.fixture
