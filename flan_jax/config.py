@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from flan_jax import filesystem
 from flan_jax.annotations import check_types, conform
 from flan_jax.command_line import MACROS
 from flan_jax.errors import UserError, nearest
@@ -327,7 +328,7 @@ def write_equivalent(config: RunConfig, folder: str | Path, vocabulary: str = "s
     folder.mkdir(parents=True, exist_ok=True)
     how = f", fields={config.data_fields!r}" if config.data_fields else ""
     how += f", vocabulary={vocabulary!r}"
-    files = [str(Path(name).resolve()) for name in config.data_files]
+    files = [filesystem.absolute(name) for name in config.data_files]
     lines = ['"""The task that `flan-jax train --data` trained on."""', ""]
     if len(files) == 1:
         lines += ["from flan_jax.tasks import task_from_file", ""]

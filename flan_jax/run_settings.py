@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flan_jax import filesystem
 from flan_jax.config import CONFIG_FILE, USER_MIXTURE, RunConfig, load_run
 from flan_jax.errors import UserError
 from flan_jax.gin_files import PLAIN_FLAGS, UNDER_FILES, Binding, Reference, Statements
@@ -64,7 +65,7 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
         if "MIXTURE" in given:
             raise UserError(f"--data trains on the file itself; leave --mixture {given['MIXTURE']} out, or --data")
         for name in options.data:
-            if not Path(name).is_file():
+            if not filesystem.is_remote(name) and not Path(name).is_file():
                 raise UserError(f"--data {name}: there is no such file")
         given["MIXTURE"] = USER_MIXTURE
         beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
@@ -172,6 +173,6 @@ def with_modules(
         "run_dir": config.run_dir or _stem(options, str(config.mixture)),
     }
     if options.data:
-        changes["data_files"] = tuple(str(Path(name).resolve()) for name in options.data)
+        changes["data_files"] = tuple(filesystem.absolute(name) for name in options.data)
         changes["data_fields"] = options.fields or {}
     return dataclasses.replace(config, **changes)
