@@ -95,3 +95,11 @@ def test_a_csv_needs_its_columns_named(desk):
 def test_a_file_without_any_answer_is_told(desk):
     write_rows(desk.folder / "blank.jsonl", [{"prompt": f"Say {i}.", "completion": "<|endoftext|>"} for i in range(9)])
     check_refused(desk("train", "--data", "blank.jsonl", "--run_dir", "runs/blank", "--steps", 2, *SMALL), "an answer")
+
+
+def test_a_file_may_lie_at_an_address(desk, tuned):
+    argv = ["--steps", 2, *SMALL, "--init_from", "runs/pairs"]
+    here, there = (desk("plan", "--data", name, *argv) for name in ("pairs.jsonl", f"file://{desk.folder}/pairs.jsonl"))
+    assert here.code == there.code == 0 and here.out == there.out, there.err
+    none = desk("plan", "--data", f"file://{desk.folder}/none.jsonl", *argv)
+    assert none.code == 2 and "none.jsonl" in none.err and "Traceback" not in none.err
