@@ -220,9 +220,10 @@ def _named(module: str, qualname: str = "") -> list[str]:
 
 @functools.cache
 def _version(package: str) -> str:
-    """An installed package's version; empty for the standard library, for this one, and for a user's own modules."""
-    # This package's own code is versioned by hand (`examples.CODE_VERSION`).
-    if package == "flan_jax" or package in sys.stdlib_module_names:
+    """An installed package's version; empty for the standard library, this one, sentencepiece, and a user's modules."""
+    # This package's own code is versioned by hand (`examples.CODE_VERSION`). Vocabularies count by their content, and
+    # the environment of Beam has another sentencepiece, whose stores have to be found here.
+    if package in ("flan_jax", "sentencepiece") or package in sys.stdlib_module_names:
         return ""
     try:
         return importlib.metadata.version(package)

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -19,12 +20,13 @@ import time
 import pytest
 
 import flan_jax.mixtures.starter
+from flan_jax import command_line
 from flan_jax.data import beam, mirror, parts, prepare
 from flan_jax.data import store as stores
 from flan_jax.data.resolve import first_draws
 from flan_jax.data.worker import register_tasks
 from flan_jax.errors import UserError
-from flan_jax.tasks import vocabularies
+from flan_jax.tasks import examples, fingerprints, vocabularies
 from tests.project import check_refused, run
 
 needs_beam = pytest.mark.skipif(importlib.util.find_spec("apache_beam") is None, reason="Apache Beam is not installed")
@@ -68,6 +70,7 @@ seqio.TaskRegistry.add(
 mixture("beam_mixture", ["beam_few", "beam_prose", "beam_foreign", "beam_many"])
 """
 NAMES = [f"beam_{name}" for name in ("few", "many", "prose", "made", "understated", "overstated", "foreign")]
+LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
 HERE = "--direct_running_mode=in_memory", "--direct_num_workers=1"
 
 
@@ -322,6 +325,29 @@ def test_prepare_writes_all_that_a_run_reaches(folder, tmp_path):
     assert any("draw-2" in name for name in found)
 
 
+@needs_beam
+@pytest.mark.parametrize(
+    ("script", "words", "wanted"),
+    [
+        ("flink.sh", ["HOST:8081", "64"], {"runner": "FlinkRunner", "flink_master": "HOST:8081", "parallelism": 64}),
+        ("dataflow.sh", ["P", "R", "gs://b/t", "I"], {"runner": "DataflowRunner", "project": "P", "region": "R"}),
+    ],
+)
+def test_the_launch_scripts_use_flags_that_beam_knows(script, words, wanted, tmp_path):
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    (tmp_path / "flan-jax").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    (tmp_path / "flan-jax").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    typed = [LAUNCH / script, *words, "--mixture", "m", "--store_dir", "a folder"]
+    said = subprocess.run(typed, env={"PATH": path}, capture_output=True, text=True, check=True).stdout.splitlines()
+    command, options, macros, _ = command_line.parse(said)
+    assert (command, options.runner, macros) == ("prepare", "beam", {"MIXTURE": "m", "STORE_DIR": "a folder"})
+    found = PipelineOptions(options.beam_options).get_all_options(drop_default=True)
+    # A flag that Beam does not know is left out here.
+    assert len(found) == len(options.beam_options) and found == found | wanted
+
+
 def test_beam_where_it_is_missing(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     done = run_command("prepare", folder, tmp_path, "--runner", "beam")
@@ -400,3 +426,13 @@ HARD_TEXT_IDS = [
 def test_both_environments_cut_text_into_the_same_tokens():
     model = pathlib.Path(flan_jax.mixtures.starter.__path__[0]) / "starter.model"
     assert list(vocabularies.load(str(model)).encode(HARD_TEXT)) == HARD_TEXT_IDS
+
+
+def test_stores_of_both_environments_have_the_same_names(folder, monkeypatch):
+    """Of the versions that a task of other code counts by, the two differ in that of sentencepiece."""
+    before, version = examples.fingerprint("beam_foreign"), importlib.metadata.version
+    for package, same in (("sentencepiece", True), ("tensorflow", False)):
+        monkeypatch.setattr(importlib.metadata, "version", lambda name, p=package: "0" if name == p else version(name))
+        fingerprints._version.cache_clear()
+        assert (examples.fingerprint("beam_foreign") == before) == same, package
+    fingerprints._version.cache_clear()
