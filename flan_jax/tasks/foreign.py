@@ -44,18 +44,16 @@ def examples(task: seqio.Task, split: str, request: Request) -> Iterator[tuple[E
 def without_text(task: seqio.Task, split: str, request: Request) -> Iterator[Example]:
     """Yields the same examples with nothing but ids, which come out of TensorFlow many at a time."""
     dataset = _dataset(task, split, request)
-    specs = {name: spec for name, spec in dataset.element_spec.items() if name in ("inputs", "targets")}
-    specs = {name: spec for name, spec in specs.items() if name in task.output_features}
-    if "targets" not in specs or any(
-        not isinstance(spec, tf.TensorSpec) or spec.shape.rank != 1 or not spec.dtype.is_integer
-        for spec in specs.values()
-    ):
+    names = [name for name in ("inputs", "targets") if name in task.output_features and name in dataset.element_spec]
+    in_lots = all(
+        isinstance(spec, tf.TensorSpec) and spec.shape.rank is not None for spec in dataset.element_spec.values()
+    )
+    if not in_lots or "targets" not in names or any(not _is_ids(dataset.element_spec[name]) for name in names):
         yield from (example for example, _ in examples(task, split, request))  # which says what is wrong
         return
-    ids_of = lambda features: {name: tf.cast(features[name], tf.int32) for name in specs}
     number = 0
-    for batch in dataset.map(ids_of).ragged_batch(_BATCH):
-        rows = {name: _rows(tensor) for name, tensor in batch.items()}
+    for batch in dataset.ragged_batch(_BATCH):
+        rows = {name: _rows(batch[name]) for name in names}
         nothing = [np.zeros(0, np.int32)] * len(rows["targets"])
         for inputs, targets in zip(rows.get("inputs", nothing), rows["targets"], strict=True):
             example = _example(task, f"{split}:{number}", inputs, targets, request)
@@ -64,10 +62,14 @@ def without_text(task: seqio.Task, split: str, request: Request) -> Iterator[Exa
                 yield example
 
 
+def _is_ids(spec: tf.TensorSpec) -> bool:
+    return spec.shape.rank == 1 and spec.dtype.is_integer
+
+
 def _rows(batch: tf.Tensor | tf.RaggedTensor) -> list[np.ndarray]:
     if isinstance(batch, tf.RaggedTensor):
-        return np.split(batch.values.numpy(), batch.row_splits.numpy()[1:-1])
-    return list(batch.numpy())
+        return np.split(batch.values.numpy().astype(np.int32), batch.row_splits.numpy()[1:-1])
+    return list(batch.numpy().astype(np.int32))
 
 
 def _example(
