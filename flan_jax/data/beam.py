@@ -19,6 +19,8 @@ import io
 import itertools
 import json
 import os
+import shlex
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -122,7 +124,7 @@ def _run(jobs: Sequence[Job], how: dict[str, Any], setup: dict[str, Any]) -> Non
 
     options = _options(setup["beam_options"])
     try:
-        with beam.Pipeline(options=options) as pipeline:
+        with _interpreter_for_a_shell(options), beam.Pipeline(options=options) as pipeline:
             written = (
                 pipeline
                 | "jobs" >> beam.Create([dataclasses.astuple(job) for job in jobs])
@@ -137,6 +139,20 @@ def _run(jobs: Sequence[Job], how: dict[str, Any], setup: dict[str, Any]) -> Non
         if told is None:
             raise
         raise UserError(told) from error
+
+
+@contextlib.contextmanager
+def _interpreter_for_a_shell(options: Any) -> Iterator[None]:
+    """Quotes Python's path while Beam starts local workers: it puts the path into a shell's command as it is."""
+    from apache_beam.options.pipeline_options import DirectOptions
+
+    path = sys.executable
+    if options.view_as(DirectOptions).direct_running_mode == "multi_processing":
+        sys.executable = shlex.quote(path)
+    try:
+        yield
+    finally:
+        sys.executable = path
 
 
 def _options(words: Sequence[str]) -> Any:
