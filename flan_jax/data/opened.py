@@ -4,6 +4,7 @@ A fingerprint cannot see them, so an answer of an earlier run is used again only
 Python tells of every file that it opens (PEP 578); what TensorFlow or another C library opens stays unseen.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -23,6 +24,8 @@ class _Log:
 
     def __init__(self) -> None:
         self._descriptor = os.memfd_create("opened files")
+        # The forks share one place in the file, which the kernel does not guard; each write has to find the end itself.
+        fcntl.fcntl(self._descriptor, fcntl.F_SETFL, os.O_APPEND)
         self._seen: set[str] = set()
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:

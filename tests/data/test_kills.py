@@ -187,7 +187,7 @@ def preparing(tmp_path):
 
 def test_a_killed_command_leaves_no_process_no_lock_and_nothing_wrong(preparing):
     """And two that are started together share what is left; the second mixture has the tasks in the other order."""
-    assert killed(preparing, 0.2) >= 2  # the data process and its forks
+    assert killed(preparing, 0) >= 2  # the data process and its forks
     at_the_kill = preparing.files()
     assert preparing.parts() < 15
     both = [preparing.start("many"), preparing.start("many_backwards")]
