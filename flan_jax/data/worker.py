@@ -8,6 +8,7 @@ The training process imports neither (6 to 9 s and 0.8 GB); it asks this child, 
 The child starts at the first call, imports the built-in mixtures and the user's modules, and lives until `close`.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -123,7 +124,8 @@ class Worker:
             assert self._process.stdin is not None and self._process.stdout is not None
             self._process.kill()
             self._process.wait()
-            self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # what it was never told, as it was dead already
+                self._process.stdin.close()
             self._process.stdout.close()
             self._process = None
             self._log.close()
