@@ -48,7 +48,7 @@ def open_raw(path: str) -> IO[bytes]:
     """
     try:
         if is_remote(path):
-            system, inner = _filesystem(path)
+            system, inner = at(path)
             return system.open(inner, "rb")
         return open(path, "rb")
     except OSError as error:
@@ -62,7 +62,7 @@ def matching(pattern: str) -> list[str]:
       UserError: an address of a kind that is not known here.
     """
     if is_remote(pattern):
-        system, inner = _filesystem(pattern)
+        system, inner = at(pattern)
         if system.isfile(inner):
             return [pattern]
         found = (system.unstrip_protocol(path) for path, about in _globbed(system, inner) if about["type"] == "file")
@@ -83,7 +83,7 @@ def local_copy(path: str) -> str:
         return path
     import fsspec
 
-    _filesystem(path)
+    at(path)
     try:
         return fsspec.open_local(f"simplecache::{path}")  # type: ignore[return-value]
     except OSError as error:
@@ -147,7 +147,7 @@ def _stat(path: str) -> os.stat_result:
 
 
 def _info(path: str) -> dict[str, Any]:
-    system, inner = _filesystem(path)
+    system, inner = at(path)
     try:
         return system.info(inner)
     except OSError as error:
@@ -165,8 +165,16 @@ def _globbed(system: Any, pattern: str) -> list[tuple[str, dict[str, Any]]]:
         ) from None
 
 
-def _filesystem(path: str) -> tuple[Any, str]:
-    """The fsspec file system of an address and the address within it."""
+def at(path: str, otherwise: str = "copy the files here") -> tuple[Any, str]:
+    """The fsspec file system of an address and the address within it.
+
+    Args:
+      path: the address.
+      otherwise: what to do where nothing that reads such addresses can be installed.
+
+    Raises:
+      UserError: fsspec does not know such addresses.
+    """
     import fsspec  # reads its settings when it is imported
 
     try:
@@ -174,5 +182,5 @@ def _filesystem(path: str) -> tuple[Any, str]:
     except (ImportError, ValueError) as error:
         raise UserError(
             f"{path}: {error}; install what fsspec reads such addresses with (gcsfs for gs://, s3fs for s3://), or "
-            f"copy the files here."
+            f"{otherwise}."
         ) from None

@@ -25,7 +25,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from flan_jax.data import prepare
+from flan_jax.data import forks, prepare
 from flan_jax.data import store as stores
 from flan_jax.data import worker as workers
 from flan_jax.data.prepare import Job
@@ -160,7 +160,7 @@ def _options(words: Sequence[str]) -> Any:
     from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
     from apache_beam.runners import create_runner
 
-    local = [*LOCAL_RUNNER, f"--direct_num_workers={len(os.sched_getaffinity(0))}"]
+    local = [*LOCAL_RUNNER, f"--direct_num_workers={forks.cores()}"]
     named = any(word.startswith("--runner") for word in words)
     said = io.StringIO()
     try:

@@ -20,7 +20,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from flan_jax import atomic
+from flan_jax import atomic, filesystem
 from flan_jax.errors import UserError
 from flan_jax.filesystem import is_remote
 
@@ -285,15 +285,7 @@ def full(error: OSError) -> UserError:
 
 def _system(address: str) -> tuple[Any, str]:
     """The fsspec file system of an address, and the address within it; asked for anew in forks, as fsspec wants."""
-    import fsspec  # reads its settings when it is imported
-
-    try:
-        return fsspec.core.url_to_fs(address)
-    except (ImportError, ValueError) as error:
-        raise UserError(
-            f"{address}: {error}; install what fsspec reads such addresses with (gcsfs for gs://, s3fs for s3://), or "
-            f"set STORE_DIR to a local folder"
-        ) from None
+    return filesystem.at(address, otherwise="set STORE_DIR to a local folder")
 
 
 def _tried(address: str, done: str, request: Callable[[], _R]) -> _R:

@@ -32,7 +32,8 @@ from flan_jax.errors import UserError
 _MAGIC = b"flanpart"
 _PREAMBLE = struct.Struct("<8sII")
 _ALIGNED = 64
-_REPAIR = "run `flan-jax prepare --repair` with the same settings"
+#: What to do about a damaged store; errors end in it.
+REPAIR = "run `flan-jax prepare --repair` with the same settings"
 
 
 def token_dtype(vocab_size: int) -> str:
@@ -149,10 +150,10 @@ class Part:
         for name, (dtype, start, length) in self.header["columns"].items():
             end = self._body + start + length * np.dtype(dtype).itemsize
             if end > len(self._bytes):
-                raise UserError(f"{self.path} ends within its column {name}: it was cut; {_REPAIR}")
+                raise UserError(f"{self.path} ends within its column {name}: it was cut; {REPAIR}")
         # A wrong length would change how rows are packed before any example's own checksum is looked at.
         if _offsets_crc(self.columns) != self.header["offsets_crc"]:
-            raise UserError(f"{self.path} has damaged offsets: it was changed after it was written; {_REPAIR}")
+            raise UserError(f"{self.path} has damaged offsets: it was changed after it was written; {REPAIR}")
 
     @property
     def size(self) -> int:
@@ -211,7 +212,7 @@ def verify(path: pathlib.Path) -> dict[str, Any]:
     """
     part = Part(path)
     if hashlib.sha256(part._bytes[part._body :].data).hexdigest() != part.header["sha256"]:
-        raise UserError(f"{path} does not match its digest: it was damaged after it was written; {_REPAIR}")
+        raise UserError(f"{path} does not match its digest: it was damaged after it was written; {REPAIR}")
     return {**_kept(part.header), "bytes": part.size}
 
 
@@ -277,7 +278,7 @@ def _header(path: str | os.PathLike, raw: np.ndarray) -> dict[str, Any]:
         text = raw[_PREAMBLE.size : _PREAMBLE.size + length].tobytes()
         if magic == _MAGIC and len(text) == length and zlib.crc32(text) == crc:
             return json.loads(text)
-    raise UserError(f"{path} is no whole part of a token store: its header is cut or damaged; {_REPAIR}")
+    raise UserError(f"{path} is no whole part of a token store: its header is cut or damaged; {REPAIR}")
 
 
 class _Mapped:
@@ -288,7 +289,7 @@ class _Mapped:
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
-            raise UserError(f"{path} is missing; {_REPAIR}") from None
+            raise UserError(f"{path} is missing; {REPAIR}") from None
         try:
             self._size = os.fstat(descriptor).st_size
             if self._size:

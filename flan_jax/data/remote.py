@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from flan_jax.data import mirror, parts
-from flan_jax.data.parts import Part
+from flan_jax.data.parts import REPAIR, Part
 from flan_jax.data.rows import Places
 from flan_jax.errors import UserError
 
@@ -34,7 +34,6 @@ _BLOCKS_AT_ONCE = 4  # of neighbours, in one request
 _HEADER = 1 << 13  # more than a header has
 _FIXED = 50  # an example has 48 bytes in the columns of one value an example, and 8 an option
 MANIFEST = "manifest.json"
-_REPAIR = "run `flan-jax prepare --repair` with the same settings"
 
 
 def part(path: str | os.PathLike) -> Part:
@@ -106,7 +105,7 @@ def _facts_at(address: str) -> dict[str, Any]:
         raise _missing(address) from None
     facts = parts.facts(address, raw)
     if facts["bytes"] != size:
-        raise UserError(f"{address} has {size} bytes, its header says {facts['bytes']}; {_REPAIR}")
+        raise UserError(f"{address} has {size} bytes, its header says {facts['bytes']}; {REPAIR}")
     return facts
 
 

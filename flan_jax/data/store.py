@@ -26,14 +26,13 @@ import numpy as np
 
 from flan_jax import atomic
 from flan_jax.data import mirror, parts, remote
-from flan_jax.data.parts import Part
+from flan_jax.data.parts import REPAIR, Part
 from flan_jax.data.remote import MANIFEST
 from flan_jax.errors import UserError
 from flan_jax.filesystem import is_remote
 
 FORMAT = 2
 PART_ROWS = 16_384
-_REPAIR = "run `flan-jax prepare --repair` with the same settings"
 _REMOVED = ".removed-"
 _OPEN_PARTS = 16_384  # maps held; the kernel allows a process about 65,000
 
@@ -148,7 +147,7 @@ def part_path(folder: pathlib.Path, number: int) -> pathlib.Path:
 def damaged(part: Part, at: int) -> UserError:
     """The error of an example that does not match its checksum."""
     return UserError(
-        f"example {at} of {mirror.shown(part.path)} does not match its checksum: the file is damaged; {_REPAIR}"
+        f"example {at} of {mirror.shown(part.path)} does not match its checksum: the file is damaged; {REPAIR}"
     )
 
 
@@ -197,16 +196,16 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
         digest = manifest.pop("digest")
         written_by = manifest["format"]
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{mirror.shown(folder)} is no whole token store: it has no {MANIFEST}; {_REPAIR}") from None
+        raise UserError(f"{mirror.shown(folder)} is no whole token store: it has no {MANIFEST}; {REPAIR}") from None
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{mirror.shown(path)} cannot be read ({type(error).__name__}: {error}); {_REPAIR}") from None
+        raise UserError(f"{mirror.shown(path)} cannot be read ({type(error).__name__}: {error}); {REPAIR}") from None
     if written_by != FORMAT:
         raise UserError(
             f"{mirror.shown(path)} has format {written_by}, this version reads {FORMAT}; delete {mirror.shown(folder)}"
         )
     if digest != _digest(manifest):
         raise UserError(
-            f"{mirror.shown(path)} does not match its digest: it was changed after it was written; {_REPAIR}"
+            f"{mirror.shown(path)} does not match its digest: it was changed after it was written; {REPAIR}"
         )
     for number, facts in enumerate(manifest["parts"]):
         file = part_path(folder, number)
@@ -215,9 +214,9 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
         except FileNotFoundError:
             if mirror.address_of(file) is not None:
                 continue  # it is fetched when it is read
-            raise UserError(f"{mirror.shown(file)} is missing; {_REPAIR}") from None
+            raise UserError(f"{mirror.shown(file)} is missing; {REPAIR}") from None
         if size != facts["bytes"]:
-            raise UserError(f"{mirror.shown(file)} has {size} bytes, its manifest says {facts['bytes']}; {_REPAIR}")
+            raise UserError(f"{mirror.shown(file)} has {size} bytes, its manifest says {facts['bytes']}; {REPAIR}")
     return manifest
 
 
@@ -250,13 +249,13 @@ def repair(folder: pathlib.Path) -> list[str]:
         wanted = {part_path(folder, number): facts["sha256"] for number, facts in enumerate(listed)}
     except UserError as fault:
         said.append(str(fault))
-    said += [f"{mirror.shown(file)} is missing; {_REPAIR}" for file in wanted if not file.exists()]
+    said += [f"{mirror.shown(file)} is missing; {REPAIR}" for file in wanted if not file.exists()]
     for file in sorted(folder.glob("part-*.bin")):
         try:
             found = parts.verify(file)["sha256"]
             if found != wanted.get(file, found):
                 raise UserError(
-                    f"{mirror.shown(file)} is sound, but another than its manifest was written for; {_REPAIR}"
+                    f"{mirror.shown(file)} is sound, but another than its manifest was written for; {REPAIR}"
                 )
         except UserError as fault:
             if not any(mirror.shown(file) in other for other in said):
