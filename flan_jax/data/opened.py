@@ -13,6 +13,8 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
+from flan_jax import filesystem
+
 # Of no interest: code is known by its modules, and the rest is the system's.
 _SYSTEM = tuple({sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/var/lib"})
 _OF_A_STORE = re.compile(r"/draw-\d+/[^/]*$")
@@ -86,9 +88,9 @@ def found(since: int, except_in: str, known: Collection[str]) -> list[tuple[str,
 
 
 def state_of(path: str) -> list[int] | None:
-    """Size and times of a file, None where there is none; the last one tells of changes that hide in the others."""
+    """`filesystem.times` of a file, None where there is none: what `resolve` compares with."""
     try:
         about = os.stat(path)
     except OSError:
         return None
-    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns] if stat.S_ISREG(about.st_mode) else None
+    return filesystem.times(about) if stat.S_ISREG(about.st_mode) else None

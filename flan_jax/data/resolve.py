@@ -301,14 +301,13 @@ def _digest(text: str) -> str:
 
 
 def _state_of(path: str) -> list[Any] | None:
-    """Size and times of a file, or None where there is none; the last one tells of changes that hide in the others."""
+    """What tells whether a file has changed, or None where there is none."""
     try:
         if filesystem.is_remote(path):
             return list(filesystem.state(path))
-        stat = os.stat(path)
+        return filesystem.times(os.stat(path))
     except (OSError, UserError):
         return None
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def _version(package: str) -> str:
