@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.layers import dropout, kernel, project
+from flan_jax.models.layers import Linear, RMSNorm, capped, dropout, kernel
 from flan_jax.parallel.axes import shard
 
 MASKED = -1e9  # finite, so that a row that may look at nothing stays finite
@@ -50,6 +50,7 @@ def segment_mask(
     *,
     causal: bool = False,
     prefix: Int[Array, "B Lk"] | None = None,
+    window: int = 0,
 ) -> Bool[Array, "B Lq Lk"]:
     """Which keys each query may look at: those of its own segment, so that neighbours in a packed row never meet.
 
@@ -58,6 +59,7 @@ def segment_mask(
       key_segments: segment of each key.
       causal: whether keys after the query are hidden.
       prefix: 1 at positions of a segment's inputs, which see one another in both directions although `causal`.
+      window: the tokens that a query sees, itself among them; 0: all.
 
     >>> import numpy as np
     >>> row = np.array([[1, 1, 2]])
@@ -71,6 +73,9 @@ def segment_mask(
         if prefix is not None:
             order = order | ((prefix[:, :, None] > 0) & (prefix[:, None, :] > 0))
         allowed = allowed & order
+    if window:
+        rows, columns = jnp.arange(query_segments.shape[1]), jnp.arange(key_segments.shape[1])
+        allowed = allowed & (jnp.abs(columns[None, :] - rows[:, None]) < window)[None]
     return allowed
 
 
@@ -129,11 +134,35 @@ class RelativeBias(nnx.Module):
         return bias.reshape(1, self.kv_heads, -1, queries, keys)
 
 
+def rotary_frequencies(config: ModelConfig, *, local: bool = False) -> np.ndarray:
+    """The angle a position further of each of a head's K / 2 planes, in float32.
+
+    Args:
+      config: its rope settings.
+      local: for local layers, which may have a theta of their own.
+
+    >>> rotary_frequencies(ModelConfig(head_dim=4, rope_theta=100.0)).tolist()
+    [1.0, 0.10000000149011612]
+    """
+    own = local and config.local_rope_theta > 0
+    exponents = np.arange(0, config.width, 2, dtype=np.float32) / np.float32(config.width)
+    frequencies = np.float32(1) / np.float32(config.local_rope_theta if own else config.rope_theta) ** exponents
+    if own or config.rope_scaling == "none":
+        return frequencies
+    stretched = frequencies / np.float32(config.rope_factor)
+    if config.rope_scaling == "linear":
+        return stretched
+    # Llama 3: between the two bounds a share that is even in the number of turns over the original length.
+    turns = np.float32(config.rope_original_length) * frequencies / np.float32(2 * np.pi)
+    low, high = config.rope_low_frequency, config.rope_high_frequency
+    kept = np.clip((turns - np.float32(low)) / np.float32(high - low), 0, 1)
+    return ((1 - kept) * stretched + kept * frequencies).astype(np.float32)
+
+
 def rotary(
-    positions: Int[Array, "B L"], width: int, theta: float
+    positions: Int[Array, "B L"], frequencies: np.ndarray
 ) -> tuple[Float[Array, "B L h"], Float[Array, "B L h"]]:
-    """Cosines and sines of the rotary angles, for the h = width / 2 planes of a head, in float32."""
-    frequencies = theta ** (-jnp.arange(0, width, 2, dtype=jnp.float32) / width)
+    """Cosines and sines of the rotary angles, for the h = K / 2 planes of a head, in float32 (Su et al., 2021)."""
     angles = positions[..., None].astype(jnp.float32) * frequencies
     return jnp.cos(angles), jnp.sin(angles)
 
@@ -153,26 +182,43 @@ class Attention(nnx.Module):
         self.config = config
         embed, heads, kv_heads, width = config.embed_dim, config.num_heads, config.kv_heads, config.width
         # T5 has no 1/sqrt(K) on the logits and starts with smaller queries instead.
-        self.scaled = config.scale_attention or config.architecture == "decoder"
-        query_std = embed**-0.5 if self.scaled else (embed * width) ** -0.5
-        dtype = config.param_dtype
-        self.query = kernel(rngs, (embed, heads, width), ("embed", "heads", "head_dim"), query_std, dtype)
-        self.key = kernel(rngs, (embed, kv_heads, width), ("embed", "kv_heads", "head_dim"), embed**-0.5, dtype)
-        self.value = kernel(rngs, (embed, kv_heads, width), ("embed", "kv_heads", "head_dim"), embed**-0.5, dtype)
-        out_std = (heads * width) ** -0.5
-        self.out = kernel(rngs, (heads, width, embed), ("heads", "head_dim", "embed"), out_std, dtype)
+        scaled = config.scale_attention or config.architecture == "decoder"
+        self.scale = config.query_scale or (width**-0.5 if scaled else 1.0)
+        query_std = embed**-0.5 if scaled else (embed * width) ** -0.5
+        of = lambda count, axis, std: Linear(
+            rngs, (embed, count, width), ("embed", axis, "head_dim"), std, config, bias=config.attention_bias
+        )
+        self.query = of(heads, "heads", query_std)
+        self.key = of(kv_heads, "kv_heads", embed**-0.5)
+        self.value = of(kv_heads, "kv_heads", embed**-0.5)
+        out, axes = (heads, width, embed), ("heads", "head_dim", "embed")
+        self.out = Linear(rngs, out, axes, (heads * width) ** -0.5, config, dims=2, bias=config.attention_out_bias)
+        if config.qk_norm != "none":
+            whole = config.qk_norm == "whole"
+            self.query_norm = RMSNorm(heads * width if whole else width, config)
+            self.key_norm = RMSNorm(kv_heads * width if whole else width, config)
 
     def queries(self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None) -> Float[Array, "B L H K"]:
         """Projects queries, turned by rotary positions where `turns` are given."""
-        q = shard(project(x, self.query[...].astype(x.dtype)), "batch", "length", "heads", "head_dim")
+        q = shard(self.query(x), "batch", "length", "heads", "head_dim")
+        if self.config.qk_norm != "none":
+            q = self._normed(q, self.query_norm)
         q = q if turns is None else rotate(q, turns)
-        return q * self.config.width**-0.5 if self.scaled else q
+        return q if self.scale == 1.0 else q * self.scale
 
     def keys_values(self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None) -> KeysValues:
         """Projects keys and values."""
-        split = lambda w: shard(project(x, w[...].astype(x.dtype)), "batch", "length", "kv_heads", "head_dim")
-        k = split(self.key)
-        return KeysValues(k if turns is None else rotate(k, turns), split(self.value))
+        k = shard(self.key(x), "batch", "length", "kv_heads", "head_dim")
+        if self.config.qk_norm != "none":
+            k = self._normed(k, self.key_norm)
+        v = shard(self.value(x), "batch", "length", "kv_heads", "head_dim")
+        return KeysValues(k if turns is None else rotate(k, turns), v)
+
+    def _normed(self, x: Array, norm: RMSNorm) -> Array:
+        """Norms each head, or all heads of a token as one vector."""
+        if self.config.qk_norm == "head":
+            return norm(x)
+        return norm(x.reshape(*x.shape[:-2], -1)).reshape(x.shape)
 
     def __call__(
         self, q: Float[Array, "B Lq H K"], sources: Sequence[Source], key: PRNGKeyArray | None = None
@@ -190,7 +236,7 @@ class Attention(nnx.Module):
         logits = []
         for source in sources:
             raw = jnp.einsum("blngk,bsnk->bngls", grouped, source.seen.keys, preferred_element_type=jnp.float32)
-            logits.append(functools.reduce(jnp.add, source.biases, raw))
+            logits.append(functools.reduce(jnp.add, source.biases, capped(raw, self.config.attention_cap)))
         weights = jax.nn.softmax(jnp.concatenate(logits, axis=-1) if len(logits) > 1 else logits[0], axis=-1)
         weights = dropout(weights, self.config.dropout_rate, key).astype(q.dtype)
         parts, start = [], 0
@@ -199,5 +245,4 @@ class Attention(nnx.Module):
             parts.append(jnp.einsum("bngls,bsnk->blngk", weights[..., start:end], source.seen.values))
             start = end
         seen = functools.reduce(jnp.add, parts).reshape(batch, length, heads, width)
-        seen = shard(seen, "batch", "length", "heads", "head_dim")
-        return shard(project(seen, self.out[...].astype(q.dtype), 2), "batch", "length", "embed")
+        return shard(self.out(shard(seen, "batch", "length", "heads", "head_dim")), "batch", "length", "embed")

@@ -8,8 +8,14 @@ from flan_jax.errors import UserError, nearest
 
 ARCHITECTURES = ("encoder_decoder", "decoder")
 ACTIVATIONS = ("gated_gelu", "gated_silu", "relu")
-REMAT_POLICIES = ("none", "dots", "full")
+REMAT_POLICIES = ("none", "dots", "full", "offload")
 DTYPES = ("float32", "bfloat16")
+QK_NORMS = ("none", "head", "whole")
+NORM_PLACEMENTS = ("before", "after", "both")
+LAYER_KINDS = ("global", "local")
+ROPE_SCALINGS = ("none", "linear", "llama3")
+RELATIVE_BIASES = ("shared", "per_layer")
+ATTENTIONS = ("auto", "xla", "splash", "cudnn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +51,35 @@ class ModelConfig:
         quarter faster for a small model on CPU.
       relative_buckets: buckets of the relative bias.
       relative_max_distance: distance from which on the last bucket holds.
+      relative_bias: whether all layers of a stack share one relative bias ("shared", T5) or each has its own
+        ("per_layer", UMT5).
       rope_theta: base of the rotary positions' wavelengths.
+      rope_scaling: how wavelengths are stretched for longer texts: "none", "linear" (all by rope_factor) or "llama3"
+        (the long ones by rope_factor, the short ones not at all, evenly between).
+      rope_factor: how much longer the stretched wavelengths are.
+      rope_low_frequency: "llama3" stretches wavelengths above rope_original_length / this by the whole factor.
+      rope_high_frequency: "llama3" leaves wavelengths below rope_original_length / this as they are.
+      rope_original_length: tokens that a model was trained on before it was stretched ("llama3").
       norm_eps: added to the mean square in each norm.
+      norm_offset: whether a norm multiplies by 1 + its parameter (Gemma) instead of by the parameter.
+      norm_placement: whether a layer's parts are normed "before" they read (T5, Llama), "after" (OLMo 2: what they
+        add), or "both" (Gemma 2 and 3).
+      qk_norm: norms of queries and keys: "none", of each "head" (Qwen 3, Gemma 3) or of all heads as a "whole"
+        (OLMo 2).
+      attention_bias: whether queries, keys and values have a bias (Qwen 2).
+      attention_out_bias: whether attention's output has a bias.
+      attention_cap: attention logits x become cap * tanh(x / cap) (Gemma 2); 0: they are left as they are.
+      logit_cap: the same for the vocabulary's logits.
+      query_scale: what queries are multiplied by; 0: 1 / sqrt(head_dim), or for an encoder-decoder what
+        scale_attention says.
+      window: how many tokens a "local" layer sees, the query itself among them (decoder only).
+      layer_pattern: "global" or "local" for each decoder layer, repeated until all have one.
+      local_rope_theta: rope_theta of local layers, without rope_scaling (Gemma 3); 0: as all others.
+      scale_embedding: whether embeddings are multiplied by sqrt(embed_dim) where they enter (Gemma).
+      begin_id: the token that is read before a segment's first; -1: none, a decoder reads from the first token on and
+        never predicts it (Qwen).
+      attention: what computes attention in training: "xla" everywhere, "splash" on TPU, "cudnn" on NVIDIA GPUs, or
+        "auto": the fastest that the machine and the model allow.
     """
 
     architecture: str = "encoder_decoder"
@@ -72,8 +105,28 @@ class ModelConfig:
     unroll: int = 1
     relative_buckets: int = 32
     relative_max_distance: int = 128
+    relative_bias: str = "shared"
     rope_theta: float = 10_000.0
+    rope_scaling: str = "none"
+    rope_factor: float = 1.0
+    rope_low_frequency: float = 1.0
+    rope_high_frequency: float = 4.0
+    rope_original_length: int = 8192
     norm_eps: float = 1e-6
+    norm_offset: bool = False
+    norm_placement: str = "before"
+    qk_norm: str = "none"
+    attention_bias: bool = False
+    attention_out_bias: bool = False
+    attention_cap: float = 0.0
+    logit_cap: float = 0.0
+    query_scale: float = 0.0
+    window: int = 0
+    layer_pattern: tuple[str, ...] = ("global",)
+    local_rope_theta: float = 0.0
+    scale_embedding: bool = False
+    begin_id: int = 0
+    attention: str = "auto"
 
     @property
     def kv_heads(self) -> int:
@@ -84,6 +137,16 @@ class ModelConfig:
     def width(self) -> int:
         """Width of one head, with 0 filled in."""
         return self.head_dim or self.embed_dim // self.num_heads
+
+    @property
+    def local_layers(self) -> tuple[bool, ...]:
+        """Whether each decoder layer is local.
+
+        >>> ModelConfig(num_decoder_layers=3, layer_pattern=("local", "global")).local_layers
+        (True, False, True)
+        """
+        pattern = self.layer_pattern
+        return tuple(pattern[i % len(pattern)] == "local" for i in range(self.num_decoder_layers))
 
     def resolved(self, platform: str | None = None) -> "ModelConfig":
         """The same config with "auto" replaced.
@@ -132,11 +195,24 @@ class ModelConfig:
             *choice("remat", REMAT_POLICIES),
             *choice("dtype", ("auto", *DTYPES)),
             *choice("param_dtype", DTYPES),
+            *choice("qk_norm", QK_NORMS),
+            *choice("norm_placement", NORM_PLACEMENTS),
+            *choice("rope_scaling", ROPE_SCALINGS),
+            *choice("relative_bias", RELATIVE_BIASES),
+            *choice("attention", ATTENTIONS),
+            *self._pattern_faults(),
         ]
+
+    def _pattern_faults(self) -> list[str]:
+        strange = [kind for kind in self.layer_pattern if kind not in LAYER_KINDS]
+        if self.layer_pattern and not strange:
+            return []
+        return [f"layer_pattern is {self.layer_pattern!r}, wanted one or more of {', '.join(LAYER_KINDS)}"]
 
     def _number_faults(self) -> list[str]:
         at_least = {name: 1 for name in ("embed_dim", "num_heads", "mlp_dim", "num_decoder_layers", "unroll")}
-        at_least |= {name: 0 for name in ("vocab_size", "num_kv_heads", "head_dim")}
+        at_least |= {name: 0 for name in ("vocab_size", "num_kv_heads", "head_dim", "window")}
+        at_least |= {name: 0 for name in ("attention_cap", "logit_cap", "query_scale", "local_rope_theta")}
         if self.architecture != "decoder":
             at_least |= {"num_encoder_layers": 1, "relative_buckets": 4}
         faults = [
@@ -146,7 +222,7 @@ class ModelConfig:
         ]
         faults += [
             f"{name} is {getattr(self, name)}, wanted more than 0"
-            for name in ("rope_theta", "norm_eps", "embedding_init_std")
+            for name in ("rope_theta", "rope_factor", "rope_original_length", "norm_eps", "embedding_init_std")
             if not getattr(self, name) > 0
         ]
         if not 0 <= self.dropout_rate < 1:
@@ -159,7 +235,16 @@ class ModelConfig:
             faults.append(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}: set head_dim")
         if self.num_heads > 0 and self.kv_heads > 0 and self.num_heads % self.kv_heads:
             faults.append(f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
+        if "local" in self.layer_pattern and not self.window:
+            faults.append("layer_pattern has local layers, but window is 0; set window to the tokens they see")
+        if self.rope_scaling == "llama3" and not self.rope_high_frequency > self.rope_low_frequency > 0:
+            faults.append(
+                f"rope_low_frequency is {self.rope_low_frequency} and rope_high_frequency {self.rope_high_frequency}, "
+                "wanted 0 < low < high"
+            )
         if self.architecture == "decoder":
+            if self.begin_id < -1:
+                faults.append(f"begin_id is {self.begin_id}, wanted a token, or -1 for none")
             if self.num_heads > 0 and self.width % 2:
                 faults.append(f"head_dim is {self.width}, wanted an even number for rotary positions")
             if self.local_heads:
@@ -175,6 +260,10 @@ class ModelConfig:
                 faults.append(
                     f"relative_max_distance is {self.relative_max_distance}, wanted more than half of relative_buckets"
                 )
+            if self.begin_id < 0:
+                faults.append(f"begin_id is {self.begin_id}, wanted the token that a decoder starts from")
+            if self.window or "local" in self.layer_pattern:
+                faults.append("window and local layers are for architecture 'decoder'")
             if self.prefix_lm:
                 faults.append("prefix_lm is for architecture 'decoder'; an encoder sees its inputs whole anyway")
         return faults

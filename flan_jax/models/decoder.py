@@ -1,15 +1,15 @@
-"""The decoder-only model: Llama's shape, causal or with the inputs seen whole (prefix LM)."""
+"""The decoder-only model: Llama, Mistral, Qwen, Gemma, OLMo 2; causal, or with the inputs seen whole (prefix LM)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from flan_jax.models.attention import KeysValues, mask_bias, rotary, segment_mask
+from flan_jax.models.attention import KeysValues, mask_bias, rotary, rotary_frequencies, segment_mask
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import Embedding
-from flan_jax.models.stack import Cache, Context, Stack
+from flan_jax.models.stack import Cache, Context, Sight, Stack
 
 
 class Decoder(nnx.Module):
@@ -32,42 +32,47 @@ class Decoder(nnx.Module):
         Returns:
           float32 logits for `decoder_target_tokens`.
         """
+        return self.logits(self.hidden(batch, dropout_key=dropout_key))
+
+    def logits(self, x: Float[Array, "B L D"]) -> Float[Array, "B L V"]:
+        """Reads float32 logits off the output of `hidden`."""
+        return self.embedding.logits(x)
+
+    def hidden(self, batch: Mapping[str, Array], *, dropout_key: PRNGKeyArray | None = None) -> Float[Array, "B L D"]:
+        """The stack's output after its last norm, from which logits are read; arguments as above."""
         segments = batch["decoder_segment_ids"]
         prefix = batch["decoder_prefix_mask"] if self.config.prefix_lm else None
-        context = Context(
-            self_biases=(mask_bias(segment_mask(segments, segments, causal=True, prefix=prefix)),),
-            turns=self._turns(batch["decoder_positions"]),
+        context = self._context(
+            lambda window: segment_mask(segments, segments, causal=True, prefix=prefix, window=window),
+            batch["decoder_positions"],
         )
-        x, _ = self.decoder(self.embedding(batch["decoder_input_tokens"]), context, dropout_key=dropout_key)
-        return self.embedding.logits(x)
+        return self.decoder(self.embedding(batch["decoder_input_tokens"]), context, dropout_key=dropout_key)[0]
 
     def start(self, inputs: Int[Array, "B Lp"], room: int) -> tuple[Cache, Float[Array, "B V"]]:
         """Reads prompts, once.
 
         Args:
-          inputs: one prompt a row, padded right with 0.
+          inputs: one prompt a row, padded right with -1.
           room: how many tokens may follow.
 
         Returns:
           A cache, and float32 logits of the first new token.
         """
         config = self.config
-        tokens = jnp.pad(
-            inputs, ((0, 0), (1, 0))
-        )  # the model reads 0 ++ prompt, so that the prompt's last token predicts
+        # With a token to begin from, the model reads it and the prompt, so that the prompt's last token predicts.
+        tokens = inputs if config.begin_id < 0 else jnp.pad(inputs, ((0, 0), (1, 0)), constant_values=config.begin_id)
         valid = self._valid(inputs)
         segments = valid.astype(jnp.int32)
         prefix = segments if config.prefix_lm else None
-        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        context = Context(
-            self_biases=(mask_bias(segment_mask(segments, segments, causal=True, prefix=prefix)),),
-            turns=self._turns(positions),
+        context = self._context(
+            lambda window: segment_mask(segments, segments, causal=True, prefix=prefix, window=window),
+            jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape),
         )
         x, prompt = self.decoder(self.embedding(tokens), context, keep=True)
-        last = jnp.take_along_axis(x, (valid.sum(axis=1) - 1)[:, None, None], axis=1)
+        last = jnp.take_along_axis(x, jnp.maximum(valid.sum(axis=1) - 1, 0)[:, None, None], axis=1)
         shape = (config.num_decoder_layers, inputs.shape[0], room, config.kv_heads, config.width)
         empty = jnp.zeros(shape, config.compute_dtype)
-        return Cache(new=KeysValues(empty, empty), prompt=prompt), self.embedding.logits(last)[:, 0]
+        return Cache(new=KeysValues(empty, empty), prompt=prompt), self.logits(last)[:, 0]
 
     def extend(
         self, cache: Cache, tokens: Int[Array, "B n"], index: Int[Array, ""] | int, inputs: Int[Array, "B Lp"]
@@ -83,22 +88,44 @@ class Decoder(nnx.Module):
         Returns:
           float32 logits of the token after each, and the cache.
         """
-        queries, keys = tokens.shape[1], cache.new.keys.shape[-3]
         valid = self._valid(inputs)
-        order = jnp.arange(keys)[None, :] <= (index + jnp.arange(queries))[:, None]
-        positions = valid.sum(axis=1)[:, None] + index + jnp.arange(queries)[None]
-        context = Context(
-            self_biases=(mask_bias(order[None]),),
-            prompt_biases=(mask_bias(valid[:, None, :]),),
-            turns=self._turns(positions),
-            index=index,
-        )
+        prompt, fed, keys = valid.shape[1], index + jnp.arange(tokens.shape[1]), cache.new.keys.shape[-3]
+        positions = valid.sum(axis=1)[:, None] + fed[None]
+
+        def among_new(window: int) -> Bool[Array, "1 n K"]:
+            back = fed[:, None] - jnp.arange(keys)[None, :]
+            return ((back >= 0) & (back < (window or keys)))[None]
+
+        def among_prompt(window: int) -> Bool[Array, "B n Lp"]:
+            near = positions[:, :, None] - jnp.arange(prompt) < window if window else True
+            return valid[:, None, :] & near
+
+        context = self._context(among_new, positions, among_prompt, index)
         x, cache = self.decoder(self.embedding(tokens), context, cache=cache)
-        return self.embedding.logits(x), cache
+        return self.logits(x), cache
 
     def _valid(self, inputs: Array) -> Array:
-        """Which of the positions of 0 ++ prompt are read: the first and the prompt's own. [B, Lp + 1]."""
-        return jnp.pad(inputs > 0, ((0, 0), (1, 0)), constant_values=True)
+        """Which of the positions that are read hold a token: the first, where there is one to begin from, and the
+        prompt's own. [B, Lp + 1] or [B, Lp]."""
+        first = 0 if self.config.begin_id < 0 else 1
+        return jnp.pad(inputs >= 0, ((0, 0), (first, 0)), constant_values=True)
 
-    def _turns(self, positions: Array) -> tuple[Array, Array]:
-        return rotary(positions, self.config.width, self.config.rope_theta)
+    def _context(
+        self,
+        allowed: Callable[[int], Array],
+        positions: Array,
+        allowed_prompt: Callable[[int], Array] | None = None,
+        index: Array | int = 0,
+    ) -> Context:
+        """What the layers share: for each kind of layer, whom it sees within its window, and its turns."""
+        config = self.config
+
+        def sight(local: bool) -> Sight:
+            window = config.window if local else 0
+            prompt = () if allowed_prompt is None else (mask_bias(allowed_prompt(window)),)
+            turns = rotary(positions, rotary_frequencies(config, local=local))
+            return Sight((mask_bias(allowed(window)),), turns, prompt)
+
+        locals_ = config.local_layers
+        far = sight(all(locals_))
+        return Context(far, sight(True) if any(locals_) and not all(locals_) else None, index=index)

@@ -1,4 +1,4 @@
-"""The encoder-decoder: T5 1.1."""
+"""The encoder-decoder: T5, 1.0 and 1.1, mT5, UMT5, UL2."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from flan_jax.models.attention import KeysValues, RelativeBias, mask_bias, segment_mask
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import Embedding
-from flan_jax.models.stack import Cache, Context, Stack
+from flan_jax.models.stack import Cache, Context, Sight, Stack
 
 
 class EncoderDecoder(nnx.Module):
@@ -19,9 +19,12 @@ class EncoderDecoder(nnx.Module):
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.embedding = Embedding(config, rngs=rngs)
-        self.encoder_bias = RelativeBias(config, bidirectional=True, rngs=rngs)
+        self.per_layer = config.relative_bias == "per_layer"
+        if not self.per_layer:
+            self.encoder_bias = RelativeBias(config, bidirectional=True, rngs=rngs)
         self.encoder = Stack(config, config.num_encoder_layers, cross=False, rngs=rngs)
-        self.decoder_bias = RelativeBias(config, bidirectional=False, rngs=rngs)
+        if not self.per_layer:
+            self.decoder_bias = RelativeBias(config, bidirectional=False, rngs=rngs)
         self.decoder = Stack(config, config.num_decoder_layers, cross=True, rngs=rngs)
 
     def __call__(
@@ -37,44 +40,60 @@ class EncoderDecoder(nnx.Module):
         Returns:
           float32 logits for `decoder_target_tokens`.
         """
+        return self.logits(self.hidden(batch, dropout_key=dropout_key))
+
+    def logits(self, x: Float[Array, "B L D"]) -> Float[Array, "B L V"]:
+        """Reads float32 logits off the output of `hidden`."""
+        return self.embedding.logits(x)
+
+    def hidden(self, batch: Mapping[str, Array], *, dropout_key: PRNGKeyArray | None = None) -> Float[Array, "B Lt D"]:
+        """The decoder's output after its last norm, from which logits are read; arguments as above."""
         encoder_key, decoder_key = (None, None) if dropout_key is None else jax.random.split(dropout_key)
         encoder_segments, segments = batch["encoder_segment_ids"], batch["decoder_segment_ids"]
         encoded = self.encode(batch["encoder_input_tokens"], encoder_segments, dropout_key=encoder_key)
         length = segments.shape[1]
         crossing = segment_mask(segments, encoder_segments) & (segments > 0)[:, :, None]
         context = Context(
-            self_biases=(mask_bias(segment_mask(segments, segments, causal=True)), self.decoder_bias(length, length)),
+            *self._sight(segment_mask(segments, segments, causal=True), length, length, self.decoder),
             memory=encoded,
             memory_biases=(mask_bias(crossing),),
             sees_memory=crossing.any(axis=-1),
         )
-        x, _ = self.decoder(self.embedding(batch["decoder_input_tokens"]), context, dropout_key=decoder_key)
-        return self.embedding.logits(x)
+        return self.decoder(self.embedding(batch["decoder_input_tokens"]), context, dropout_key=decoder_key)[0]
 
     def encode(
         self, tokens: Int[Array, "B Li"], segments: Int[Array, "B Li"], *, dropout_key: PRNGKeyArray | None = None
     ) -> Float[Array, "B Li D"]:
         """The encoder's output; attention stays within equal segments."""
         length = tokens.shape[1]
-        biases = (mask_bias(segment_mask(segments, segments)), self.encoder_bias(length, length))
-        return self.encoder(self.embedding(tokens), Context(biases), dropout_key=dropout_key)[0]
+        context = Context(*self._sight(segment_mask(segments, segments), length, length, self.encoder))
+        return self.encoder(self.embedding(tokens), context, dropout_key=dropout_key)[0]
+
+    def _sight(
+        self, allowed: Array, queries: int, keys: int, stack: Stack, first: Array | int = 0
+    ) -> tuple[Sight, None, tuple[int, int, Array | int] | None]:
+        """The first fields of a `Context`: mask and relative bias, or what layers need to make their own."""
+        if self.per_layer:
+            return Sight((mask_bias(allowed),)), None, (queries, keys, first)
+        bias = self.encoder_bias if stack is self.encoder else self.decoder_bias
+        return Sight((mask_bias(allowed), bias(queries, keys, first))), None, None
 
     def start(self, inputs: Int[Array, "B Li"], room: int) -> tuple[Cache, Float[Array, "B V"]]:
         """Encodes prompts, once, and takes the decoder's first step.
 
         Args:
-          inputs: one prompt a row, padded right with 0.
+          inputs: one prompt a row, padded right with -1.
           room: how many tokens may follow.
 
         Returns:
           A cache, and float32 logits of the first new token.
         """
-        memory = self.decoder.memory(self.encode(inputs, (inputs > 0).astype(jnp.int32)))
+        memory = self.decoder.memory(self.encode(inputs, (inputs >= 0).astype(jnp.int32)))
         config = self.config
         shape = (config.num_decoder_layers, inputs.shape[0], room + 1, config.kv_heads, config.width)
         empty = jnp.zeros(shape, config.compute_dtype)
         cache = Cache(new=KeysValues(empty, empty), memory=memory)
-        begin = jnp.zeros((inputs.shape[0], 1), jnp.int32)
+        begin = jnp.full((inputs.shape[0], 1), config.begin_id, jnp.int32)
         logits, cache = self._step(cache, begin, 0, inputs)
         return cache, logits[:, 0]
 
@@ -97,12 +116,12 @@ class EncoderDecoder(nnx.Module):
     def _step(self, cache: Cache, tokens: Array, index: Array | int, inputs: Array) -> tuple[Array, Cache]:
         queries, keys = tokens.shape[1], cache.new.keys.shape[-3]
         order = jnp.arange(keys)[None, :] <= (index + jnp.arange(queries))[:, None]
-        crossing = jnp.broadcast_to((inputs > 0)[:, None, :], (tokens.shape[0], queries, inputs.shape[1]))
+        crossing = jnp.broadcast_to((inputs >= 0)[:, None, :], (tokens.shape[0], queries, inputs.shape[1]))
         context = Context(
-            self_biases=(mask_bias(order[None]), self.decoder_bias(queries, keys, index)),
+            *self._sight(order[None], queries, keys, self.decoder, index),
             memory_biases=(mask_bias(crossing),),
             sees_memory=crossing.any(axis=-1),
             index=index,
         )
         x, cache = self.decoder(self.embedding(tokens), context, cache=cache)
-        return self.embedding.logits(x), cache
+        return self.logits(x), cache

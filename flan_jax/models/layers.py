@@ -76,18 +76,60 @@ def _project_backward(dims: int, kept: tuple[Array, Array], gradient: Array) -> 
 project.defvjp(_project_forward, _project_backward)
 
 
+class Linear(nnx.Module):
+    """A matrix product over one or more dimensions, with a bias where asked.
+
+    Args:
+      rngs: draws the kernel.
+      shape: the dimensions summed over, then those that come out.
+      axes: their logical axes.
+      std: standard deviation of the kernel at the start; a bias starts at 0.
+      config: `param_dtype` is read.
+      dims: how many dimensions are summed over.
+      bias: whether there is a bias.
+    """
+
+    def __init__(
+        self,
+        rngs: nnx.Rngs,
+        shape: tuple[int, ...],
+        axes: tuple[str | None, ...],
+        std: float,
+        config: ModelConfig,
+        *,
+        dims: int = 1,
+        bias: bool = False,
+    ):
+        self.dims = dims
+        self.kernel = kernel(rngs, shape, axes, std, config.param_dtype)
+        if bias:
+            self.bias = nnx.Param(jnp.zeros(shape[dims:], jnp.dtype(config.param_dtype)), axes=axes[dims:])
+
+    def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
+        """Applies it in the dtype of `x`."""
+        y = project(x, self.kernel[...].astype(x.dtype), self.dims)
+        return y + self.bias[...].astype(x.dtype) if hasattr(self, "bias") else y
+
+
 class RMSNorm(nnx.Module):
-    """Divides by the root mean square, in float32, and scales."""
+    """Divides by the root mean square, in float32, and scales (Zhang and Sennrich, 2019)."""
 
     def __init__(self, dim: int, config: ModelConfig):
-        self.eps = config.norm_eps
-        self.scale = nnx.Param(jnp.ones((dim,), jnp.dtype(config.param_dtype)), axes=(None,))
+        self.eps, self.offset = config.norm_eps, config.norm_offset
+        start = jnp.zeros if config.norm_offset else jnp.ones
+        self.scale = nnx.Param(start((dim,), jnp.dtype(config.param_dtype)), axes=(None,))
 
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
         """Normalises the last dimension; the result has the dtype of `x`."""
         wide = x.astype(jnp.float32)
         wide = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.eps)
-        return (wide * self.scale[...].astype(jnp.float32)).astype(x.dtype)
+        scale = self.scale[...].astype(jnp.float32)
+        return (wide * (1.0 + scale if self.offset else scale)).astype(x.dtype)
+
+
+def capped(x: Array, cap: float) -> Array:
+    """Keeps logits within -cap and cap, smoothly; a cap of 0 leaves them as they are (Gemma 2)."""
+    return cap * jnp.tanh(x / cap) if cap else x
 
 
 class Embedding(nnx.Module):
@@ -103,17 +145,24 @@ class Embedding(nnx.Module):
             self.head = kernel(rngs, shape, axes, std, config.param_dtype)
 
     def __call__(self, tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
-        """Looks the tokens up."""
+        """Looks the tokens up; an id below 0 stands for padding."""
         table = self.embedding[...].astype(self.config.compute_dtype)
-        return shard(jnp.take(table, tokens, axis=0, mode="clip"), "batch", "length", "embed")
+        x = jnp.take(table, tokens, axis=0, mode="clip")
+        if self.config.scale_embedding:
+            x = x * jnp.asarray(self.config.embed_dim**0.5, x.dtype)
+        return shard(x, "batch", "length", "embed")
+
+    @property
+    def table(self) -> Float[Array, "V D"]:
+        """What logits are read with: the embedding, or a head of its own."""
+        return (self.embedding if self.config.tie_embeddings else self.head)[...]
 
     def logits(self, x: Float[Array, "B L D"]) -> Float[Array, "B L V"]:
         """Reads logits, in float32, off the last layer's output."""
-        table = self.embedding if self.config.tie_embeddings else self.head
         if self.config.scale_logits:
             x = x * self.config.embed_dim**-0.5
-        out = jnp.einsum("bld,vd->blv", x, table[...].astype(x.dtype), preferred_element_type=jnp.float32)
-        return shard(out, "batch", "length", "vocab")
+        out = jnp.einsum("bld,vd->blv", x, self.table.astype(x.dtype), preferred_element_type=jnp.float32)
+        return shard(capped(out, self.config.logit_cap), "batch", "length", "vocab")
 
 
 class FeedForward(nnx.Module):
@@ -121,20 +170,20 @@ class FeedForward(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
-        embed, mlp, dtype = config.embed_dim, config.mlp_dim, config.param_dtype
+        embed, mlp = config.embed_dim, config.mlp_dim
         if config.mlp_activation.startswith("gated_"):
-            self.gate = kernel(rngs, (embed, mlp), ("embed", "mlp"), embed**-0.5, dtype)
-        self.up = kernel(rngs, (embed, mlp), ("embed", "mlp"), embed**-0.5, dtype)
-        self.down = kernel(rngs, (mlp, embed), ("mlp", "embed"), mlp**-0.5, dtype)
+            self.gate = Linear(rngs, (embed, mlp), ("embed", "mlp"), embed**-0.5, config)
+        self.up = Linear(rngs, (embed, mlp), ("embed", "mlp"), embed**-0.5, config)
+        self.down = Linear(rngs, (mlp, embed), ("mlp", "embed"), mlp**-0.5, config)
 
     def __call__(self, x: Float[Array, "B L D"], key: PRNGKeyArray | None = None) -> Float[Array, "B L D"]:
         """Applies the layer; `key` drops hidden activations."""
-        up = project(x, self.up[...].astype(x.dtype))
+        up = self.up(x)
         if self.config.mlp_activation == "relu":
             hidden = jax.nn.relu(up)
         else:
-            gate = project(x, self.gate[...].astype(x.dtype))
+            gate = self.gate(x)
             # gelu is the tanh form, as in T5 1.1.
             hidden = (jax.nn.gelu(gate) if self.config.mlp_activation == "gated_gelu" else jax.nn.silu(gate)) * up
         hidden = dropout(shard(hidden, "batch", "length", "mlp"), self.config.dropout_rate, key)
-        return shard(project(hidden, self.down[...].astype(x.dtype)), "batch", "length", "embed")
+        return shard(self.down(hidden), "batch", "length", "embed")

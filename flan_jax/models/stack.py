@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from flan_jax.models.attention import Attention, KeysValues, Source
+from flan_jax.models.attention import Attention, KeysValues, RelativeBias, Source
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import FeedForward, RMSNorm, dropout
 
@@ -31,66 +31,111 @@ class Cache:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sight:
+    """What self-attention needs to know of positions, for the layers of one kind (global or local).
+
+    Attributes:
+      biases: on the logits over the tokens of this call or, with a cache, over all of `Cache.new`.
+      turns: rotary cosines and sines of the positions.
+      prompt_biases: on the logits over `Cache.prompt`.
+    """
+
+    biases: tuple[Array, ...]
+    turns: tuple[Array, Array] | None = None
+    prompt_biases: tuple[Array, ...] = ()
+
+
+jax.tree_util.register_dataclass(Sight)
+
+
+@dataclasses.dataclass(frozen=True)
 class Context:
     """What all layers of one forward pass share, built once.
 
     Attributes:
-      self_biases: biases of self-attention over the tokens of this call or, with a cache, over all of `Cache.new`.
-      turns: rotary cosines and sines of the positions.
-      prompt_biases: biases over `Cache.prompt`.
+      sight: of the layers that see everything.
+      local_sight: of local layers, where there are.
+      relative: how many queries and keys there are, and the first query's place among the keys, where each layer has
+        a relative bias of its own.
       memory: the encoder's output, where there is no cache.
       memory_biases: biases of cross-attention.
       sees_memory: whether a query has any key in the encoder; a segment with empty inputs has none, and adds nothing.
       index: where in `Cache.new` the tokens of this call go.
     """
 
-    self_biases: tuple[Array, ...]
-    turns: tuple[Array, Array] | None = None
-    prompt_biases: tuple[Array, ...] = ()
+    sight: Sight
+    local_sight: Sight | None = None
+    relative: tuple[int, int, Int[Array, ""] | int] | None = None
     memory: Float[Array, "B Lk D"] | None = None
     memory_biases: tuple[Array, ...] = ()
     sees_memory: Bool[Array, "B Lq"] | None = None
     index: Int[Array, ""] | int = 0
 
+    def sight_of(self, local: Bool[Array, ""] | None) -> Sight:
+        """What a layer sees; None for `local` where all layers are of one kind."""
+        if self.local_sight is None:
+            return self.sight
+        return jax.tree.map(lambda near, far: jnp.where(local, near, far), self.local_sight, self.sight)
+
 
 class Layer(nnx.Module):
-    """Self-attention, cross-attention where there is an encoder, feed-forward; each normed before and added after."""
+    """Self-attention, cross-attention where there is an encoder, feed-forward; each normed as asked and added."""
 
     def __init__(self, config: ModelConfig, *, cross: bool, rngs: nnx.Rngs):
         self.config = config
-        self.self_norm = RMSNorm(config.embed_dim, config)
+        before, after = config.norm_placement != "after", config.norm_placement != "before"
+        norm = lambda wanted: RMSNorm(config.embed_dim, config) if wanted else None
+        self.self_norm, self.self_after_norm = norm(before), norm(after)
         self.self_attention = Attention(config, rngs=rngs)
         self.has_cross = cross
         if cross:
-            self.cross_norm = RMSNorm(config.embed_dim, config)
+            self.cross_norm, self.cross_after_norm = norm(before), norm(after)
             self.cross_attention = Attention(config, rngs=rngs)
-        self.mlp_norm = RMSNorm(config.embed_dim, config)
+        if config.architecture == "encoder_decoder" and config.relative_bias == "per_layer":
+            self.bias = RelativeBias(config, bidirectional=not cross, rngs=rngs)
+        self.mlp_norm, self.mlp_after_norm = norm(before), norm(after)
         self.mlp = FeedForward(config, rngs=rngs)
 
     def __call__(
-        self, x: Float[Array, "B L D"], context: Context, cache: Cache | None = None, key: PRNGKeyArray | None = None
+        self,
+        x: Float[Array, "B L D"],
+        context: Context,
+        cache: Cache | None = None,
+        key: PRNGKeyArray | None = None,
+        local: Bool[Array, ""] | None = None,
     ) -> tuple[Float[Array, "B L D"], Cache | KeysValues]:
         """Applies the layer.
+
+        Args:
+          x: the residual stream.
+          context: what the layers share.
+          cache: this layer's, of earlier tokens.
+          key: for dropout.
+          local: whether this layer is a local one, where a model has both kinds.
 
         Returns:
           The new activations, and the cache with this call's tokens written; without a cache, their keys and values.
         """
         keys = iter([None] * 6 if key is None else list(jax.random.split(key, 6)))
         drop = lambda y: dropout(y, self.config.dropout_rate, next(keys))
-        h = self.self_norm(x)
-        own = self.self_attention.keys_values(h, context.turns)
+        sight = context.sight_of(local)
+        biases = sight.biases if context.relative is None else (*sight.biases, self.bias(*context.relative))
+        h = _normed(x, self.self_norm)
+        own = self.self_attention.keys_values(h, sight.turns)
         result: Cache | KeysValues = own
         if cache is None:
-            sources = [Source(own, context.self_biases)]
+            sources = [Source(own, biases)]
         else:
             result = dataclasses.replace(cache, new=cache.new.write(own, context.index))
-            sources = [Source(result.new, context.self_biases)]
+            sources = [Source(result.new, biases)]
             if cache.prompt is not None:
-                sources.insert(0, Source(cache.prompt, context.prompt_biases))
-        x = x + drop(self.self_attention(self.self_attention.queries(h, context.turns), sources, next(keys)))
+                sources.insert(0, Source(cache.prompt, sight.prompt_biases))
+        seen = self.self_attention(self.self_attention.queries(h, sight.turns), sources, next(keys))
+        x = x + drop(_normed(seen, self.self_after_norm))
         if self.has_cross:
-            x = x + drop(self._cross(self.cross_norm(x), context, cache, next(keys)))
-        x = x + drop(self.mlp(self.mlp_norm(x), next(keys)))
+            seen = self._cross(_normed(x, self.cross_norm), context, cache, next(keys))
+            x = x + drop(_normed(seen, self.cross_after_norm))
+        x = x + drop(_normed(self.mlp(_normed(x, self.mlp_norm), next(keys)), self.mlp_after_norm))
         return x, result
 
     def _cross(self, h: Array, context: Context, cache: Cache | None, key: PRNGKeyArray | None) -> Array:
@@ -106,6 +151,10 @@ class Layer(nnx.Module):
             if context.sees_memory is None
             else jnp.where(context.sees_memory[..., None], out, 0.0).astype(out.dtype)
         )
+
+
+def _normed(x: Array, norm: RMSNorm | None) -> Array:
+    return x if norm is None else norm(x)
 
 
 def rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any]:
@@ -125,6 +174,8 @@ class Stack(nnx.Module):
 
     def __init__(self, config: ModelConfig, num_layers: int, *, cross: bool, rngs: nnx.Rngs):
         self.config, self.num_layers = config, num_layers
+        kinds = () if cross or config.architecture != "decoder" else config.local_layers
+        self.mixed = kinds if len(set(kinds)) > 1 else None
         self.layers = nnx.vmap(lambda r: Layer(config, cross=cross, rngs=r))(rngs.split(num_layers))
         self.norm = RMSNorm(config.embed_dim, config)
 
@@ -156,13 +207,17 @@ class Stack(nnx.Module):
             x = dropout(x, self.config.dropout_rate, enter)
             keys = jax.vmap(lambda i: jax.random.fold_in(rest, i))(jnp.arange(self.num_layers))
 
-        def layer(x: Array, one: tuple[Any, Cache | None, PRNGKeyArray | None]) -> tuple[Array, Any]:
-            params, past, key = one
-            x, result = nnx.merge(graph, params)(x, context, past, key)
+        local = None if self.mixed is None else jnp.array(self.mixed)
+
+        def layer(x: Array, one: tuple[Any, Cache | None, PRNGKeyArray | None, Array | None]) -> tuple[Array, Any]:
+            params, past, key, local = one
+            x, result = nnx.merge(graph, params)(x, context, past, key, local)
             return x, result if keep or past is not None else None
 
         scanned = rematerialised(layer, self.config.remat)
-        x, results = jax.lax.scan(scanned, x, (stacked, cache, keys), unroll=min(self.config.unroll, self.num_layers))
+        x, results = jax.lax.scan(
+            scanned, x, (stacked, cache, keys, local), unroll=min(self.config.unroll, self.num_layers)
+        )
         x = self.norm(x)
         return x if dropout_key is None else dropout(x, self.config.dropout_rate, leave), results
 

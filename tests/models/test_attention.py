@@ -15,6 +15,7 @@ from flan_jax.models.attention import (
     bucket_table,
     mask_bias,
     rotary,
+    rotary_frequencies,
     rotate,
     segment_mask,
 )
@@ -80,7 +81,7 @@ def test_masks():
 
 def test_rotary_depends_on_differences_alone():
     q, k = normal(1, 1, 4, 8), normal(1, 1, 4, 8, seed=1)
-    at = lambda x, position: rotate(x, rotary(jnp.array([[position]]), 8, 10_000.0))
+    at = lambda x, position: rotate(x, rotary(jnp.array([[position]]), rotary_frequencies(ModelConfig(head_dim=8))))
     products = [float((at(q, i) * at(k, j)).sum()) for i, j in ((3, 1), (12, 10), (102, 100))]
     np.testing.assert_allclose(products, products[0], rtol=1e-4)
     assert abs(float((at(q, 3) * at(k, 2)).sum()) - products[0]) > 1e-2
@@ -97,12 +98,12 @@ def test_attention_is_the_textbooks(architecture, scaled):
     got = attention(attention.queries(x), [Source(attention.keys_values(x), (mask_bias(allowed),))])
     want = np.zeros((2, 5, 16))
     for head in range(4):
-        q = x @ attention.query[...][:, head]
-        k, v = (x @ weights[...][:, head // 2] for weights in (attention.key, attention.value))
+        q = x @ attention.query.kernel[...][:, head]
+        k, v = (x @ weights.kernel[...][:, head // 2] for weights in (attention.key, attention.value))
         logits = np.einsum("bqk,bsk->bqs", q, k) * (0.5 if scaled else 1.0)
         weights = np.where(allowed, np.exp(logits), 0)
         want += np.einsum("bqs,bsk->bqk", weights / weights.sum(-1, keepdims=True), v) @ np.asarray(
-            attention.out[...][head]
+            attention.out.kernel[...][head]
         )
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 

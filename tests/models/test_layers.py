@@ -53,15 +53,15 @@ def test_logits_start_near_unit_size(tied, scaled):
 def test_feed_forward(activation):
     mlp = FeedForward(dataclasses.replace(CONFIG, mlp_activation=activation), rngs=nnx.Rngs(0))
     x = normal(2, 3, 16)
-    up = np.asarray(x @ mlp.up[...])
+    up = np.asarray(x @ mlp.up.kernel[...])
     if activation == "relu":
         assert not hasattr(mlp, "gate")
         hidden = np.maximum(up, 0)
     else:
-        gate = np.asarray(x @ mlp.gate[...])
+        gate = np.asarray(x @ mlp.gate.kernel[...])
         inner = np.sqrt(2 / np.pi) * (gate + 0.044715 * gate**3)
         hidden = up * gate * (0.5 * (1 + np.tanh(inner)) if activation == "gated_gelu" else 1 / (1 + np.exp(-gate)))
-    np.testing.assert_allclose(mlp(x), hidden @ np.asarray(mlp.down[...]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(mlp(x), hidden @ np.asarray(mlp.down.kernel[...]), rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_keeps_the_mean_and_shares_along_the_length():

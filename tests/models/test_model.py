@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from flan_jax.models import abstract_model, build
-from flan_jax.models.attention import rotary
-from flan_jax.models.stack import Context, Stack
+from flan_jax.models.attention import rotary, rotary_frequencies
+from flan_jax.models.stack import Context, Sight, Stack
 from tests.models.batches import ALL, examples, logits_of, model_of, rows
 
 
@@ -43,7 +43,7 @@ def test_a_model_holds_parameters_and_no_random_state(config):
 
 
 def test_stacked_layers_differ_at_the_start(config):
-    up = build(config, nnx.Rngs(0)).decoder.layers.mlp.up[...]
+    up = build(config, nnx.Rngs(0)).decoder.layers.mlp.up.kernel[...]
     assert up.shape[0] == config.num_decoder_layers and jnp.abs(up[0] - up[1]).max() > 0.01
     assert float(up.std()) == pytest.approx(config.embed_dim**-0.5, rel=0.1)
 
@@ -126,10 +126,10 @@ def test_dropout_differs_from_layer_to_layer():
     # feature 0 outweighs all others, so every norm gives nearly the same; attention reads it and writes to the others
     x = jnp.zeros((8, length, config.embed_dim)).at[..., 0].set(1e4)
     attention = layers.self_attention
-    attention.value[...] = jnp.zeros_like(attention.value[...]).at[:, 0].set(1.0)
-    attention.out[...] = jnp.ones_like(attention.out[...]).at[..., 0].set(0.0)
-    layers.mlp.down[...] = jnp.zeros_like(layers.mlp.down[...])
-    turns = rotary(jnp.zeros((8, length)), config.width, config.rope_theta)
-    y, _ = stack(x, Context(self_biases=(), turns=turns), dropout_key=jax.random.key(0))
+    attention.value.kernel[...] = jnp.zeros_like(attention.value.kernel[...]).at[:, 0].set(1.0)
+    attention.out.kernel[...] = jnp.ones_like(attention.out.kernel[...]).at[..., 0].set(0.0)
+    layers.mlp.down.kernel[...] = jnp.zeros_like(layers.mlp.down.kernel[...])
+    turns = rotary(jnp.zeros((8, length)), rotary_frequencies(config))
+    y, _ = stack(x, Context(Sight((), turns)), dropout_key=jax.random.key(0))
     sizes = [len(np.unique(np.asarray(row[0, 1:]).round(6))) for row in y if row[0, 0] != 0]
     assert len(sizes) > 1 and max(sizes) >= 3
