@@ -28,6 +28,22 @@ FAULTS = [
     ({"architecture": "decoder", "local_heads": True}, "local_heads needs the relative bias"),
     ({"architecture": "decoder", "head_dim": 7}, "head_dim is 7, wanted an even number"),
     ({"architecture": "decoder", "rope_theta": 0.0}, "rope_theta is 0.0"),
+    ({"qk_norm": "heads"}, "qk_norm is 'heads'.*did you mean 'head'"),
+    ({"norm_placement": "pre"}, "norm_placement is 'pre', wanted one of before, after, both"),
+    ({"relative_bias": "layer"}, "relative_bias is 'layer', wanted one of shared, per_layer"),
+    ({"attention": "flash"}, "attention is 'flash'.*did you mean 'splash'"),
+    ({"layer_pattern": ("local", "far")}, "layer_pattern is .*, wanted one or more of global, local"),
+    ({"layer_pattern": ()}, "layer_pattern is .*, wanted one or more"),
+    ({"architecture": "decoder", "layer_pattern": ("local",)}, "layer_pattern has local layers, but window is 0"),
+    ({"layer_pattern": ("local",), "window": 4}, "window and local layers are for architecture 'decoder'"),
+    ({"attention_cap": -1.0}, "attention_cap is -1.0, wanted 0 or more"),
+    ({"architecture": "decoder", "rope_scaling": "yarn"}, "rope_scaling is 'yarn', wanted one of none, linear, llama3"),
+    (
+        {"architecture": "decoder", "rope_scaling": "llama3", "rope_low_frequency": 5.0},
+        "rope_low_frequency is 5.0 and rope_high_frequency 4.0, wanted 0 < low < high",
+    ),
+    ({"architecture": "decoder", "begin_id": -2}, "begin_id is -2, wanted a token, or -1 for none"),
+    ({"begin_id": -1}, "begin_id is -1, wanted the token that a decoder starts from"),
 ]
 
 
