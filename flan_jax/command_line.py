@@ -222,7 +222,7 @@ def _add_shared(command: str, parser: argparse.ArgumentParser) -> None:
         metavar="PACKAGE.MODULE",
         help="a Python module of yours that registers tasks or mixtures; may be given again",
     )
-    parser.set_defaults(data=[], fields=None)
+    parser.set_defaults(data=[], fields=None, held_out=None)
     if command in ("train", "plan", "prepare", "inspect", "vocab"):
         _add_data(files)
     settings = parser.add_argument_group("settings, over the files and --gin.")
@@ -250,6 +250,13 @@ def _add_data(files: Any) -> None:
         type=_reader("--fields", read_fields),
         metavar="inputs=COL,targets=COL",
         help="the columns of --data, where its rows are of no known kind",
+    )
+    files.add_argument(
+        "--held_out",
+        type=_reader("--held_out", read_whole),
+        metavar="ROWS",
+        help="the first rows of each --data file, which are scored before and after instead of trained on (a tenth, at "
+        "most 50; 0 for none)",
     )
 
 

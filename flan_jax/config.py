@@ -77,6 +77,7 @@ class EvaluationConfig:
       ranking: how answer options are compared: by the sum of their tokens' log-probabilities, the mean, or the sum less
         that of the option without its prompt.
       max_new_tokens: the longest answer that is generated; None: the length of the targets.
+      measure: what is scored: each task's own "metrics" (its loss where it has none), or the "loss" of every task.
       before: whether to score before the first step too.
     """
 
@@ -85,6 +86,7 @@ class EvaluationConfig:
     batch_size: int = 64
     ranking: Literal["sum", "mean", "unconditional"] = "sum"
     max_new_tokens: int | None = None
+    measure: Literal["metrics", "loss"] = "metrics"
     before: bool = False
 
 
@@ -98,6 +100,7 @@ class RunConfig:
       module_folders: folders in which `modules` are looked for, after everything that is installed.
       data_files: files of `--data`, trained on without a task module.
       data_fields: the columns of `data_files` that are inputs and targets, where rows are of no known kind.
+      data_held_out: rows of each of `data_files` that are scored instead of trained on; None: a tenth, at most 50.
       bindings: the gin statements that were given beside the macros, imports among them.
       operative: the gin text of all that was bound, written to the run folder.
     """
@@ -122,6 +125,7 @@ class RunConfig:
     module_folders: tuple[str, ...] = ()
     data_files: tuple[str, ...] = ()
     data_fields: dict[str, str] = field(default_factory=dict)
+    data_held_out: int | None = None
     model: ModelConfig = ModelConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
@@ -150,6 +154,7 @@ _LEAST: dict[str, float] = {
     "save_period": 0,
     "log_period": 1,
     "seed": 0,
+    "data_held_out": 0,
     "data.max_draws": 1,
     "data.window": 1,
     "data.prefetch": 1,
@@ -327,7 +332,7 @@ def write_equivalent(config: RunConfig, folder: str | Path, vocabulary: str = "s
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     how = f", fields={config.data_fields!r}" if config.data_fields else ""
-    how += f", vocabulary={vocabulary!r}"
+    how += f", vocabulary={vocabulary!r}, validation_rows={config.data_held_out}"
     files = [filesystem.absolute(name) for name in config.data_files]
     lines = ['"""The task that `flan-jax train --data` trained on."""', ""]
     if len(files) == 1:
@@ -351,7 +356,9 @@ def write_equivalent(config: RunConfig, folder: str | Path, vocabulary: str = "s
         if value != _get(defaults, path):
             statements.append(f"{name} = {value!r}")
     modules = (*config.modules, module.stem)
-    statements += ["", f"Run.modules = {modules!r}", *config.bindings]
+    scored, plain = dataclasses.asdict(config.evaluation), dataclasses.asdict(defaults.evaluation)
+    beneath = [f"Evaluation.{key} = {value!r}" for key, value in scored.items() if value != plain[key]]
+    statements += ["", f"Run.modules = {modules!r}", *beneath, *config.bindings]
     gin_file = folder / f"{USER_MIXTURE}.gin"
     gin_file.write_text("\n".join(statements) + "\n", encoding="utf-8")
     return gin_file, module

@@ -69,9 +69,15 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
                 raise UserError(f"--data {name}: there is no such file")
         given["MIXTURE"] = USER_MIXTURE
         beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
+        if options.held_out != 0:
+            how = {"before": True, "measure": "loss"}
+            beneath.append(Binding("EVAL_MIXTURE", "", USER_MIXTURE, "", "--held_out", UNDER_FILES))
+            beneath += [Binding("Evaluation", key, value, "", "--held_out", UNDER_FILES) for key, value in how.items()]
         statements.bindings[:0] = beneath
     elif options.fields:
         raise UserError("--fields names the columns of --data FILE, which is not given")
+    elif options.held_out is not None:
+        raise UserError("--held_out keeps rows of --data FILE apart, which is not given")
     for name, value in given.items():
         statements.bindings.append(Binding(name, "", value, "", f"--{name.lower()}", PLAIN_FLAGS))
 
@@ -175,4 +181,5 @@ def with_modules(
     if options.data:
         changes["data_files"] = tuple(filesystem.absolute(name) for name in options.data)
         changes["data_fields"] = options.fields or {}
+        changes["data_held_out"] = options.held_out
     return dataclasses.replace(config, **changes)

@@ -65,6 +65,7 @@ def worker_of(config: RunConfig, beam_options: Sequence[str] | None = None) -> W
         config.data_files,
         config.data_fields,
         data_vocabulary(config),
+        config.data_held_out,
         config.module_folders,
         beam_options,
         on_progress=WorkerProgress(),
@@ -120,6 +121,7 @@ def request_of(config: RunConfig, mixture: str, split: str, limit: int | None = 
         modules=config.modules,
         data_files=config.data_files,
         data_fields=config.data_fields,
+        data_held_out=config.data_held_out,
     )
 
 

@@ -157,7 +157,9 @@ def _vocabulary(task: str) -> Any:
     return seqio.get_mixture_or_task(task).output_features["targets"].vocabulary
 
 
-def register_files(files: Sequence[str], fields: Mapping[str, str], vocabulary: str) -> None:
+def register_files(
+    files: Sequence[str], fields: Mapping[str, str], vocabulary: str, held_out: int | None = None
+) -> None:
     """Registers the files of `--data`, once: one as the task `user_data`, several as a mixture of that name."""
     import seqio
 
@@ -165,7 +167,7 @@ def register_files(files: Sequence[str], fields: Mapping[str, str], vocabulary: 
 
     if "user_data" in {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}:
         return
-    how: dict[str, Any] = {"fields": dict(fields) or None, "vocabulary": vocabulary}
+    how: dict[str, Any] = {"fields": dict(fields) or None, "vocabulary": vocabulary, "validation_rows": held_out}
     if len(files) == 1:
         formats.task_from_file(files[0], "user_data", **how).register()
         return

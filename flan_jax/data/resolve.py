@@ -45,6 +45,7 @@ class Request:
       modules: the user's modules.
       data_files: files of `--data`.
       data_fields: which column is which in them.
+      data_held_out: how many rows of each are its validation split; None: a tenth, at most 50.
     """
 
     mixture: str
@@ -59,6 +60,7 @@ class Request:
     modules: tuple[str, ...] = ()
     data_files: tuple[str, ...] = ()
     data_fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    data_held_out: int | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The part that the child is told with each call; modules and files it was started with."""
@@ -74,6 +76,7 @@ class Request:
             "modules": [[name, _place(name)] for name in self.modules],
             "files": [filesystem.absolute(path) for path in self.data_files],
             "fields": dict(self.data_fields),
+            "held_out": self.data_held_out,
             "versions": {name: _version(name) for name in _VERSIONS},
             "format": stores.FORMAT,
         }

@@ -50,6 +50,7 @@ class Worker:
       data_files: files given by `--data`; they are registered as the mixture `user_data`.
       data_fields: which column is which, where the files' rows are not recognised.
       data_vocabulary: the SentencePiece model that their tasks use; it may be made later.
+      data_held_out: how many rows of each file become the validation split; None: a tenth, at most 50.
       folders: where the user's modules are found beside the folder one is in.
       beam_options: flags of Apache Beam, which then fills the stores; None fills them by processes of this machine.
       on_progress: called with each progress report {"what", "done", "total", "unit"}.
@@ -61,6 +62,7 @@ class Worker:
         data_files: Sequence[str] = (),
         data_fields: Mapping[str, str] | None = None,
         data_vocabulary: str = "",
+        data_held_out: int | None = None,
         folders: Sequence[str] = (),
         beam_options: Sequence[str] | None = None,
         on_progress: Callable[[dict], None] | None = None,
@@ -70,6 +72,7 @@ class Worker:
             "data_files": [filesystem.absolute(path) for path in data_files],
             "data_fields": dict(data_fields or {}),
             "data_vocabulary": data_vocabulary,
+            "data_held_out": data_held_out,
             "folders": list(folders),
             "beam_options": None if beam_options is None else list(beam_options),
         }
@@ -184,7 +187,8 @@ def register_tasks(setup: Mapping[str, Any]) -> None:
     """Registers the built-in mixtures, the user's modules and the files of `--data` in this process.
 
     Args:
-      setup: "folders", "modules", "data_files", "data_fields" and "data_vocabulary", as `Worker` takes them.
+      setup: "folders", "modules", "data_files", "data_fields", "data_vocabulary" and "data_held_out", as `Worker`
+        takes them.
 
     Raises:
       UserError: a module is missing or cannot be imported.
@@ -197,7 +201,8 @@ def register_tasks(setup: Mapping[str, Any]) -> None:
         if setup["data_files"]:
             from flan_jax.data.answers import register_files
 
-            register_files(setup["data_files"], setup["data_fields"], setup["data_vocabulary"])
+            files, fields = setup["data_files"], setup["data_fields"]
+            register_files(files, fields, setup["data_vocabulary"], setup["data_held_out"])
     except UserError:
         raise
     except Exception as error:

@@ -63,6 +63,7 @@ class Evaluator:
                 shape=row_shape(self.config.model.architecture, self.config.feature_lengths),
                 batch_size=how.batch_size,
                 ranking=how.ranking,
+                measure=how.measure,
                 max_new_tokens=how.max_new_tokens,
                 on_progress=lambda done, _: bar.update(done),
             )

@@ -53,6 +53,7 @@ def score(
     shape: RowShape,
     batch_size: int,
     ranking: str = "sum",
+    measure: str = "metrics",
     max_new_tokens: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[TaskScore]:
@@ -66,6 +67,7 @@ def score(
       shape: how a row is laid out, for losses.
       batch_size: prompts asked at once; the mesh must divide it.
       ranking: how options are compared; see `choose`.
+      measure: "metrics", or "loss" for the loss of every task whatever its metrics.
       max_new_tokens: length of generated answers; None takes the longest that a target may have.
       on_progress: called with (tasks done, tasks).
 
@@ -76,13 +78,13 @@ def score(
     jobs, losses = [], {}
     for done, task in enumerate(resolved.tasks):
         store = open_store(task.store())
-        if _kind(task) == "rank":
+        if _kind(task, measure) == "rank":
             choices = choose(asked, store, lengths["inputs"], batch_size, ranking)
             # The right option's text is the target's own; how it was written is not in its tokens.
             texts: list[str | None] = [
                 None if c == store.answer(i) else codec.decode(store.options(i)[c]) for i, c in enumerate(choices)
             ]
-        elif _kind(task) == "loss":
+        elif _kind(task, measure) == "loss":
             losses[task.name] = {"loss": mean_loss(asked, store, shape, batch_size)}
         else:
             new_tokens = max_new_tokens or lengths["targets"]
@@ -94,7 +96,7 @@ def score(
             on_progress(done + 1, len(resolved.tasks))
     scored = worker.call("score", jobs=jobs, **_how(resolved)) if jobs else []
     metrics = losses | {job["task"]: figures for job, figures in zip(jobs, scored, strict=True)}
-    return [_task_score(task, metrics[task.name]) for task in resolved.tasks]
+    return [_task_score(task, _kind(task, measure), metrics[task.name]) for task in resolved.tasks]
 
 
 def mean_loss(asked: Asked, store: Store, shape: RowShape, batch_size: int) -> float:
@@ -166,17 +168,16 @@ def padded(rows: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     return array
 
 
-def _kind(task: ResolvedTask) -> str:
-    return task.about.get("eval_kind", "generate")
+def _kind(task: ResolvedTask, measure: str) -> str:
+    return "loss" if measure == "loss" else task.about.get("eval_kind", "generate")
 
 
 def _how(resolved: Resolved) -> dict[str, Any]:
     return {k: v for k, v in resolved.request.arguments().items() if k not in ("mixture", "store_dir", "max_draws")}
 
 
-def _task_score(task: ResolvedTask, metrics: dict[str, float]) -> TaskScore:
-    kind = _kind(task)
-    chance = task.about.get("chance")
+def _task_score(task: ResolvedTask, kind: str, metrics: dict[str, float]) -> TaskScore:
+    chance = None if kind == "loss" else task.about.get("chance")
     if chance is None and kind == "rank":
         store = open_store(task.store())
         chance = float(np.mean([1 / len(store.options(i)) for i in range(store.count)]))

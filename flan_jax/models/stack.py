@@ -73,7 +73,7 @@ class Context:
 
     def sight_of(self, local: Bool[Array, ""] | None) -> Sight:
         """What a layer sees; None for `local` where all layers are of one kind."""
-        if self.local_sight is None:
+        if self.local_sight is None or local is None:
             return self.sight
         return jax.tree.map(lambda near, far: jnp.where(local, near, far), self.local_sight, self.sight)
 

@@ -23,6 +23,7 @@ END_MARK = "<|endoftext|>"
 _NO_INPUT = {"", "noinput", "no input", "none", "n/a", "<noinput>"}
 _NO_OUTPUT = {"<nooutput>"}
 _LOOKED_AT = 20
+_HELD_OUT = 50
 _SHOWN, _SHOWN_COLUMNS = 40, 12
 _HEADLESS = " (the file's first line must name its columns; a task in Python can do so: csv(FILE, columns=...))"
 
@@ -90,7 +91,7 @@ def task_from_file(
     *,
     fields: Mapping[str, str] | None = None,
     vocabulary: VocabularyLike = "starter",
-    validation_rows: int = 0,
+    validation_rows: int | None = 0,
     cap: int | None = None,
     on_bad_row: str | None = None,
 ) -> InstructionTask | ChatTask:
@@ -105,13 +106,15 @@ def task_from_file(
       name: the task's name.
       fields: {"inputs": COLUMN, "targets": COLUMN} for any other columns.
       vocabulary: as in `InstructionTask`.
-      validation_rows: how many of the first rows become the validation split.
+      validation_rows: how many of the first rows become the validation split; None: a tenth of them, at most 50.
       cap: as in `InstructionTask`.
       on_bad_row: "error" or "skip"; None leaves it to who reads.
 
     Raises:
       UserError: there is no such file, it is empty, or its columns are not recognised.
     """
+    if validation_rows is None:
+        validation_rows = _a_tenth(_source(os.fspath(path), 0, "skip"))
     source = _source(os.fspath(path), validation_rows, on_bad_row)
     columns, first = _columns(source)
     shared: Any = {"source": source, "vocabulary": vocabulary, "cap": cap}
@@ -134,6 +137,12 @@ def task_from_file(
         "instruction/input/output, messages, conversations); name two of them: --fields inputs=COLUMN,targets=COLUMN"
         f"{_HEADLESS if isinstance(source.reader, readers.Csv) else ''}."
     )
+
+
+def _a_tenth(source: FileSource) -> int:
+    """A tenth of a source's rows, at least 1 of 2 and at most `_HELD_OUT`; no more of it is read than that takes."""
+    rows = sum(1 for _ in itertools.islice(source.rows(source.splits[0], "skip"), 10 * _HELD_OUT))
+    return min(max(rows // 10, 1), rows - 1) if rows else 0
 
 
 def _pair(name: str, columns: tuple[str, str], shared: Mapping[str, Any]) -> InstructionTask:

@@ -90,7 +90,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 def setup_for(folder, *flags):
     """What the data process is started with."""
-    nothing = {"data_files": [], "data_fields": {}, "data_vocabulary": ""}
+    nothing = {"data_files": [], "data_fields": {}, "data_vocabulary": "", "data_held_out": 0}
     return {"modules": ["beam_tasks"], "folders": [str(folder)], **nothing, "beam_options": list(flags)}
 
 

@@ -1,13 +1,25 @@
 """`train --data FILE`: from a file as people have it to a model that answers, without Python or gin."""
 
 import csv
+import json
 
 import pytest
 
 from flan_jax.config import load_run
 from tests.project import check_refused, losses, plan_of, rows, run, write_rows
 
-SMALL = ["--model", "tiny.gin", "--feature_lengths", "inputs=48,targets=24", "--batch_size", 4, "--log_period", 5]
+SMALL = [
+    "--model",
+    "tiny.gin",
+    "--feature_lengths",
+    "inputs=48,targets=24",
+    "--batch_size",
+    4,
+    "--log_period",
+    5,
+    "--held_out",
+    0,
+]
 COLOURS = ["red", "green", "blue", "black", "white"]
 
 
@@ -103,3 +115,17 @@ def test_a_file_may_lie_at_an_address(desk, tuned):
     assert here.code == there.code == 0 and here.out == there.out, there.err
     none = desk("plan", "--data", f"file://{desk.folder}/none.jsonl", *argv)
     assert none.code == 2 and "none.jsonl" in none.err and "Traceback" not in none.err
+
+
+def test_the_first_rows_are_held_out_and_scored_before_and_after(desk):
+    argv = ["--data", "pairs.jsonl", "--run_dir", "runs/scored", "--steps", 12, *SMALL[:-2]]
+    done = desk("train", *argv)
+    assert done.code == 0, done.err
+    run_dir = desk.folder / "runs/scored"
+    (task,) = plan_of(run_dir)["table"]["tasks"]
+    assert task["examples"] == 54  # a tenth of 60 is kept apart
+    (row,) = json.loads((run_dir / "results.json").read_text())["tasks"]
+    assert row["examples"] == 6 and set(row["metrics"]) == {"loss"} and row["after"] < row["before"]
+    assert "user_data (loss)" in done.out and "validation_rows=None" in (run_dir / "user_data_task.py").read_text()
+    assert "Evaluation.measure = 'loss'" in (run_dir / "user_data.gin").read_text()
+    check_refused(desk("train", "--held_out", 3, "--mixture", "ours"), "--held_out", "--data FILE")
