@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from flan_jax.data.packing import pack
 from flan_jax.data.resolve import Resolved, ResolvedTask
 from flan_jax.data.rows import RowShape, Segment, assemble
 from flan_jax.data.store import Store, open_store
@@ -100,13 +101,20 @@ def score(
 
 
 def mean_loss(asked: Asked, store: Store, shape: RowShape, batch_size: int) -> float:
-    """Mean cross-entropy a token, by the examples' own loss weights; one example a row."""
+    """Mean cross-entropy a token, by the examples' own loss weights; examples share rows as in training."""
+    examples = [store[i] for i in range(store.count)]
+    count = lambda feature: np.array([len(getattr(one, feature)) for one in examples], np.int64)
+    lengths = shape.budgets(count("inputs"), count("targets"))
+    row_of = pack(lengths, np.array(list(shape.capacities.values())))
+    rows: list[list[Segment]] = [[] for _ in range(int(row_of.max(initial=-1)) + 1)]
+    for row, one in zip(row_of, examples, strict=True):
+        rows[row].append(Segment(one.inputs, one.targets, one.weights))
+    while batch_size >= 2 * len(rows) and batch_size % (2 * asked.mesh.size) == 0:
+        batch_size //= 2
     total, weight = 0.0, 0.0
-    for start in range(0, store.count, batch_size):
-        examples = [store[i] for i in range(start, min(start + batch_size, store.count))]
-        rows = [[Segment(one.inputs, one.targets, one.weights)] for one in examples]
-        batch = assemble(rows + [[]] * (batch_size - len(rows)), shape)
-        loss, seen = asked.loss(batch)
+    for start in range(0, len(rows), batch_size):
+        some = rows[start : start + batch_size]
+        loss, seen = asked.loss(assemble(some + [[]] * (batch_size - len(some)), shape))
         total, weight = total + loss, weight + seen
     return total / max(weight, 1e-9)
 
