@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flan_jax.models import decoding
 from flan_jax.parallel.mesh import batch_sharding
-from flan_jax.training.loss import CROSS_ENTROPY, token_losses
+from flan_jax.training.loss import losses_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +93,9 @@ def _jitted(graph: Any, mesh: Mesh, name: str, fixed: tuple[Any, ...]) -> Any:
                 return decoding.score_options(model, *arrays)
             if name == "loss":
                 batch = dict(zip(fixed, arrays, strict=True))
-                losses = token_losses(model(batch), batch["decoder_target_tokens"], CROSS_ENTROPY)
+                losses = losses_of(model, batch, platform=mesh.devices.flat[0].platform)
                 weights = batch["decoder_loss_weights"]
-                return jnp.sum(jnp.where(weights > 0, losses * weights, 0.0)), jnp.sum(weights)
+                return jnp.sum(jnp.where(weights > 0, losses.tokens * weights, 0.0)), jnp.sum(weights)
             if name == "greedy":
                 return decoding.greedy(model, arrays[0], *fixed)
             new_tokens, eos_id, temperature, top_k, top_p = fixed

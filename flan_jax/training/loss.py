@@ -1,10 +1,14 @@
 """The loss of each target token, in float32."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.errors import UserError
+from flan_jax.training.chunked_loss import Losses, Readout, chunk_tokens, chunked_losses, local_sizes
 from flan_jax.training.settings import LossConfig
 
 CROSS_ENTROPY = LossConfig()
@@ -73,3 +77,38 @@ def token_losses(
             )
         losses = losses.astype(jnp.float32)
     return losses + z_losses(logits, config) if config.z_loss else losses
+
+
+def losses_of(
+    model: Any,
+    batch: Mapping[str, Array],
+    config: LossConfig = CROSS_ENTROPY,
+    *,
+    platform: str,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Losses:
+    """What a batch costs a model, with the logits whole or in chunks as `config.chunk` says.
+
+    Args:
+      model: one of `flan_jax.models`; a module without their `hidden` and `embedding` is called for whole logits.
+      batch: what the model reads, and "decoder_target_tokens" and "decoder_loss_weights" [B, L].
+      config: see `LossConfig`.
+      platform: "cpu", "gpu" or "tpu": what it will run on.
+      dropout_key: None for no dropout.
+
+    Returns:
+      Losses; only their total can be differentiated.
+    """
+    targets, weights = batch["decoder_target_tokens"], batch["decoder_loss_weights"].astype(jnp.float32)
+    chunk = 0
+    if config.function is None and hasattr(model, "hidden"):
+        vocab = model.embedding.table.shape[0]
+        chunk = chunk_tokens(*local_sizes(targets.shape, vocab), platform) if config.chunk == "auto" else config.chunk
+    if chunk:
+        shape = model.config
+        readout = Readout(shape.embed_dim**-0.5 if shape.scale_logits else 1.0, shape.logit_cap)
+        x = model.hidden(batch, dropout_key=dropout_key)
+        return chunked_losses(x, model.embedding.table, targets, weights, config, readout=readout, chunk=chunk)
+    logits = model(batch, dropout_key=dropout_key)
+    losses, fixed = token_losses(logits, targets, config), jax.lax.stop_gradient
+    return Losses(jnp.sum(losses * weights), fixed(losses), fixed(z_losses(logits, config)))

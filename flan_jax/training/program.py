@@ -99,6 +99,7 @@ def ahead(
     batch_size: int,
     microbatches: int = 1,
     optimizer: Mapping[str, Any] | None = None,
+    loss: Mapping[str, Any] | None = None,
     num_tasks: int = 1,
 ) -> tuple[Any, tuple[Any, Any]]:
     """The step as a program for `flan_jax.parallel.ahead.compile_in_child`; arguments are JSON.
@@ -110,9 +111,11 @@ def ahead(
       batch_size: rows of the global batch.
       microbatches: parts that it is computed in.
       optimizer: fields of `OptimizerConfig`.
+      loss: fields of `LossConfig`.
       num_tasks: tasks whose losses are told apart.
     """
     config = ModelConfig(**model).resolved("tpu")
     how = {"steps": 1000, "num_tasks": num_tasks, "microbatches": microbatches}
-    program = make_program(mesh, config, OptimizerConfig(**(optimizer or {})), LossConfig(), **how)
+    settings = OptimizerConfig(**(optimizer or {})), LossConfig(**(loss or {}))
+    program = make_program(mesh, config, settings[0], settings[1], **how)
     return program.step, (program.abstract, abstract_batch(config, lengths, batch_size, mesh))

@@ -79,12 +79,15 @@ class LossConfig:
       z_loss: factor of the squared log-normaliser that is added to every token's loss; it keeps logits from drifting.
       label_smoothing: share of the target's probability that is spread evenly over the vocabulary, in [0, 1).
       function: a user's `(logits [B, L, V], targets [B, L]) -> losses [B, L]` in place of the cross-entropy;
-        `z_loss` is still added to it, `label_smoothing` is its own affair.
+        `z_loss` is still added to it, `label_smoothing` is its own affair. It gets whole logits, whatever `chunk` is.
+      chunk: tokens whose logits a device holds at a time; 0: those of the whole batch; "auto": the whole batch's where
+        they are small, otherwise as many as suit the device. The figures are the same to rounding.
     """
 
     z_loss: float = 0.0
     label_smoothing: float = 0.0
     function: Callable[..., Any] | None = None
+    chunk: int | Literal["auto"] = "auto"
 
     def check(self) -> None:
         """Raises `UserError` with every fault of these settings."""
@@ -97,5 +100,7 @@ class LossConfig:
             faults.append(f"function is {self.function!r}, it must be callable as (logits, targets)")
         if self.function is not None and self.label_smoothing:
             faults.append("label_smoothing is set, but your loss function replaces the cross-entropy that it smooths")
+        if self.chunk != "auto" and not (isinstance(self.chunk, int) and self.chunk >= 0):
+            faults.append(f"chunk is {self.chunk!r}, it must be 'auto', or a number of tokens, 0 for whole logits")
         if faults:
             raise UserError("LossConfig: " + "; ".join(faults) + ".")

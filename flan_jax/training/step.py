@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flan_jax.parallel.mesh import batch_sharding
-from flan_jax.training.loss import CROSS_ENTROPY, LossConfig, token_losses, z_losses
+from flan_jax.training.loss import CROSS_ENTROPY, LossConfig, losses_of
 from flan_jax.training.optimizer import Schedule
 
 Batch = Mapping[str, Any]
@@ -71,7 +71,7 @@ def make_train_step(
       UserError: settings of the loss that make none.
     """
     loss_config.check()
-    sums = _sums_of(graph, loss_config, num_tasks)
+    sums = _sums_of(graph, loss_config, num_tasks, mesh)
     accumulate = _accumulator(sums, microbatches, mesh, state_shardings["params"])
 
     def step(state: dict[str, Any], batch: Batch) -> tuple[dict[str, Any], dict[str, jax.Array]]:
@@ -114,7 +114,7 @@ def make_eval_step(
       task_weight_sum `[T]`.
     """
     loss_config.check()
-    sums = _sums_of(graph, loss_config, num_tasks)
+    sums = _sums_of(graph, loss_config, num_tasks, mesh)
 
     def step(params: Any, batch: Batch) -> dict[str, jax.Array]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
@@ -127,20 +127,19 @@ def make_eval_step(
     )
 
 
-def _sums_of(graph: Any, config: LossConfig, num_tasks: int) -> Callable[..., dict[str, jax.Array]]:
+def _sums_of(graph: Any, config: LossConfig, num_tasks: int, mesh: Mesh) -> Callable[..., dict[str, jax.Array]]:
     """The weighted sums of one (micro)batch, whole and by task, as a function of the parameters."""
 
+    platform = mesh.devices.flat[0].platform
+
     def sums(params: Any, batch: Batch, key: jax.Array | None) -> dict[str, jax.Array]:
-        model = nnx.merge(graph, params)
-        logits = model(batch, dropout_key=key)
-        weights = batch["decoder_loss_weights"].astype(jnp.float32)
-        losses = token_losses(logits, batch["decoder_target_tokens"], config) * weights
-        tasks = batch["decoder_task_ids"]
+        losses = losses_of(nnx.merge(graph, params), batch, config, platform=platform, dropout_key=key)
+        weights, tasks = batch["decoder_loss_weights"].astype(jnp.float32), batch["decoder_task_ids"]
         return {
-            "loss_sum": jnp.sum(losses),
+            "loss_sum": losses.total,
             "weight_sum": jnp.sum(weights),
-            "z_loss_sum": jnp.sum(z_losses(logits, config) * weights),
-            "task_loss_sum": _by_task(losses, tasks, num_tasks),
+            "z_loss_sum": jnp.sum(losses.z * weights),
+            "task_loss_sum": _by_task(losses.tokens * weights, tasks, num_tasks),
             "task_weight_sum": _by_task(weights, tasks, num_tasks),
         }
 

@@ -1,0 +1,263 @@
+"""The vocabulary loss without the logits: in chunks of tokens, its gradient worked out on the way forward.
+
+A batch's logits [B, L, V] are often the largest array of a training step, and twice over, with their gradient. The loss
+is a sum over tokens, so here a chunk's logits are computed, the loss and its gradient with respect to the hidden states
+and the table are taken from them at once, and they are dropped. The backward pass then only scales what is there: each
+chunk costs the three matrix products that whole logits cost, none is computed twice, and one chunk's logits are held.
+
+Tokens without loss (prompts, padding) are sorted to the end and their chunks are left out, so the cost follows the
+tokens that carry loss.
+
+On a mesh each device goes through its own tokens (`shard_map`); the table's gradient is summed over a device's chunks
+first and over the mesh once. Left to the compiler, it is summed over the mesh in every chunk.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AbstractMesh, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from flan_jax.models.layers import capped
+from flan_jax.parallel.axes import fitted_spec
+from flan_jax.training.settings import LossConfig
+
+LEAST_TOKENS = 512  # each chunk reads the table and adds to its gradient: fewer tokens would not pay for that
+CHUNK_BYTES = {"cpu": 8 * 2**20}  # what is still in a cache by the second pass
+CHUNK_BYTES_ELSEWHERE = 256 * 2**20
+
+
+class Losses(NamedTuple):
+    """What a batch costs.
+
+    Attributes:
+      total: the weighted sum, z-loss included; the only one with a gradient.
+      tokens: [B, L] of each token, z-loss included, before its weight; 0 where the weight is 0.
+      z: [B, L] the z-loss's part of that.
+    """
+
+    total: Float[Array, ""]
+    tokens: Float[Array, "B L"]
+    z: Float[Array, "B L"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Readout:
+    """How logits are read off hidden states: `cap * tanh(scale * x @ table.T / cap)`, without a cap if that is 0."""
+
+    scale: float = 1.0
+    cap: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Way:
+    """What is fixed about a computation; `vocab_axes` and `batch_axes` are mesh axes inside `shard_map`."""
+
+    readout: Readout
+    z_loss: float
+    label_smoothing: float
+    chunk: int
+    mesh: AbstractMesh | None = None
+    batch_axes: tuple[str, ...] = ()
+    vocab_axes: tuple[str, ...] = ()
+    spec: PartitionSpec = PartitionSpec()
+
+
+def chunk_tokens(tokens: int, vocab: int, platform: str) -> int:
+    """The tokens in a chunk that suit a device; 0 where the logits are small enough to be held whole.
+
+    Args:
+      tokens: tokens of the batch on one device.
+      vocab: entries of the vocabulary on one device.
+      platform: "cpu", "gpu" or "tpu".
+
+    >>> chunk_tokens(512, 32_128, "cpu"), chunk_tokens(2048, 151_936, "cpu"), chunk_tokens(16_384, 32_128, "tpu")
+    (0, 512, 2048)
+    """
+    fitting = max(1, CHUNK_BYTES.get(platform, CHUNK_BYTES_ELSEWHERE) // (4 * vocab))
+    chunk = max(LEAST_TOKENS, 1 << (fitting.bit_length() - 1))
+    return 0 if tokens <= chunk else chunk
+
+
+def local_sizes(tokens: tuple[int, ...], vocab: int) -> tuple[int, int]:
+    """How many of a batch's tokens [B, L] and of the table's entries one device of the current mesh holds."""
+    mesh = jax.sharding.get_abstract_mesh()
+    share = 1
+    for axis in _axes(fitted_spec(tokens, ("batch", "length"), mesh)[0]):
+        share *= mesh.shape[axis]
+    of_vocab = 1
+    for axis in _axes(fitted_spec((vocab,), ("vocab",), mesh)[0]):
+        of_vocab *= mesh.shape[axis]
+    return tokens[0] * tokens[1] // share, vocab // of_vocab
+
+
+def chunked_losses(
+    x: Float[Array, "B L D"],
+    table: Float[Array, "V D"],
+    targets: Int[Array, "B L"],
+    weights: Float[Array, "B L"],
+    config: LossConfig,
+    *,
+    readout: Readout,
+    chunk: int,
+) -> Losses:
+    """The losses of `flan_jax.training.loss.token_losses`, to rounding, with the memory of one chunk.
+
+    Args:
+      x: hidden states; matrix products are in their dtype, sums in float32.
+      table: what logits are read with.
+      targets: ids in [0, V).
+      weights: loss weights.
+      config: `z_loss` and `label_smoothing` are read.
+      readout: how logits are read.
+      chunk: tokens in a chunk, on each device.
+
+    Returns:
+      Losses; only their total can be differentiated, with respect to `x` and `table`. No gradient of a frozen table is
+      computed.
+    """
+    way = _Way(readout, config.z_loss, config.label_smoothing, chunk)
+    mesh = jax.sharding.get_abstract_mesh()
+    if not mesh.empty and mesh.size > 1:
+        rows, vocab = (
+            fitted_spec(x.shape, ("batch", "length", "embed"), mesh)[0],
+            fitted_spec(table.shape, ("vocab", "embed"), mesh),
+        )
+        way = dataclasses.replace(way, mesh=mesh, batch_axes=_axes(rows), vocab_axes=_axes(vocab[0]), spec=vocab)
+    return Losses(*_losses(x, table, targets, weights.astype(jnp.float32), way))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _losses(x: Array, table: Array, targets: Array, weights: Array, way: _Way) -> tuple[Array, Array, Array]:
+    return _placed(x, table, targets, weights, way, False, False)[0]
+
+
+def _forward(x: Any, table: Any, targets: Any, weights: Any, way: _Way) -> tuple[Any, Any]:
+    # By symbolic zeros it is known here whether anybody will ask for the table's gradient.
+    arrays = (x.value, table.value, targets.value, weights.value)
+    losses, x_grad, table_grad = _placed(*arrays, way, x.perturbed, table.perturbed)
+    like = lambda grad, value: None if grad is None else grad.astype(value.dtype)
+    return losses, (like(x_grad, x.value), like(table_grad, table.value))
+
+
+def _backward(way: _Way, kept: tuple[Any, Any], gradients: Any) -> tuple[Any, ...]:
+    given = gradients[0]
+    if isinstance(given, jax.custom_derivatives.SymbolicZero):
+        return None, None, None, None
+    scaled = [None if grad is None else grad * given.astype(grad.dtype) for grad in kept]
+    return *scaled, None, None
+
+
+_losses.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+def _placed(
+    x: Array, table: Array, targets: Array, weights: Array, way: _Way, x_grad: bool, table_grad: bool
+) -> tuple[Any, Any, Any]:
+    """`_all_chunks` where the arrays are: on each device of the mesh with its own tokens and part of the vocabulary."""
+    on_device = functools.partial(_all_chunks, way=way, x_grad=x_grad, table_grad=table_grad)
+    table = table.astype(x.dtype)
+    if way.mesh is None:
+        return on_device(x, table, targets, weights)
+    rows, entries = PartitionSpec(way.batch_axes or None), PartitionSpec(way.vocab_axes or None)
+    out = ((PartitionSpec(), rows, rows), rows if x_grad else None, way.spec if table_grad else None)
+    return jax.shard_map(
+        on_device, mesh=way.mesh, in_specs=(rows, entries, rows, rows), out_specs=out, check_vma=False
+    )(x, table, targets, weights)
+
+
+def _all_chunks(
+    x: Array, table: Array, targets: Array, weights: Array, *, way: _Way, x_grad: bool, table_grad: bool
+) -> tuple[Any, Any, Any]:
+    """Losses and gradients of one device's tokens; the gradients and the total are summed over the mesh at the end."""
+    shape, dim, tokens, chunk = x.shape, x.shape[-1], targets.size, min(way.chunk, targets.size)
+    flat = weights.reshape(-1)
+    counts = flat != 0
+    order = jnp.argsort(~counts, stable=True)
+    order = jnp.pad(order, (0, -tokens % chunk), constant_values=tokens)  # taken as 0 below
+    sorted_by = lambda a: jnp.take(a, order, axis=0, mode="fill", fill_value=0)
+    xs = sorted_by((x * way.readout.scale if way.readout.scale != 1.0 else x).reshape(-1, dim))
+    ts, ws = sorted_by(targets.reshape(-1)), sorted_by(flat)
+    turns = (jnp.sum(counts) + chunk - 1) // chunk
+    if way.vocab_axes:  # devices with the same tokens talk to each other in each turn: let all take as many
+        turns = jax.lax.pmax(turns, (*way.batch_axes, *way.vocab_axes))
+
+    def turn(i: Array, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+        cut = lambda a: jax.lax.dynamic_slice_in_dim(a, i * chunk, chunk)
+        put = lambda all_of, part: jax.lax.dynamic_update_slice_in_dim(all_of, part.astype(all_of.dtype), i * chunk, 0)
+        losses, z, x_sum, table_sum = kept
+        part, losses_part, z_part = _one_chunk(cut(xs), table, cut(ts), cut(ws), way, x_grad or table_grad)
+        losses, z = put(losses, losses_part), put(z, z_part)
+        if x_grad:
+            x_sum = put(x_sum, jnp.einsum("tv,vd->td", part, table, preferred_element_type=jnp.float32))
+        if table_grad:
+            table_sum = table_sum + jnp.einsum("tv,td->vd", part, cut(xs), preferred_element_type=jnp.float32)
+        return losses, z, x_sum, table_sum
+
+    zeros = lambda wanted, *shape: jnp.zeros(shape, jnp.float32) if wanted else None
+    size = order.size
+    start = zeros(True, size), zeros(True, size), zeros(x_grad, size, dim), zeros(table_grad, *table.shape)
+    losses, z, x_sum, table_sum = jax.lax.fori_loop(0, turns, turn, start)
+
+    place = jnp.cumsum(counts) - 1
+    unsorted = lambda a: jnp.where(counts.reshape(-1, *[1] * (a.ndim - 1)), a[place], 0.0)
+    losses, z = unsorted(losses), unsorted(z)
+    total = _over_mesh(jnp.sum(losses * flat), way.batch_axes)
+    if x_grad:
+        x_sum = (_over_mesh(unsorted(x_sum), way.vocab_axes) * way.readout.scale).reshape(shape)
+    if table_grad:
+        table_sum = _over_mesh(table_sum, way.batch_axes, _axes(way.spec[1]) if way.mesh is not None else ())
+    return (total, losses.reshape(targets.shape), z.reshape(targets.shape)), x_sum, table_sum
+
+
+def _one_chunk(
+    x: Array, table: Array, targets: Array, weights: Array, way: _Way, with_gradient: bool
+) -> tuple[Any, Array, Array]:
+    """The weighted losses' gradient [T, V] with respect to `x @ table.T`, the losses [T], and the z-losses [T]."""
+    cap, smoothing, vocab = way.readout.cap, way.label_smoothing, table.shape[0]
+    logits = capped(jnp.einsum("td,vd->tv", x, table, preferred_element_type=jnp.float32), cap)
+    largest = jnp.max(logits, axis=-1)
+    if way.vocab_axes:
+        largest = jax.lax.pmax(largest, way.vocab_axes)
+        targets = targets - jax.lax.axis_index(way.vocab_axes) * vocab
+    log_z = largest + jnp.log(_over_mesh(jnp.sum(jnp.exp(logits - largest[:, None]), axis=-1), way.vocab_axes))
+    here = (targets >= 0) & (targets < vocab)
+    found = jnp.take_along_axis(logits, jnp.clip(targets, 0, vocab - 1)[:, None], axis=-1)[:, 0]
+    losses = log_z - _over_mesh(jnp.where(here, found, 0.0), way.vocab_axes)
+    if smoothing:
+        vocab = vocab * (jax.lax.axis_size(way.vocab_axes) if way.vocab_axes else 1)
+        mean = _over_mesh(jnp.sum(logits, axis=-1), way.vocab_axes) / vocab
+        losses = (1 - smoothing) * losses + smoothing * (log_z - mean)
+    z = way.z_loss * jnp.square(log_z)
+    if not with_gradient:
+        return None, losses + z, z
+    share = weights * (1 + 2 * way.z_loss * log_z)
+    hit = targets[:, None] == jnp.arange(table.shape[0], dtype=targets.dtype)
+    gradient = jnp.exp(logits - log_z[:, None]) * share[:, None] - jnp.where(
+        hit, ((1 - smoothing) * weights)[:, None], 0.0
+    )
+    if smoothing:
+        gradient = gradient - (smoothing / vocab * weights)[:, None]
+    if cap:
+        gradient = gradient * (1 - jnp.square(logits / cap))
+    return gradient.astype(x.dtype), losses + z, z
+
+
+def _over_mesh(value: Array, axes: tuple[str, ...], scattered: tuple[str, ...] = ()) -> Array:
+    """Sums over mesh axes; over those in `scattered` each device keeps its part of the last dimension."""
+    for axis in scattered:
+        if axis in axes:
+            value = jax.lax.psum_scatter(value, axis, scatter_dimension=value.ndim - 1, tiled=True)
+        else:
+            size = value.shape[-1] // jax.lax.axis_size(axis)
+            value = jax.lax.dynamic_slice_in_dim(value, jax.lax.axis_index(axis) * size, size, axis=-1)
+    rest = tuple(axis for axis in axes if axis not in scattered)
+    return jax.lax.psum(value, rest) if rest else value
+
+
+def _axes(entry: Any) -> tuple[str, ...]:
+    """The mesh axes that an entry of a partition spec names."""
+    return (entry,) if isinstance(entry, str) else tuple(entry or ())
