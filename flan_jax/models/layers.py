@@ -5,12 +5,14 @@ of keys and values, K head dim, F feed-forward, V vocab, S segments.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from flan_jax.models import quantised
 from flan_jax.models.config import ModelConfig
 from flan_jax.parallel.axes import shard
 
@@ -79,6 +81,9 @@ project.defvjp(_project_forward, _project_backward)
 class Linear(nnx.Module):
     """A matrix product over one or more dimensions, with a bias where asked.
 
+    `flan_jax.models.lora` may put an adapter beside the kernel (`lora_a`, `lora_b`), and make the kernel codes that
+    `kernel_scale` goes with.
+
     Args:
       rngs: draws the kernel.
       shape: the dimensions summed over, then those that come out.
@@ -88,6 +93,12 @@ class Linear(nnx.Module):
       dims: how many dimensions are summed over.
       bias: whether there is a bias.
     """
+
+    kernel: nnx.Param
+    kernel_scale: nnx.Param
+    lora_a: nnx.LoRAParam
+    lora_b: nnx.LoRAParam
+    lora_key: PRNGKeyArray
 
     def __init__(
         self,
@@ -100,15 +111,28 @@ class Linear(nnx.Module):
         dims: int = 1,
         bias: bool = False,
     ):
-        self.dims = dims
+        self.dims, self.lora_scale, self.lora_dropout = dims, 0.0, 0.0
         self.kernel = kernel(rngs, shape, axes, std, config.param_dtype)
         if bias:
             self.bias = nnx.Param(jnp.zeros(shape[dims:], jnp.dtype(config.param_dtype)), axes=axes[dims:])
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
         """Applies it in the dtype of `x`."""
-        y = project(x, self.kernel[...].astype(x.dtype), self.dims)
+        y = project(x, self._weights(x.dtype), self.dims)
+        if hasattr(self, "lora_a"):
+            y = y + self._adapter(x)
         return y + self.bias[...].astype(x.dtype) if hasattr(self, "bias") else y
+
+    def _weights(self, dtype: Any) -> Array:
+        if not hasattr(self, "kernel_scale"):
+            return self.kernel[...].astype(dtype)
+        return quantised.wide(self.kernel[...], self.kernel_scale[...], dtype)
+
+    def _adapter(self, x: Array) -> Array:
+        """(dropout(x) A) B scale, two thin products; the merged kernel is never formed."""
+        x = dropout(x, self.lora_dropout, getattr(self, "lora_key", None), shared=())
+        inner = project(x, self.lora_a[...].astype(x.dtype), self.dims)
+        return project(inner * self.lora_scale, self.lora_b[...].astype(x.dtype))
 
 
 class RMSNorm(nnx.Module):

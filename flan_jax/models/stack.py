@@ -10,8 +10,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from flan_jax.models.attention import Attention, KeysValues, RelativeBias, Source
+from flan_jax.models.attention_kernels import RESIDUAL, Packed
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.layers import FeedForward, RMSNorm, dropout
+from flan_jax.models.layers import FeedForward, Linear, RMSNorm, dropout
+
+_LAYER_DRAWS = 6  # dropout masks in one layer
 
 
 @jax.tree_util.register_dataclass
@@ -61,6 +64,7 @@ class Context:
       memory_biases: biases of cross-attention.
       sees_memory: whether a query has any key in the encoder; a segment with empty inputs has none, and adds nothing.
       index: where in `Cache.new` the tokens of this call go.
+      packed: what the biases of self-attention are made of, for kernels that make their own mask.
     """
 
     sight: Sight
@@ -70,6 +74,7 @@ class Context:
     memory_biases: tuple[Array, ...] = ()
     sees_memory: Bool[Array, "B Lq"] | None = None
     index: Int[Array, ""] | int = 0
+    packed: Packed | None = None
 
     def sight_of(self, local: Bool[Array, ""] | None) -> Sight:
         """What a layer sees; None for `local` where all layers are of one kind."""
@@ -116,7 +121,7 @@ class Layer(nnx.Module):
         Returns:
           The new activations, and the cache with this call's tokens written; without a cache, their keys and values.
         """
-        keys = iter([None] * 6 if key is None else list(jax.random.split(key, 6)))
+        keys = iter([None] * _LAYER_DRAWS if key is None else list(jax.random.split(key, _LAYER_DRAWS)))
         drop = lambda y: dropout(y, self.config.dropout_rate, next(keys))
         sight = context.sight_of(local)
         biases = sight.biases if context.relative is None else (*sight.biases, self.bias(*context.relative))
@@ -124,7 +129,7 @@ class Layer(nnx.Module):
         own = self.self_attention.keys_values(h, sight.turns)
         result: Cache | KeysValues = own
         if cache is None:
-            sources = [Source(own, biases)]
+            sources = [Source(own, biases, context.packed, local)]
         else:
             result = dataclasses.replace(cache, new=cache.new.write(own, context.index))
             sources = [Source(result.new, biases)]
@@ -153,6 +158,20 @@ class Layer(nnx.Module):
         )
 
 
+def give_keys(layer: nnx.Module, key: PRNGKeyArray | None) -> None:
+    """Hands each adapter of a layer that drops inputs a key of its own, for the one pass that the layer is merged for.
+
+    Args:
+      layer: a layer that was merged here, or any module of its adapters.
+      key: the layer's; folds up to `_LAYER_DRAWS` of it are the layer's own. None for no dropout.
+    """
+    if key is None:
+        return
+    adapted = [node for _, node in nnx.iter_graph(layer) if isinstance(node, Linear) and node.lora_dropout]
+    for number, linear in enumerate(adapted):
+        linear.lora_key = jax.random.fold_in(key, _LAYER_DRAWS + number)
+
+
 def _normed(x: Array, norm: RMSNorm | None) -> Array:
     return x if norm is None else norm(x)
 
@@ -161,9 +180,11 @@ def rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any]
     """Wraps a scanned layer so that its backward pass computes anew what `ModelConfig.remat` names."""
     if policy == "none":
         return layer
+    of, kept = jax.checkpoint_policies, [RESIDUAL]
     policies = {
-        "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-        "full": jax.checkpoint_policies.nothing_saveable,
+        "dots": of.save_from_both_policies(of.dots_with_no_batch_dims_saveable, of.save_only_these_names(*kept)),
+        "full": of.nothing_saveable,
+        "offload": of.offload_dot_with_no_batch_dims("device", "pinned_host"),
     }
     # The scan keeps the compiler from merging the two passes, so the barriers against that would only cost.
     return jax.checkpoint(layer, policy=policies[policy], prevent_cse=False)
@@ -211,7 +232,9 @@ class Stack(nnx.Module):
 
         def layer(x: Array, one: tuple[Any, Cache | None, PRNGKeyArray | None, Array | None]) -> tuple[Array, Any]:
             params, past, key, local = one
-            x, result = nnx.merge(graph, params)(x, context, past, key, local)
+            module = nnx.merge(graph, params)
+            give_keys(module, key)
+            x, result = module(x, context, past, key, local)
             return x, result if keep or past is not None else None
 
         scanned = rematerialised(layer, self.config.remat)
