@@ -93,7 +93,7 @@ def _jitted(graph: Any, mesh: Mesh, name: str, fixed: tuple[Any, ...]) -> Any:
                 return decoding.score_options(model, *arrays)
             if name == "loss":
                 batch = dict(zip(fixed, arrays, strict=True))
-                losses = losses_of(model, batch, platform=mesh.devices.flat[0].platform)
+                losses = losses_of(model, batch)
                 weights = batch["decoder_loss_weights"]
                 return jnp.sum(jnp.where(weights > 0, losses.tokens * weights, 0.0)), jnp.sum(weights)
             if name == "greedy":

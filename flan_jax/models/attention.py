@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from flan_jax.models.attention_kernels import Packed, attend, kernel_of
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import Linear, RMSNorm, capped, dropout, kernel
 from flan_jax.parallel.axes import shard
@@ -33,10 +34,15 @@ class KeysValues:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Keys and values with the biases on their logits, each of which broadcasts to [B, N, H / N, Lq, Lk]."""
+    """Keys and values with the biases on their logits, each of which broadcasts to [B, N, H / N, Lq, Lk].
+
+    Where `packed` says the same as the biases, as the mask of a layer that is `local` or not, a kernel may read it.
+    """
 
     seen: KeysValues
     biases: tuple[Array, ...] = ()
+    packed: Packed | None = None
+    local: Bool[Array, ""] | None = None
 
 
 def mask_bias(allowed: Bool[Array, "B Lq Lk"]) -> Float[Array, "B 1 1 Lq Lk"]:
@@ -230,6 +236,16 @@ class Attention(nnx.Module):
           sources: keys, values and biases; a KV cache is a source beside the new tokens, so that it is never copied.
           key: drops attention weights.
         """
+        first, drops = sources[0], key is not None and self.config.dropout_rate > 0
+        kernel = "xla" if first.packed is None else kernel_of(self.config, q.shape[1], drops=drops)
+        if first.packed is None or kernel == "xla":
+            seen = self._by_xla(q, sources, key)
+        else:
+            seen = attend(self.config, kernel, q, first.seen.keys, first.seen.values, first.packed, first.local)
+        return shard(self.out(shard(seen, "batch", "length", "heads", "head_dim")), "batch", "length", "embed")
+
+    def _by_xla(self, q: Array, sources: Sequence[Source], key: PRNGKeyArray | None) -> Float[Array, "B Lq H K"]:
+        """All logits at once, softmax in float32."""
         batch, length, heads, width = q.shape
         kv_heads = self.config.kv_heads
         grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, width)
@@ -244,5 +260,4 @@ class Attention(nnx.Module):
             end = start + source.seen.keys.shape[1]
             parts.append(jnp.einsum("bngls,bsnk->blngk", weights[..., start:end], source.seen.values))
             start = end
-        seen = functools.reduce(jnp.add, parts).reshape(batch, length, heads, width)
-        return shard(self.out(shard(seen, "batch", "length", "heads", "head_dim")), "batch", "length", "embed")
+        return functools.reduce(jnp.add, parts).reshape(batch, length, heads, width)

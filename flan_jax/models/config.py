@@ -229,6 +229,20 @@ class ModelConfig:
             faults.append(f"dropout_rate is {self.dropout_rate}, wanted at least 0 and less than 1")
         return faults
 
+    def _kernel_faults(self) -> list[str]:
+        """What a fused attention kernel that was asked for by name cannot compute."""
+        if self.attention not in ("splash", "cudnn"):
+            return []
+        lacks = {
+            "relative biases (architecture 'encoder_decoder')": self.architecture == "encoder_decoder",
+            "prefix_lm": self.prefix_lm,
+            "dropout_rate": self.dropout_rate > 0,
+            "attention_cap": self.attention == "cudnn" and self.attention_cap > 0,
+        }
+        return [
+            f"attention {self.attention!r} has no {w}: set attention to 'auto'" for w, there in lacks.items() if there
+        ]
+
     def _joint_faults(self) -> list[str]:
         faults = []
         if self.num_heads > 0 and not self.head_dim and self.embed_dim % self.num_heads:
@@ -242,6 +256,7 @@ class ModelConfig:
                 f"rope_low_frequency is {self.rope_low_frequency} and rope_high_frequency {self.rope_high_frequency}, "
                 "wanted 0 < low < high"
             )
+        faults += self._kernel_faults()
         if self.architecture == "decoder":
             if self.begin_id < -1:
                 faults.append(f"begin_id is {self.begin_id}, wanted a token, or -1 for none")

@@ -1,5 +1,6 @@
 """The decoder-only model: Llama, Mistral, Qwen, Gemma, OLMo 2; causal, or with the inputs seen whole (prefix LM)."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from flan_jax.models.attention import KeysValues, mask_bias, rotary, rotary_frequencies, segment_mask
+from flan_jax.models.attention_kernels import Packed
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import Embedding
 from flan_jax.models.stack import Cache, Context, Sight, Stack
@@ -46,6 +48,10 @@ class Decoder(nnx.Module):
             lambda window: segment_mask(segments, segments, causal=True, prefix=prefix, window=window),
             batch["decoder_positions"],
         )
+        if not self.config.prefix_lm:
+            window, kinds = self.config.window, self.config.local_layers
+            packed = Packed(segments, window if all(kinds) else 0, window if any(kinds) else 0)
+            context = dataclasses.replace(context, packed=packed)
         return self.decoder(self.embedding(batch["decoder_input_tokens"]), context, dropout_key=dropout_key)[0]
 
     def start(self, inputs: Int[Array, "B Lp"], room: int) -> tuple[Cache, Float[Array, "B V"]]:

@@ -89,3 +89,16 @@ def local_rows(batch_size: int, mesh: Mesh) -> range:
     here = batch_sharding(mesh).addressable_devices_indices_map((batch_size, 1)).values()
     spans = [rows[0].indices(batch_size) for rows in here if rows is not None]
     return range(min(start for start, _, _ in spans), max(stop for _, stop, _ in spans))
+
+
+def current_platform() -> str:
+    """What the program being traced will run on, "cpu", "gpu" or "tpu": the current mesh's devices, or JAX's default.
+
+    A mesh may be of a machine that is not here (`flan_jax.parallel.ahead`).
+
+    >>> current_platform() in ("cpu", "gpu", "tpu")
+    True
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    platform = jax.default_backend() if device is None else device.platform
+    return "gpu" if platform in ("cuda", "rocm") else platform

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.errors import UserError
+from flan_jax.parallel.mesh import current_platform
 from flan_jax.training.chunked_loss import Losses, Readout, chunk_tokens, chunked_losses, local_sizes
 from flan_jax.training.settings import LossConfig
 
@@ -84,7 +85,6 @@ def losses_of(
     batch: Mapping[str, Array],
     config: LossConfig = CROSS_ENTROPY,
     *,
-    platform: str,
     dropout_key: PRNGKeyArray | None = None,
 ) -> Losses:
     """What a batch costs a model, with the logits whole or in chunks as `config.chunk` says.
@@ -93,7 +93,6 @@ def losses_of(
       model: one of `flan_jax.models`; a module without their `hidden` and `embedding` is called for whole logits.
       batch: what the model reads, and "decoder_target_tokens" and "decoder_loss_weights" [B, L].
       config: see `LossConfig`.
-      platform: "cpu", "gpu" or "tpu": what it will run on.
       dropout_key: None for no dropout.
 
     Returns:
@@ -102,8 +101,8 @@ def losses_of(
     targets, weights = batch["decoder_target_tokens"], batch["decoder_loss_weights"].astype(jnp.float32)
     chunk = 0
     if config.function is None and hasattr(model, "hidden"):
-        vocab = model.embedding.table.shape[0]
-        chunk = chunk_tokens(*local_sizes(targets.shape, vocab), platform) if config.chunk == "auto" else config.chunk
+        sizes = local_sizes(targets.shape, model.embedding.table.shape[0])
+        chunk = chunk_tokens(*sizes, current_platform()) if config.chunk == "auto" else config.chunk
     if chunk:
         shape = model.config
         readout = Readout(shape.embed_dim**-0.5 if shape.scale_logits else 1.0, shape.logit_cap)

@@ -71,7 +71,7 @@ def make_train_step(
       UserError: settings of the loss that make none.
     """
     loss_config.check()
-    sums = _sums_of(graph, loss_config, num_tasks, mesh)
+    sums = _sums_of(graph, loss_config, num_tasks)
     accumulate = _accumulator(sums, microbatches, mesh, state_shardings["params"])
 
     def step(state: dict[str, Any], batch: Batch) -> tuple[dict[str, Any], dict[str, jax.Array]]:
@@ -114,7 +114,7 @@ def make_eval_step(
       task_weight_sum `[T]`.
     """
     loss_config.check()
-    sums = _sums_of(graph, loss_config, num_tasks, mesh)
+    sums = _sums_of(graph, loss_config, num_tasks)
 
     def step(params: Any, batch: Batch) -> dict[str, jax.Array]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
@@ -127,13 +127,11 @@ def make_eval_step(
     )
 
 
-def _sums_of(graph: Any, config: LossConfig, num_tasks: int, mesh: Mesh) -> Callable[..., dict[str, jax.Array]]:
+def _sums_of(graph: Any, config: LossConfig, num_tasks: int) -> Callable[..., dict[str, jax.Array]]:
     """The weighted sums of one (micro)batch, whole and by task, as a function of the parameters."""
 
-    platform = mesh.devices.flat[0].platform
-
     def sums(params: Any, batch: Batch, key: jax.Array | None) -> dict[str, jax.Array]:
-        losses = losses_of(nnx.merge(graph, params), batch, config, platform=platform, dropout_key=key)
+        losses = losses_of(nnx.merge(graph, params), batch, config, dropout_key=key)
         weights, tasks = batch["decoder_loss_weights"].astype(jnp.float32), batch["decoder_task_ids"]
         return {
             "loss_sum": losses.total,

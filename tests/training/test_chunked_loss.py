@@ -156,7 +156,7 @@ def test_a_models_losses_and_gradients_do_not_change(name):
     def of(chunk):
         def total(params):
             settings = dataclasses.replace(ALL, chunk=chunk)
-            losses = losses_of(nnx.merge(graph, params), batch, settings, platform="cpu")
+            losses = losses_of(nnx.merge(graph, params), batch, settings)
             return losses.total, losses.tokens * batch["decoder_loss_weights"]
 
         return jax.jit(jax.value_and_grad(total, has_aux=True))(params)
@@ -173,5 +173,5 @@ def test_a_users_function_gets_whole_logits():
         return logits[..., 0]
 
     batch = rows([examples([(5, 3)])], config, 10, 8)
-    losses_of(model_of(config), batch, LossConfig(chunk=2, function=function), platform="cpu")
+    losses_of(model_of(config), batch, LossConfig(chunk=2, function=function))
     assert shapes == [(1, 18, VOCAB_OF_MODELS)]
