@@ -1,0 +1,186 @@
+"""A Hugging Face folder looked at before anything is loaded: its model, its tensors, and all that is wrong with it."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from flan_jax.errors import UserError
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.hugging_face import tokenizer_files
+from flan_jax.models.hugging_face.families import model_config
+from flan_jax.models.hugging_face.names import Placement, placements
+from flan_jax.models.hugging_face.safetensors_file import DTYPES, Damaged, Entry, opened, read_header
+from flan_jax.models.hugging_face.tokenizer_files import read_json
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_SHOWN = 8
+_ROWS = 4096
+
+# Tensors of older files that no model reads any more: rotary tables, and a bias that T5's first release had.
+_UNREAD = re.compile(r"rotary_emb\.inv_freq$|EncDecAttention\.relative_attention_bias\.weight$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A folder that can be loaded.
+
+    Attributes:
+      path: where it is.
+      raw: its config.json.
+      model: the model, `begin_id` by its tokenizer.
+      tensors: every tensor of its files by name.
+      placements: where each of the model's tensors belongs, named as the files name it.
+    """
+
+    path: pathlib.Path
+    raw: Mapping[str, Any]
+    model: ModelConfig
+    tensors: Mapping[str, Entry]
+    placements: tuple[Placement, ...]
+
+
+def is_folder(path: str | pathlib.Path) -> bool:
+    """Whether a path is a model's folder of Hugging Face's kind rather than a run's or nothing."""
+    folder = pathlib.Path(path)
+    if (folder / CONFIG).is_file():
+        try:
+            return bool({"model_type", "architectures"} & set(read_json(folder / CONFIG)))
+        except UserError:
+            return False
+    return folder.is_dir() and any(any(folder.glob(pattern)) for pattern in ("*.safetensors*", "pytorch_model*.bin"))
+
+
+def read_folder(path: str | pathlib.Path) -> Folder:
+    """Reads config.json and the headers of the weights, without JAX and without any tensor.
+
+    Args:
+      path: the folder.
+
+    Raises:
+      UserError: one sentence with all that is wrong: no config.json, an architecture or option that is not supported,
+        weights that are pickled, cut short or absent, tensors that are missing, unexpected or of another shape, a
+        tokenizer with more ids than the embedding has rows.
+    """
+    folder = pathlib.Path(path)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder; name one with config.json and model.safetensors")
+    raw = read_json(folder / CONFIG)
+    if not raw:
+        raise UserError(f"{folder} has no {CONFIG}; fetch it, or name a folder that holds config.json and the weights")
+    config = model_config(raw, str(folder / CONFIG))
+    tensors, faults = read_tensors(folder)
+    if config.architecture == "decoder":
+        bos = raw.get("bos_token_id")
+        begin = tokenizer_files.begin_id(folder, bos[0] if isinstance(bos, list) else bos)
+        config = dataclasses.replace(config, begin_id=begin)
+    if tensors:
+        config = dataclasses.replace(config, tie_embeddings=_tied(raw, config, tensors))
+    places: tuple[Placement, ...] = ()
+    if not faults:
+        places, faults = _placed(config, tensors)
+    largest = tokenizer_files.largest_id(folder)
+    if largest is not None and largest[0] >= config.vocab_size:
+        faults.append(
+            f"{largest[1]} has ids up to {largest[0]}, the embedding has {config.vocab_size} rows; take the tokenizer "
+            "that belongs to these weights, or save the model with resized embeddings"
+        )
+    if faults:
+        raise UserError(f"{folder} cannot be loaded: " + "; ".join(faults))
+    return Folder(folder, raw, config, tensors, places)
+
+
+def read_tensors(folder: pathlib.Path) -> tuple[dict[str, Entry], list[str]]:
+    """The tensors of a folder's safetensors files by name, and what is wrong with the files."""
+    index = read_json(folder / INDEX)
+    faults: list[str] = []
+    if index:
+        weight_map = index.get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            return {}, [f"{INDEX} has no weight_map"]
+        files = sorted(set(weight_map.values()))
+    elif (folder / WEIGHTS).is_file():
+        weight_map, files = {}, [WEIGHTS]
+    else:
+        return {}, [_no_weights(folder)]
+    tensors: dict[str, Entry] = {}
+    for name in files:
+        try:
+            tensors |= read_header(folder / name)
+        except FileNotFoundError:
+            faults.append(f"{INDEX} names {name}, which is not there")
+        except Damaged as error:
+            faults.append(f"{name} is damaged: {error}; fetch it anew")
+        except OSError as error:
+            faults.append(f"{name} cannot be read: {error.strerror}")
+    return tensors, faults
+
+
+def _no_weights(folder: pathlib.Path) -> str:
+    pickled = sorted(path.name for path in folder.glob("*.bin") if path.name.startswith(("pytorch_model", "model")))
+    if not pickled:
+        return f"it has neither {WEIGHTS} nor {INDEX}"
+    loader = "AutoModelForSeq2SeqLM" if "t5" in str(read_json(folder / CONFIG).get("model_type")) else None
+    return (
+        f"{pickled[0]} is a pickle, which can run any code when it is read and is refused; convert it where you trust "
+        f"it, with torch: from transformers import {loader or 'AutoModelForCausalLM'} as M; "
+        "M.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
+    )
+
+
+def _tied(raw: Mapping[str, Any], config: ModelConfig, tensors: Mapping[str, Entry]) -> bool:
+    """Whether the head is the embedding: it is where the files hold no other.
+
+    transformers 5 writes `tie_word_embeddings: true` for every T5 and keeps a head apart all the same where the files
+    have one with other values.
+    """
+    head = tensors.get("lm_head.weight")
+    if head is None:
+        return config.tie_embeddings or config.architecture == "encoder_decoder"
+    if raw.get("tie_word_embeddings") is False or not config.tie_embeddings:
+        return False
+    names = ("shared.weight", "model.embed_tokens.weight", "encoder.embed_tokens.weight")
+    table = next((tensors[name] for name in names if name in tensors), None)
+    if table is None:
+        return True
+    if (table.shape, table.code) != (head.shape, head.code):
+        return False
+    with opened(table) as one, opened(head) as other:
+        rows = range(0, table.shape[0], _ROWS)
+        return all(np.array_equal(one[i : i + _ROWS], other[i : i + _ROWS]) for i in rows)
+
+
+def _placed(config: ModelConfig, tensors: Mapping[str, Entry]) -> tuple[tuple[Placement, ...], list[str]]:
+    """Finds every tensor of the model, and tells of those that are missing, left over or not as they should be."""
+    found: list[Placement] = []
+    missing: list[str] = []
+    misshapen: list[str] = []
+    wanted: set[str] = set()
+    for place in placements(config):
+        names = [name for name in (place.tensor, *place.aliases) if name in tensors]
+        wanted |= {place.tensor, *place.aliases}
+        if not names:
+            missing.append(place.tensor)
+            continue
+        found.append(dataclasses.replace(place, tensor=names[0]))
+        for name in names:
+            entry = tensors[name]
+            if entry.shape != place.file_shape:
+                misshapen.append(f"{name} is {list(entry.shape)}, wanted {list(place.file_shape)}")
+            if entry.code not in DTYPES:
+                misshapen.append(f"{name} has type {entry.code}, wanted {', '.join(DTYPES)}")
+    extra = [name for name in tensors if name not in wanted and not _UNREAD.search(name)]
+    faults = [f"{len(names)} tensors are missing: {_listed(names)}" for names in (missing,) if names]
+    faults += [f"{len(names)} tensors are unexpected: {_listed(names)}" for names in (extra,) if names]
+    faults += [f"{len(names)} tensors do not fit {CONFIG}: {_listed(names)}" for names in (misshapen,) if names]
+    return tuple(found), faults
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
