@@ -79,6 +79,12 @@ MACROS: dict[str, Macro] = {
     "MIXTURE": Macro("Run.mixture", str, "NAME", "the mixture or task to train on (see `flan-jax tasks`)"),
     "MODEL": Macro("Run.model_name", str, "NAME", "a model: gin_configs/models/NAME.gin, or a gin file of your own"),
     "INIT_FROM": Macro("Run.init_from", str, "FOLDER", "start from the parameters of this run instead of random ones"),
+    "LORA": Macro(
+        "Lora.rank",
+        read_whole,
+        "RANK",
+        "train adapters of this rank beside the frozen model of INIT_FROM; 0: all of it",
+    ),
     "FEATURE_LENGTHS": Macro(
         "Run.feature_lengths", read_pairs, "inputs=N,targets=N", "the length of a packed row, in tokens"
     ),
@@ -277,6 +283,10 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
         option("--temperature", float, "X", "0 takes the likeliest token, 1 samples as trained", 0.0)
         option("--top_k", read_whole, "N", "sample among the N likeliest tokens; 0: all", 0)
         option("--top_p", float, "X", "sample among the likeliest tokens that hold this probability", 1.0)
+        option("--num_beams", read_whole, "N", "answers followed at once, the best of which is given; 1: no search", 1)
+        option("--length_penalty", float, "X", "with beams: above 0 favours long answers, below 0 short ones", 1.0)
+        parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="a text that ends an answer")
+        parser.add_argument("--scores", action="store_true", help="give the log-probabilities of each answer too")
     if command == "plan":
         parser.add_argument("--json", action="store_true", help="print the plan as JSON")
         parser.add_argument("--estimate", action="store_true", help="from a sample of the sources, without preparing")

@@ -14,6 +14,7 @@ from flan_jax.annotations import check_types, conform
 from flan_jax.command_line import MACROS
 from flan_jax.errors import UserError, nearest
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.lora_config import LoraConfig
 from flan_jax.named_functions import from_plain, to_plain
 from flan_jax.training.settings import LossConfig, OptimizerConfig
 
@@ -127,6 +128,7 @@ class RunConfig:
     data_fields: dict[str, str] = field(default_factory=dict)
     data_held_out: int | None = None
     model: ModelConfig = ModelConfig()
+    lora: LoraConfig = LoraConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
     data: DataConfig = DataConfig()
@@ -139,6 +141,7 @@ class RunConfig:
 SECTIONS: dict[str, str] = {
     "Run": "",
     "Model": "model",
+    "Lora": "lora",
     "Optimizer": "optimizer",
     "Loss": "loss",
     "Data": "data",
@@ -209,6 +212,25 @@ def _range_faults(config: RunConfig, bad_types: Collection[str]) -> list[str]:
     return faults
 
 
+def _section_faults(config: RunConfig, bad_types: Collection[str]) -> list[str]:
+    """What the sections themselves find; those in `bad_types` are not asked."""
+    faults = []
+    asked = [getattr(config, name).check for name in ("model", "lora", "optimizer", "loss") if name not in bad_types]
+    if config.lora.rank and not {"model", "lora"} & set(bad_types):
+        asked.append(lambda: config.lora.modules(config.model))
+        if config.init_from is None:
+            faults.append(
+                f"LORA is {config.lora.rank}, but INIT_FROM is not set: adapters stand beside a trained model; name "
+                "its folder with --init_from, or leave --lora out"
+            )
+    for ask in asked:
+        try:
+            ask()
+        except UserError as fault:
+            faults.append(str(fault).rstrip("."))
+    return faults
+
+
 def check(
     config: RunConfig, needs: Collection[str] = ("mixture", "length"), places: Mapping[str, str] | None = None
 ) -> None:
@@ -235,12 +257,7 @@ def check(
         faults.append("neither STEPS nor EPOCHS is set: say how long to train, with --steps or --epochs")
     if config.steps is not None and config.epochs is not None:
         faults.append("both STEPS and EPOCHS are set: keep one")
-    for name in ("model", "optimizer", "loss"):
-        if not any(path.startswith(f"{name}.") for path, _ in types):
-            try:
-                getattr(config, name).check()
-            except UserError as fault:
-                faults.append(str(fault).rstrip("."))
+    faults += _section_faults(config, {path.partition(".")[0] for path, _ in types})
     if faults:
         head = f"{len(faults)} settings need mending: " if len(faults) > 1 else ""
         raise UserError(head + "; ".join(faults))

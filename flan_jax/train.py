@@ -98,12 +98,14 @@ class _Run:
             num_tasks=len(self.tasks),
             microbatches=config.microbatches,
             seed=config.seed,
+            lora=config.lora,
         )
+        self.frozen: tuple[Any, ...] = ()  # the base of adapters, read when the state is
         self.stop = StopRequest()
 
     def asked(self, params: Any) -> Asked:
         """The model with these parameters, ready to be scored."""
-        return Asked(self.program.graph, params, self.mesh, self.data.codec.eos_id)
+        return Asked(self.program.graph, (params, *self.frozen), self.mesh, self.data.codec.eos_id)
 
     def go(self, table: dict[str, Any]) -> int:
         """Restores or starts, loops, and reports."""
@@ -139,7 +141,7 @@ class _Run:
                 log.task_sums[:] = extra["task_sums"]
             try:
                 for step, batch in loader.from_step(done, self.steps):
-                    state, metrics = self.program.step(state, place_batch(batch, self.mesh))
+                    state, metrics = self.program.step(state, place_batch(batch, self.mesh), *self.frozen)
                     done = step + 1
                     log.add(done, metrics, _tokens(batch))
                     scores = None
@@ -199,8 +201,12 @@ class _Run:
 
     def _fresh(self) -> Any:
         """The state of step 0."""
-        state = start.fresh_state(self.config, self.data.resolved.vocabulary, self.program, self.mesh)
-        if self.config.init_from:
+        described = self.data.resolved.vocabulary
+        self.frozen = start.frozen_base(self.config, described, self.mesh)
+        state = start.fresh_state(self.config, described, self.program, self.mesh)
+        if self.config.lora:
+            say(self._about_adapters(state["params"]))
+        elif self.config.init_from:
             say(f"starting from the parameters of {self.config.init_from}; optimiser and step are new")
         return state
 
@@ -208,6 +214,7 @@ class _Run:
         """The state of this run's checkpoint, and what was saved beside it."""
         where = str(self.folder.path)
         vocabulary.check_same(self.data.resolved.vocabulary, vocabulary.kept(self.folder.path), where)
+        self.frozen = start.frozen_base(self.config, self.data.resolved.vocabulary, self.mesh)
         state, extra = self.checkpoints.restore(done, self.program.abstract)
         if "data" in extra and extra["plan"] == self.data.plan.fingerprint:
             self.data.index.anchor(extra["data"]["window"], extra["data"]["rows_before"])
@@ -217,6 +224,15 @@ class _Run:
             now = describe_schedule(self.config.optimizer, self.steps)
             say(f"STEPS was {earlier.steps}, is {self.steps}; learning rate before: {before}; from here on: {now}")
         return state, extra
+
+    def _about_adapters(self, params: Any) -> str:
+        """What is trained, in a line."""
+        lora, count = self.config.lora, lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
+        modules = len(lora.modules(self.config.model))
+        return (
+            f"training adapters of rank {lora.rank} beside {modules} modules, {count(params):,} parameters; the "
+            f"{count(self.frozen):,} of {self.config.init_from} stay as they are; optimiser and step are new"
+        )
 
     def _objectives(self) -> list[str]:
         by_name = {task.name: task.about.get("objective", "seqio") for task in self.data.resolved.tasks}

@@ -22,7 +22,7 @@ class Asked:
 
     Attributes:
       graph: its graph, from `nnx.split`.
-      params: its parameters, placed on `mesh`.
+      params: its parameters, placed on `mesh`; a tuple where they come in parts, such as adapters and their base.
       mesh: the mesh.
       eos_id: the token that ends an answer.
     """
@@ -88,7 +88,7 @@ def _jitted(graph: Any, mesh: Mesh, name: str, fixed: tuple[Any, ...]) -> Any:
 
     def ask(params: Any, *arrays: jax.Array) -> Any:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            model = nnx.merge(graph, params)
+            model = nnx.merge(graph, *(params if isinstance(params, tuple) else (params,)))
             if name == "score_options":
                 return decoding.score_options(model, *arrays)
             if name == "loss":

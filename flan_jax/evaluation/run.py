@@ -6,9 +6,6 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-import jax
-from flax import nnx
-
 from flan_jax import setup
 from flan_jax.config import RunConfig
 from flan_jax.data import vocabulary
@@ -20,12 +17,13 @@ from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.model import Asked
 from flan_jax.evaluation.scoring import TaskScore, score
-from flan_jax.models.model import abstract_model
+from flan_jax.models.lora import parts
 from flan_jax.parallel import mesh as meshes
-from flan_jax.parallel.axes import sharding_of
 from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder, read_plan
+from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints
+from flan_jax.training.state import placed
 
 
 class Evaluator:
@@ -113,14 +111,11 @@ def load_model(config: RunConfig, step: int | None, worker: Worker | None = None
         raise UserError(f"{folder} holds no vocabulary.json: no run was started there; set --run_dir to one that was")
     codec = Codec(described, worker, config.mixture)
     mesh = meshes.make_mesh(config.mesh)
-    graph, params = nnx.split(abstract_model(config.model), nnx.Param)
-    placed = jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        params,
-        sharding_of(params, mesh),
-    )
+    graph, params, _ = parts(config.model, config.lora)
     with closing(Checkpoints(folder / "checkpoints", read_only=True)) as checkpoints:
         found = checkpoints.latest() if step is None else step
         if found is None:
             raise UserError(f"{folder} holds no checkpoint yet; train it first with `flan-jax train`")
-        return Asked(graph, checkpoints.restore_params(found, placed), mesh, codec.eos_id), codec, found
+        trained = checkpoints.restore_params(found, placed(params, mesh))
+    model = (trained, *start.frozen_base(config, described, mesh))
+    return Asked(graph, model, mesh, codec.eos_id), codec, found

@@ -80,8 +80,8 @@ def parts(config: ModelConfig, lora: LoraConfig) -> tuple[Any, Any, tuple[Any, .
                 _quantise(linear, lora)
         return model
 
-    graph, adapter, base = nnx.split(nnx.eval_shape(made), nnx.LoRAParam, nnx.Param)
-    return graph, adapter, (_cast(base, config, lora),)
+    graph, adapter, *base = nnx.split(nnx.eval_shape(made), nnx.LoRAParam, nnx.Param)
+    return graph, adapter, (_cast(base[0], config, lora),)
 
 
 def _quantise(linear: Linear, lora: LoraConfig) -> None:

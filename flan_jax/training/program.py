@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
 from jax.sharding import Mesh
 
+from flan_jax.models import lora as adapters
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.model import abstract_model
+from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel.mesh import batch_sharding
 from flan_jax.training import state as states
 from flan_jax.training.loss import LossConfig
@@ -27,13 +27,15 @@ class Program:
       graph: the model's graph, from `nnx.split`.
       tx: the optimiser.
       abstract: shapes and shardings of the state.
-      step: the jitted `(state, batch) -> (state, metrics)`.
+      step: the jitted `(state, batch, *frozen) -> (state, metrics)`.
+      frozen: shapes and shardings of what is given to each step beside the state: the base of adapters, or nothing.
     """
 
     graph: Any
     tx: optax.GradientTransformation
     abstract: states.TrainState
     step: Any
+    frozen: tuple[Any, ...] = ()
 
 
 def make_program(
@@ -46,6 +48,7 @@ def make_program(
     num_tasks: int,
     microbatches: int = 1,
     seed: int = 0,
+    lora: LoraConfig | None = None,
 ) -> Program:
     """Builds the step of a run without allocating anything.
 
@@ -58,8 +61,11 @@ def make_program(
       num_tasks: tasks whose losses are told apart.
       microbatches: parts that a batch is computed in.
       seed: of dropout.
+      lora: the adapters that are trained instead of the model, where its rank is not 0.
     """
-    graph, params = nnx.split(abstract_model(model), nnx.Param)
+    lora = lora or LoraConfig()
+    graph, params, frozen = adapters.parts(model, lora)
+    frozen = tuple(states.placed(part, mesh) for part in frozen)
     tx = make_optimizer(optimizer, steps, params)
     abstract = states.abstract_state(params, tx, mesh)
     step = make_train_step(
@@ -72,9 +78,10 @@ def make_program(
         loss_config=loss,
         microbatches=microbatches,
         seed=seed,
-        dropout=model.dropout_rate > 0,
+        dropout=model.dropout_rate > 0 or lora.dropout > 0,
+        frozen_shardings=jax.tree.map(lambda leaf: leaf.sharding, frozen),
     )
-    return Program(graph, tx, abstract, step)
+    return Program(graph, tx, abstract, step, frozen)
 
 
 def abstract_batch(model: ModelConfig, lengths: Mapping[str, int], batch_size: int, mesh: Mesh) -> dict[str, Any]:
@@ -101,7 +108,8 @@ def ahead(
     optimizer: Mapping[str, Any] | None = None,
     loss: Mapping[str, Any] | None = None,
     num_tasks: int = 1,
-) -> tuple[Any, tuple[Any, Any]]:
+    lora: Mapping[str, Any] | None = None,
+) -> tuple[Any, tuple[Any, ...]]:
     """The step as a program for `flan_jax.parallel.ahead.compile_in_child`; arguments are JSON.
 
     Args:
@@ -113,9 +121,15 @@ def ahead(
       optimizer: fields of `OptimizerConfig`.
       loss: fields of `LossConfig`.
       num_tasks: tasks whose losses are told apart.
+      lora: fields of `LoraConfig`.
     """
     config = ModelConfig(**model).resolved("tpu")
-    how = {"steps": 1000, "num_tasks": num_tasks, "microbatches": microbatches}
+    how: dict[str, Any] = {
+        "steps": 1000,
+        "num_tasks": num_tasks,
+        "microbatches": microbatches,
+        "lora": LoraConfig(**(lora or {})),
+    }
     settings = OptimizerConfig(**(optimizer or {})), LossConfig(**(loss or {}))
     program = make_program(mesh, config, settings[0], settings[1], **how)
-    return program.step, (program.abstract, abstract_batch(config, lengths, batch_size, mesh))
+    return program.step, (program.abstract, abstract_batch(config, lengths, batch_size, mesh), *program.frozen)

@@ -36,6 +36,20 @@ def abstract_state(params: Any, tx: optax.GradientTransformation, mesh: Mesh | N
     )
 
 
+def placed(params: Any, mesh: Mesh) -> Any:
+    """The shapes of parameters with their shardings.
+
+    Args:
+      params: parameters or their shapes, an `nnx.State`.
+      mesh: the mesh.
+    """
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        params,
+        sharding_of(params, mesh),
+    )
+
+
 def state_sharding(state: TrainState, mesh: Mesh) -> TrainState:
     """Where each leaf of a state lies on the mesh.
 

@@ -44,15 +44,16 @@ def make_train_step(
     microbatches: int = 1,
     seed: int = 0,
     dropout: bool = True,
+    frozen_shardings: tuple[Any, ...] = (),
 ) -> Callable[..., Any]:
-    """Builds the jitted step `(state, batch) -> (state, metrics)`; the given state's buffers are used up.
+    """Builds the jitted step `(state, batch, *frozen) -> (state, metrics)`; the given state's buffers are used up.
 
     The batch is cut into `microbatches`, one after the other; losses, weights and gradients are summed over all of
     them and divided once, so that their number changes nothing but memory and rounding. A batch without any weight
     gives a gradient of 0.
 
     Args:
-      graph: the model's graph, from `nnx.split(model, nnx.Param)`.
+      graph: the model's graph, from `nnx.split(model, nnx.Param)`, or from `flan_jax.models.lora.parts`.
       tx: the optimiser; it gets the gradient of the mean loss, and clips that.
       mesh: the mesh.
       state_shardings: from `state.state_sharding`.
@@ -62,6 +63,7 @@ def make_train_step(
       microbatches: M; the batch must divide into M times the mesh's data shards (`parallel.mesh.check_batch`).
       seed: of the dropout masks, drawn anew for each (seed, step, microbatch).
       dropout: whether the model gets a `dropout_key`.
+      frozen_shardings: of the parameters that are not in the state and stay as they are, which are given to each step.
 
     Returns:
       The jitted function. Its metrics are float32 scalars on the device: loss_sum (weighted, with the z-loss),
@@ -74,10 +76,10 @@ def make_train_step(
     sums = _sums_of(graph, loss_config, num_tasks)
     accumulate = _accumulator(sums, microbatches, mesh, state_shardings["params"])
 
-    def step(state: dict[str, Any], batch: Batch) -> tuple[dict[str, Any], dict[str, jax.Array]]:
+    def step(state: dict[str, Any], batch: Batch, *frozen: Any) -> tuple[dict[str, Any], dict[str, jax.Array]]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             key = jax.random.fold_in(jax.random.key(seed), state["step"]) if dropout else None
-            grads, totals = accumulate(state["params"], batch, key)
+            grads, totals = accumulate(state["params"], batch, key, frozen)
             weight = totals["weight_sum"]
             grads = jax.tree.map(lambda g: g / jnp.where(weight > 0, weight, 1.0), grads)
             updates, opt = tx.update(grads, state["opt"], state["params"])
@@ -91,7 +93,7 @@ def make_train_step(
     everywhere = NamedSharding(mesh, PartitionSpec())
     return jax.jit(
         step,
-        in_shardings=(state_shardings, batch_sharding(mesh)),
+        in_shardings=(state_shardings, batch_sharding(mesh), *frozen_shardings),
         out_shardings=(state_shardings, everywhere),
         donate_argnums=0,
     )
@@ -118,7 +120,7 @@ def make_eval_step(
 
     def step(params: Any, batch: Batch) -> dict[str, jax.Array]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return sums(params, batch, None)
+            return sums((params,), batch, None)
 
     return jax.jit(
         step,
@@ -128,10 +130,10 @@ def make_eval_step(
 
 
 def _sums_of(graph: Any, config: LossConfig, num_tasks: int) -> Callable[..., dict[str, jax.Array]]:
-    """The weighted sums of one (micro)batch, whole and by task, as a function of the parameters."""
+    """The weighted sums of one (micro)batch, whole and by task, as a function of the parameters' parts."""
 
-    def sums(params: Any, batch: Batch, key: jax.Array | None) -> dict[str, jax.Array]:
-        losses = losses_of(nnx.merge(graph, params), batch, config, dropout_key=key)
+    def sums(parts: tuple[Any, ...], batch: Batch, key: jax.Array | None) -> dict[str, jax.Array]:
+        losses = losses_of(nnx.merge(graph, *parts), batch, config, dropout_key=key)
         weights, tasks = batch["decoder_loss_weights"].astype(jnp.float32), batch["decoder_task_ids"]
         return {
             "loss_sum": losses.total,
@@ -147,15 +149,20 @@ def _sums_of(graph: Any, config: LossConfig, num_tasks: int) -> Callable[..., di
 def _accumulator(
     sums: Callable[..., dict[str, jax.Array]], microbatches: int, mesh: Mesh, shardings: Any
 ) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
-    """The float32 gradient of a batch's loss_sum and all its sums, microbatch by microbatch: `(params, batch, key)`."""
+    """The float32 gradient of a batch's loss_sum and all its sums, microbatch by microbatch.
+
+    A function `(params, batch, key, frozen)`.
+    """
     rows = batch_sharding(mesh).spec
 
-    def accumulate(params: Any, batch: Batch, key: jax.Array | None) -> tuple[Any, dict[str, jax.Array]]:
+    def accumulate(
+        params: Any, batch: Batch, key: jax.Array | None, frozen: tuple[Any, ...]
+    ) -> tuple[Any, dict[str, jax.Array]]:
         def one(index: Any, part: Batch) -> tuple[Any, dict[str, jax.Array]]:
             part_key = None if key is None else jax.random.fold_in(key, index)
 
             def loss(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-                totals = sums(params, part, part_key)
+                totals = sums((params, *frozen), part, part_key)
                 return totals["loss_sum"], totals
 
             grads, totals = jax.grad(loss, has_aux=True)(params)

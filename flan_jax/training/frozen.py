@@ -1,0 +1,115 @@
+"""The frozen base of adapters: read from where the run starts, noted in its folder, and known again when it goes on.
+
+Checkpoints of such a run hold the adapter alone. `base.json` in its folder says where the base lay and what was in it,
+so that a base that was moved is found by `--init_from`, and one that was changed is not taken for it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from flan_jax import atomic
+from flan_jax.config import RunConfig
+from flan_jax.errors import UserError
+
+BASE_FILE = "base.json"
+_SAME_FOR_A_RUN = ("rank", "alpha", "rs_lora", "targets")
+
+
+def place_of_base(config: RunConfig) -> str:
+    """The folder of a run's base: INIT_FROM where it is there, else where it lay when the run began.
+
+    Raises:
+      UserError: neither is there, or the run's folder was begun with other adapters.
+    """
+    note = _read_note(config.run_dir)
+    _check_same_adapters(config, note)
+    given = config.init_from or ""
+    if os.path.isdir(given) or not note:
+        return given
+    if os.path.isdir(note["folder"]):
+        return note["folder"]
+    raise UserError(
+        f"the model that the adapters of {config.run_dir} stand beside is gone: it was {note['folder']}; put it back, "
+        "or name its folder with --init_from"
+    )
+
+
+def known_base(config: RunConfig, place: str, params: Any) -> None:
+    """Compares a base with the one that the run's folder notes; notes it where nothing is noted yet.
+
+    Args:
+      config: the run.
+      place: the folder that it was read from.
+      params: its parameters, as they were read.
+
+    Raises:
+      UserError: it is another one.
+    """
+    note, found = _read_note(config.run_dir), fingerprint(params)
+    if note and note["fingerprint"] != found:
+        raise UserError(
+            f"{place} is not the model that the adapters of {config.run_dir} were trained beside: its parameters are "
+            f"others ({found[:12]}, were {note['fingerprint'][:12]}); name the right folder with --init_from"
+        )
+    if not note and config.run_dir and jax.process_index() == 0:
+        kept = {name: getattr(config.lora, name) for name in _SAME_FOR_A_RUN}
+        wanted = {"folder": os.path.abspath(place), "fingerprint": found, "lora": kept}
+        atomic.write_json(pathlib.Path(config.run_dir) / BASE_FILE, wanted)
+
+
+def fingerprint(params: Any) -> str:
+    """A digest of parameters: the same on any mesh, and another after any change of a name, a shape or a bit."""
+    whole = hashlib.sha256()
+    for path, leaf in sorted(nnx.to_flat_state(params), key=lambda pair: tuple(map(str, pair[0]))):
+        value = leaf.get_value()
+        whole.update(json.dumps([list(map(str, path)), value.shape, value.dtype.name]).encode())
+        whole.update(json.dumps(jax.device_get(_digest(value)).tolist()).encode())
+    return whole.hexdigest()
+
+
+@jax.jit
+def _digest(value: jax.Array) -> jax.Array:
+    """Two sums over all elements of their bits mixed with their places; integers, so that no order matters."""
+    width = value.dtype.itemsize * 8
+    bits = jax.lax.bitcast_convert_type(value, jnp.dtype(f"uint{width}")).astype(jnp.uint32)
+    place = jnp.zeros((), jnp.uint32)
+    for axis in range(value.ndim):
+        place = place * jnp.uint32(0x9E3779B1) + jax.lax.broadcasted_iota(jnp.uint32, value.shape, axis)
+    sums = []
+    for odd in (0x85EBCA6B, 0xC2B2AE35):
+        mixed = (bits ^ (place * jnp.uint32(odd))) * jnp.uint32(0x27D4EB2F)
+        mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(odd)
+        sums.append(jnp.sum(mixed ^ (mixed >> 13), dtype=jnp.uint32))
+    return jnp.stack(sums)
+
+
+def _read_note(run_dir: str) -> dict[str, Any] | None:
+    try:
+        return atomic.read_json(
+            pathlib.Path(run_dir) / BASE_FILE, "delete it, and the run's own `flan-jax train` command writes it anew"
+        )
+    except FileNotFoundError:
+        return None
+
+
+def _check_same_adapters(config: RunConfig, note: Mapping[str, Any] | None) -> None:
+    """Refuses settings that would read the adapters of an earlier run as others."""
+    now = json.loads(json.dumps(dataclasses.asdict(config.lora)))
+    changed = [
+        f"Lora.{name} was {note['lora'][name]!r}, is {now[name]!r}"
+        for name in _SAME_FOR_A_RUN
+        if note and note["lora"][name] != now[name]
+    ]
+    if changed:
+        raise UserError(
+            f"the adapters of {config.run_dir} are others: {'; '.join(changed)}. Undo that, or take another --run_dir"
+        )
