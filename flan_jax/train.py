@@ -105,7 +105,8 @@ class _Run:
 
     def asked(self, params: Any) -> Asked:
         """The model with these parameters, ready to be scored."""
-        return Asked(self.program.graph, (params, *self.frozen), self.mesh, self.data.codec.eos_id)
+        parts = (params, *self.frozen) if self.frozen else params
+        return Asked(self.program.graph, parts, self.mesh, self.data.codec.eos_id)
 
     def go(self, table: dict[str, Any]) -> int:
         """Restores or starts, loops, and reports."""

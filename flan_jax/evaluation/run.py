@@ -117,5 +117,5 @@ def load_model(config: RunConfig, step: int | None, worker: Worker | None = None
         if found is None:
             raise UserError(f"{folder} holds no checkpoint yet; train it first with `flan-jax train`")
         trained = checkpoints.restore_params(found, placed(params, mesh))
-    model = (trained, *start.frozen_base(config, described, mesh))
-    return Asked(graph, model, mesh, codec.eos_id), codec, found
+    frozen = start.frozen_base(config, described, mesh)
+    return Asked(graph, (trained, *frozen) if frozen else trained, mesh, codec.eos_id), codec, found
