@@ -332,7 +332,10 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
             raise UserError("--score and --output go with --prompts FILE")
     names = {
         "eval": ("split", "step"),
-        "generate": ("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p", "step"),
+        "generate": (
+            *("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p"),
+            *("num_beams", "length_penalty", "stop", "scores", "step"),
+        ),
         "inspect": ("task", "step", "num", "split"),
         "plan": ("estimate",),
         "prepare": ("runner", "beam_options", "repair"),

@@ -1,5 +1,6 @@
 """`flan-jax generate`: answers a prompt, a file of prompts, or whoever sits at the keyboard."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -13,9 +14,10 @@ from flan_jax import setup
 from flan_jax.config import RunConfig
 from flan_jax.data.vocabulary import Codec
 from flan_jax.errors import UserError
-from flan_jax.evaluation.model import Asked
+from flan_jax.evaluation.model import Asked, Writing
 from flan_jax.evaluation.run import load_model
 from flan_jax.evaluation.scoring import padded
+from flan_jax.evaluation.stops import Stops
 from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder
 
@@ -30,6 +32,10 @@ def generate(
     temperature: float = 0.0,
     top_k: int = 0,
     top_p: float = 1.0,
+    num_beams: int = 1,
+    length_penalty: float = 1.0,
+    stop: Sequence[str] = (),
+    scores: bool = False,
     step: int | None = None,
 ) -> int:
     """Answers prompts with a run's checkpoint.
@@ -45,28 +51,56 @@ def generate(
       temperature: 0 is greedy.
       top_k: sample among the k likeliest; 0 for all.
       top_p: sample among the likeliest that hold this much probability.
+      num_beams: answers that are followed at once; 1 for no search.
+      length_penalty: above 0 a search favours long answers, below 0 short ones.
+      stop: texts that end an answer, and are no part of it.
+      scores: give each answer's score and its tokens' log-probabilities too.
       step: which checkpoint; by default the latest.
     """
-    sampling = None
-    if temperature > 0:
-        sampling = {"seed": config.seed, "temperature": temperature, "top_k": top_k, "top_p": top_p}
+    how = Writing(
+        max_new_tokens or config.feature_lengths["targets"],
+        num_beams=num_beams,
+        length_penalty=length_penalty,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=config.seed,
+    )
+    how.check()
+    if "" in stop:
+        raise UserError("--stop is an empty text, which would end every answer at once; give it some letters")
     with setup.worker_of(config) as worker:
         asked, codec, _ = load_model(config, step, worker)
-        model = _Answering(config, asked, codec, max_new_tokens or config.feature_lengths["targets"], sampling)
+        model = _Answering(config, asked, codec, how, stop)
         if prompts_file:
-            _answer_file(model, pathlib.Path(prompts_file), output, score, config.evaluation.batch_size)
+            _answer_file(model, pathlib.Path(prompts_file), output, score, scores, config.evaluation.batch_size)
         elif prompt is not None:
-            print(model.answer([prompt])[0])
+            _show(model.answer([prompt])[0], scores)
         else:
-            _converse(model)
+            _converse(model, scores)
     return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a model wrote.
+
+    Attributes:
+      text: its text, without the stop that ended it.
+      score: the sum of its tokens' log-probabilities; from beams, divided by length ** length_penalty.
+      token_scores: the log-probability of each token, of the one that ended it too.
+    """
+
+    text: str
+    score: float
+    token_scores: list[float]
 
 
 class _Answering:
     """A model with its vocabulary and the way it answers."""
 
-    def __init__(self, config: RunConfig, asked: Asked, codec: Codec, new_tokens: int, sampling: dict[str, Any] | None):
-        self.asked, self.codec, self.new_tokens, self.sampling = asked, codec, new_tokens, sampling
+    def __init__(self, config: RunConfig, asked: Asked, codec: Codec, how: Writing, stop: Sequence[str] = ()):
+        self.asked, self.codec, self.how, self.stop = asked, codec, how, stop
         self.room = config.feature_lengths["inputs"]
         self.opening, self.closing = RunFolder(config.run_dir).prompt_format().split("{}")
         self.rows = asked.mesh.size  # the mesh divides the rows
@@ -79,16 +113,26 @@ class _Answering:
         if len(ids) > self.room:
             raise UserError(
                 f"the prompt has {len(ids)} tokens and the model was trained on at most {self.room}; shorten it, or "
-                f"give --feature_lengths inputs={len(ids)},targets={self.new_tokens}"
+                f"give --feature_lengths inputs={len(ids)},targets={self.how.max_new_tokens}"
             )
         return np.array(ids, np.int32)
 
-    def answer(self, prompts: Sequence[str]) -> list[str]:
-        """Answers prompts together."""
+    def answer(self, prompts: Sequence[str], first_row: int = 0) -> list[Answer]:
+        """Answers prompts together, of which the first is row `first_row` of all."""
         rows = -(-len(prompts) // self.rows) * self.rows
-        inputs = padded([self.encode(text) for text in prompts], (rows, self.room))
-        answers = self.asked.answers(inputs, self.new_tokens, self.sampling)
-        return [self.codec.decode(answer) for answer in answers[: len(prompts)]]
+        ids = [self.encode(text) for text in prompts]
+        # The last prompt fills the rows up: unlike an empty one it ends when the others do.
+        inputs = padded(ids + ids[-1:] * (rows - len(ids)), (rows, self.room))
+        stops = Stops(self.stop, self.codec.decode)
+        found = self.asked.answers(inputs, self.how, ended=stops.ended if self.stop else None, first_row=first_row)
+        answers = []
+        for tokens, score, token_scores in zip(*found, strict=True):
+            count = stops.length(tokens[tokens >= 0])
+            cut = count < (tokens >= 0).sum() and self.how.num_beams == 1
+            total = token_scores[:count].sum() if cut else score
+            text = stops.without(self.codec.decode(tokens[:count]))
+            answers.append(Answer(text, float(total), [float(value) for value in token_scores[:count]]))
+        return answers[: len(prompts)]
 
     def log_probability(self, prompts: Sequence[str], targets: Sequence[str]) -> list[float]:
         """Summed log-probability of given targets, EOS included."""
@@ -100,7 +144,9 @@ class _Answering:
         return [float(value) for value in self.asked.option_scores(inputs, options)[0][: len(prompts), 0]]
 
 
-def _answer_file(model: _Answering, path: pathlib.Path, output: str | None, score: bool, batch_size: int) -> None:
+def _answer_file(
+    model: _Answering, path: pathlib.Path, output: str | None, score: bool, scores: bool, batch_size: int
+) -> None:
     rows = list(_read_rows(path, score))
     target = pathlib.Path(output) if output else path.with_suffix(".answers.jsonl")
     done = _whole_rows(target)
@@ -111,16 +157,27 @@ def _answer_file(model: _Answering, path: pathlib.Path, output: str | None, scor
             part = rows[start : start + batch_size]
             prompts = [row["inputs"] for row in part]
             if score:
-                name: str = "log_probability"
-                values: list[Any] = model.log_probability(prompts, [row["targets"] for row in part])
+                sums = model.log_probability(prompts, [row["targets"] for row in part])
+                found: list[dict[str, Any]] = [{"log_probability": value} for value in sums]
             else:
-                name, values = "prediction", list(model.answer(prompts))
-            for row, value in zip(part, values, strict=True):
-                file.write(json.dumps({**row, name: value}, ensure_ascii=False) + "\n")
+                found = [_columns(answer, scores) for answer in model.answer(prompts, start)]
+            for row, columns in zip(part, found, strict=True):
+                file.write(json.dumps({**row, **columns}, ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
             bar.update(start + len(part))
     print(f"{len(rows)} rows in {target}")
+
+
+def _columns(answer: Answer, scores: bool) -> dict[str, Any]:
+    how = {"score": answer.score, "token_scores": answer.token_scores} if scores else {}
+    return {"prediction": answer.text, **how}
+
+
+def _show(answer: Answer, scores: bool) -> None:
+    print(answer.text, flush=True)
+    if scores:
+        print(f"score {answer.score:.4f}; tokens {' '.join(f'{one:.4f}' for one in answer.token_scores)}", flush=True)
 
 
 def _read_rows(path: pathlib.Path, score: bool) -> Iterator[dict[str, Any]]:
@@ -155,7 +212,7 @@ def _whole_rows(path: pathlib.Path) -> int:
     return whole.count(b"\n")
 
 
-def _converse(model: _Answering) -> None:
+def _converse(model: _Answering, scores: bool) -> None:
     """Asks for prompts until the input ends."""
     prompted = sys.stdin.isatty()
     if prompted:
@@ -167,6 +224,6 @@ def _converse(model: _Answering) -> None:
             return
         if text.strip():
             try:
-                print(model.answer([text])[0], flush=True)
+                _show(model.answer([text])[0], scores)
             except UserError as error:
                 print(error, file=sys.stderr)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,9 +11,60 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from flan_jax.errors import UserError
 from flan_jax.models import decoding
+from flan_jax.models.decoding import Decoded
+from flan_jax.models.decoding.beams import check_beams
+from flan_jax.models.decoding.tokens import Choice, Progress, check_sampling, row_keys
 from flan_jax.parallel.mesh import batch_sharding
-from flan_jax.training.loss import losses_of
+from flan_jax.training.loss import CROSS_ENTROPY, token_losses
+
+SHORTEST = 128  # padding of prompts is cut off down to this length, or twice it, four times it, ...
+CHUNK = 16  # tokens made between two looks for what ends an answer besides its tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Writing:
+    """How answers are written: greedily, unless there are beams or a temperature.
+
+    Attributes:
+      max_new_tokens: the longest answer, in tokens.
+      min_new_tokens: the shortest.
+      num_beams: answers that are followed at once, the best of which is given; 1: no search.
+      length_penalty: in a search, scores are divided by length to this power.
+      early_stopping: in a search, when it ends; see `decoding.beam_search`.
+      temperature: 0 takes the most probable token; otherwise tokens are drawn after logits were divided by it.
+      top_k: draw among the k most probable tokens; 0: all.
+      top_p: draw among the most probable tokens that hold this much probability.
+      seed: the same seed draws the same answer to the same prompt in the same row.
+    """
+
+    max_new_tokens: int
+    min_new_tokens: int = 0
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuses what no answer can be written by.
+
+        Raises:
+          UserError: names the settings to change.
+        """
+        if self.max_new_tokens < 1:
+            raise UserError(f"max_new_tokens is {self.max_new_tokens}, wanted 1 or more")
+        check_beams(self.num_beams, self.early_stopping)
+        if self.temperature != 0:
+            check_sampling(self.temperature, self.top_k, self.top_p)
+            if self.num_beams > 1:
+                raise UserError(
+                    f"num_beams is {self.num_beams} and temperature {self.temperature}: a beam search draws nothing; "
+                    "set num_beams to 1 or temperature to 0"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +75,13 @@ class Asked:
       graph: its graph, from `nnx.split`.
       params: its parameters, placed on `mesh`; a tuple where they come in parts, such as adapters and their base.
       mesh: the mesh.
-      eos_id: the token that ends an answer.
+      eos_id: the token that ends an answer, or several.
     """
 
     graph: Any
     params: Any
     mesh: Mesh
-    eos_id: int
+    eos_id: int | Sequence[int]
 
     def with_params(self, params: Any) -> "Asked":
         """The same model with other parameters; nothing is compiled anew."""
@@ -40,33 +91,62 @@ class Asked:
         """Log-probabilities of answer options.
 
         Args:
-          inputs: int32 [B, Lp], 0-padded prompts.
-          options: int32 [B, O, Lo], 0-padded options; one of zeros only is no option and gets -inf.
+          inputs: int32 [B, Lp], prompts padded with -1.
+          options: int32 [B, O, Lo], options padded with -1; one of -1 only is no option and gets -inf.
 
         Returns:
           float32 [B, O] summed log-probability, int32 [B, O] tokens.
         """
         score = _jitted(self.graph, self.mesh, "score_options", ())
-        sums, lengths = score(self.params, *self._placed(inputs, options))
+        sums, lengths = score(self.params, *self._placed(fitted(inputs), options))
         return np.asarray(sums), np.asarray(lengths)
 
-    def answers(self, inputs: np.ndarray, max_new_tokens: int, sampling: Mapping[str, Any] | None = None) -> np.ndarray:
-        """Writes answers, greedily or by sampling.
+    def answers(
+        self,
+        inputs: np.ndarray,
+        how: Writing,
+        *,
+        ended: Callable[[np.ndarray], np.ndarray] | None = None,
+        first_row: int = 0,
+    ) -> Decoded:
+        """Writes answers.
 
         Args:
-          inputs: int32 [B, Lp], 0-padded prompts.
-          max_new_tokens: N.
-          sampling: `seed`, `temperature`, `top_k` and `top_p` to sample; None is greedy.
+          inputs: int32 [B, Lp], prompts padded with -1. Padding that none needs is cut off (see `fitted`).
+          how: greedily, by sampling or by beams.
+          ended: looks at the tokens made so far, int32 [B, N], -1 where there are none yet, and says of each row
+            whether it needs no more, bool [B]. Asked every `CHUNK` tokens, so an answer may be longer than it wanted;
+            not asked in a search by beams.
+          first_row: which row of all that is to be answered is the first; rows draw by their number in all.
 
         Returns:
-          int32 [B, N], 0 after the end.
+          Arrays on the host: tokens [B, N], -1 after the end; scores [B]; token_scores [B, N].
+
+        Raises:
+          UserError: on settings that do not go together.
         """
-        if sampling is None:
-            write = _jitted(self.graph, self.mesh, "greedy", (max_new_tokens, self.eos_id))
-            return np.asarray(write(self.params, *self._placed(inputs))[0])
-        fixed = (max_new_tokens, self.eos_id, sampling["temperature"], sampling["top_k"], sampling["top_p"])
-        write = _jitted(self.graph, self.mesh, "sample", fixed)
-        return np.asarray(write(self.params, *self._placed(inputs), jax.random.key(sampling["seed"]))[0])
+        how.check()
+        ends = np.atleast_1d(np.asarray(self.eos_id, np.int32))
+        placed = self._placed(fitted(inputs))
+        if how.num_beams > 1:
+            fixed = (how.max_new_tokens, how.num_beams, how.early_stopping, how.min_new_tokens)
+            found = _jitted(self.graph, self.mesh, "beam_search", fixed)(self.params, *placed, ends, how.length_penalty)
+            return jax.tree.map(lambda leaf: np.asarray(leaf)[:, 0], found)
+        rules = (how.temperature > 0, how.top_k, how.top_p < 1, how.min_new_tokens > 0)
+        given = (ends, how.min_new_tokens, how.seed, first_row, how.temperature or 1.0, how.top_p)
+        begin = _jitted(self.graph, self.mesh, "begin", (*rules, how.max_new_tokens))
+        advance = _jitted(self.graph, self.mesh, "advance", rules)
+        progress = begin(self.params, *placed, *given)
+        limit = how.max_new_tokens
+        stopped = np.zeros(len(inputs), bool)
+        for until in range(CHUNK, limit + CHUNK, CHUNK) if ended else [limit]:
+            progress = advance(self.params, progress, *placed, *self._placed(stopped), min(until, limit), *given)
+            if ended is None or bool(np.all(progress.done)):
+                break
+            stopped = ended(np.asarray(progress.tokens))
+            if np.all(stopped | np.asarray(progress.done)):
+                break
+        return jax.tree.map(np.asarray, progress.decoded())
 
     def loss(self, batch: Mapping[str, np.ndarray]) -> tuple[float, float]:
         """Summed cross-entropy and summed loss weight of a batch, laid out as in training."""
@@ -82,26 +162,66 @@ class Asked:
         return [jax.make_array_from_callback(array.shape, sharding, array.__getitem__) for array in arrays]
 
 
+def fitted(inputs: np.ndarray) -> np.ndarray:
+    """Prompts with some of their padding cut off, to the least of a few lengths that holds them all.
+
+    >>> [fitted(np.full((2, 700), -1)).shape[1], fitted(np.full((2, 700), 5)).shape[1]]
+    [128, 700]
+    """
+    longest = int((inputs >= 0).sum(axis=1).max(initial=0))
+    length = SHORTEST
+    while length < longest:
+        length *= 2
+    return inputs[:, :length]
+
+
 @functools.lru_cache(maxsize=64)
 def _jitted(graph: Any, mesh: Mesh, name: str, fixed: tuple[Any, ...]) -> Any:
     """One jitted function for each way of asking; shapes beyond that are jit's own."""
 
-    def ask(params: Any, *arrays: jax.Array) -> Any:
+    def choice(rows: int, ends: Any, shortest: Any, seed: Any, first_row: Any, temperature: Any, top_p: Any) -> Choice:
+        drawn, top_k, filtered, barred = fixed[:4]
+        return Choice(
+            ends,
+            shortest if barred else None,
+            row_keys(jax.random.key(seed), rows, first_row) if drawn else None,
+            temperature,
+            top_p if filtered else None,
+            top_k=top_k,
+        )
+
+    def ask(params: Any, *arrays: Any) -> Any:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             model = nnx.merge(graph, *(params if isinstance(params, tuple) else (params,)))
             if name == "score_options":
                 return decoding.score_options(model, *arrays)
             if name == "loss":
                 batch = dict(zip(fixed, arrays, strict=True))
-                losses = losses_of(model, batch)
+                losses = token_losses(model(batch), batch["decoder_target_tokens"], CROSS_ENTROPY)
                 weights = batch["decoder_loss_weights"]
-                return jnp.sum(jnp.where(weights > 0, losses.tokens * weights, 0.0)), jnp.sum(weights)
-            if name == "greedy":
-                return decoding.greedy(model, arrays[0], *fixed)
-            new_tokens, eos_id, temperature, top_k, top_p = fixed
-            inputs, key = arrays
-            return decoding.sample(
-                model, inputs, new_tokens, eos_id, key, temperature=temperature, top_k=top_k, top_p=top_p
-            )
+                return jnp.sum(jnp.where(weights > 0, losses * weights, 0.0)), jnp.sum(weights)
+            if name == "beam_search":
+                inputs, ends, penalty = arrays
+                longest, beams, early, shortest = fixed
+                return decoding.beam_search(
+                    model,
+                    inputs,
+                    longest,
+                    ends,
+                    beams,
+                    length_penalty=penalty,
+                    early_stopping=early,
+                    min_new_tokens=shortest,
+                )
+            if name == "begin":
+                inputs, *given = arrays
+                return decoding.begin(model, inputs, fixed[-1], choice(len(inputs), *given))
+            progress, inputs, stopped, until, *given = arrays
+            progress = dataclasses.replace(progress, done=progress.done | stopped)
+            return decoding.advance(model, inputs, progress, choice(len(inputs), *given), until)
 
-    return jax.jit(ask, out_shardings=NamedSharding(mesh, PartitionSpec()))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    if name not in ("begin", "advance"):
+        return jax.jit(ask, out_shardings=replicated)
+    shardings = Progress(replicated, None, replicated, replicated, replicated)  # type: ignore[arg-type]
+    return jax.jit(ask, out_shardings=shardings, donate_argnums=(1,) if name == "advance" else ())

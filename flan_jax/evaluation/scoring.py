@@ -2,7 +2,7 @@
 
 A task with answer options is scored by rank classification: its prompt is read once, each option gets the
 log-probability that the model gives it, the best one is the prediction. A task whose metrics compare texts is scored by
-greedy generation, and one without metrics (chats, plain text) by its mean loss a token.
+the answers that the model writes, and one without metrics (chats, plain text) by its mean loss a token.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from flan_jax.data.rows import RowShape, Segment, assemble
 from flan_jax.data.store import Store, open_store
 from flan_jax.data.vocabulary import Codec
 from flan_jax.data.worker import Worker
-from flan_jax.evaluation.model import Asked
+from flan_jax.evaluation.model import Asked, Writing
 
 RANKINGS = ("sum", "mean", "unconditional")
 
@@ -56,6 +56,7 @@ def score(
     ranking: str = "sum",
     measure: str = "metrics",
     max_new_tokens: int | None = None,
+    num_beams: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[TaskScore]:
     """Scores every task of a resolved eval mixture.
@@ -70,6 +71,7 @@ def score(
       ranking: how options are compared; see `choose`.
       measure: "metrics", or "loss" for the loss of every task whatever its metrics.
       max_new_tokens: length of generated answers; None takes the longest that a target may have.
+      num_beams: answers are written by a search with so many beams; 1: greedily.
       on_progress: called with (tasks done, tasks).
 
     Returns:
@@ -88,8 +90,8 @@ def score(
         elif _kind(task, measure) == "loss":
             losses[task.name] = {"loss": mean_loss(asked, store, shape, batch_size)}
         else:
-            new_tokens = max_new_tokens or lengths["targets"]
-            rows = write(asked, store, lengths["inputs"], new_tokens, batch_size)
+            how = Writing(max_new_tokens or lengths["targets"], num_beams=num_beams)
+            rows = write(asked, store, lengths["inputs"], how, batch_size)
             texts = [codec.decode(row) for row in rows]
         if task.name not in losses:
             jobs.append({"task": task.name, "predictions": texts})
@@ -141,7 +143,7 @@ def choose(asked: Asked, store: Store, length: int, batch_size: int, ranking: st
     for start in range(0, store.count, batch_size):
         rows = range(start, min(start + batch_size, store.count))
         inputs = padded([store.tokens("inputs", i) for i in rows], (batch_size, length))
-        options = np.zeros(shape, np.int32)
+        options = np.full(shape, -1, np.int32)
         for b, i in enumerate(rows):
             for o, option in enumerate(store.options(i)):
                 options[b, o, : len(option)] = option
@@ -149,28 +151,31 @@ def choose(asked: Asked, store: Store, length: int, batch_size: int, ranking: st
         if ranking == "mean":
             sums = sums / np.maximum(tokens, 1)
         elif ranking == "unconditional":
-            alone, _ = asked.option_scores(np.zeros_like(inputs), options)
+            alone, _ = asked.option_scores(np.full_like(inputs, -1), options)
             sums = np.where(np.isfinite(sums), sums - np.where(np.isfinite(alone), alone, 0), sums)
         chosen += [int(best) for best in np.argmax(sums[: len(rows)], axis=1)]
     return chosen
 
 
-def write(asked: Asked, store: Store, length: int, new_tokens: int, batch_size: int) -> list[np.ndarray]:
-    """Writes an answer to every example's prompt, greedily; token ids, 0 after the end."""
+def write(asked: Asked, store: Store, length: int, how: Writing, batch_size: int) -> list[np.ndarray]:
+    """Writes an answer to every example's prompt; token ids up to and with the one that ends it."""
     rows: list[np.ndarray] = []
     for start in range(0, store.count, batch_size):
         prompts = [store.tokens("inputs", i) for i in range(start, min(start + batch_size, store.count))]
-        rows += list(asked.answers(padded(prompts, (batch_size, length)), new_tokens)[: len(prompts)])
+        # The last prompt fills the rows up: unlike an empty one it ends when the others do.
+        inputs = padded(prompts + prompts[-1:] * (batch_size - len(prompts)), (batch_size, length))
+        tokens = asked.answers(inputs, how, first_row=start).tokens[: len(prompts)]
+        rows += [row[row >= 0] for row in tokens]
     return rows
 
 
 def padded(rows: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """Token ids as an int32 array, 0 where there is none.
+    """Token ids as an int32 array, -1 where there is none.
 
     >>> padded([np.array([5, 6]), np.array([7])], (3, 3)).tolist()
-    [[5, 6, 0], [7, 0, 0], [0, 0, 0]]
+    [[5, 6, -1], [7, -1, -1], [-1, -1, -1]]
     """
-    array = np.zeros(shape, np.int32)
+    array = np.full(shape, -1, np.int32)
     for b, row in enumerate(rows):
         array[b, : len(row)] = row[: shape[1]]
     return array

@@ -12,6 +12,7 @@ from flan_jax.config import load_run
 from flan_jax.data.resolve import resolve
 from flan_jax.data.rows import RowShape, Segment, assemble
 from flan_jax.data.store import open_store
+from flan_jax.evaluation.model import Writing
 from flan_jax.evaluation.run import load_model
 from flan_jax.evaluation.scoring import choose, score
 
@@ -72,8 +73,8 @@ def test_ranking_is_what_a_plain_loop_finds(run, resolved, ranking):
     chosen = choose(asked, store, 64, 4, ranking)
     assert chosen == [int(np.argmax(each)) for each in values]
     # The figures themselves, so that a ranking cannot agree by luck.
-    prompts = np.zeros((6, 64), np.int32)
-    options = np.zeros((6, 2, 6), np.int32)
+    prompts = np.full((6, 64), -1, np.int32)
+    options = np.full((6, 2, 6), -1, np.int32)
     for i in range(6):
         prompts[i, : len(store.tokens("inputs", i))] = store.tokens("inputs", i)
         for o, option in enumerate(store.options(i)):
@@ -118,9 +119,11 @@ def test_a_task_of_other_code_is_scored_by_its_own_metric(run, project, worker):
     store = open_store(task.tasks[0].store())
     hits = 0
     for i in range(12):
-        inputs = np.zeros((1, 64), np.int32)
+        inputs = np.full((1, 64), -1, np.int32)
         inputs[0, : len(store.tokens("inputs", i))] = store.tokens("inputs", i)
-        hits += codec.decode(asked.answers(inputs, 16)[0]) == codec.decode(store.tokens("targets", i))
+        hits += codec.decode(
+            [token for token in asked.answers(inputs, Writing(16)).tokens[0] if token >= 0]
+        ) == codec.decode(store.tokens("targets", i))
     assert found.metrics["equal"] == pytest.approx(hits / 12)
     # Perfect answers get a perfect score: predictions and examples are in the same order.
     answers = [codec.decode(store.tokens("targets", i)) for i in range(12)]

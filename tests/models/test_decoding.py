@@ -23,7 +23,8 @@ def model(config):
 
 
 def padded(sequences, length):
-    return np.stack([np.pad(tokens, (0, length - len(tokens))) for tokens in sequences]).astype(np.int32)
+    filled = [np.pad(tokens, (0, length - len(tokens)), constant_values=-1) for tokens in sequences]
+    return np.stack(filled).astype(np.int32)
 
 
 def uncached(model, prompt, config, steps=NEW):
@@ -42,23 +43,22 @@ def uncached(model, prompt, config, steps=NEW):
 
 
 def test_greedy_equals_an_uncached_argmax_loop(model, config):
-    tokens, log_probs = decoding.greedy(model, padded(PROMPTS, LENGTH), NEW, EOS)
+    tokens, log_probs, _ = decoding.greedy(model, padded(PROMPTS, LENGTH), NEW, EOS)
     for prompt, row, log_prob in zip(PROMPTS, np.asarray(tokens), log_probs, strict=True):
         made, total = uncached(model, prompt, config)
-        assert row.tolist() == made + [0] * (NEW - len(made))
+        assert row.tolist() == made + [-1] * (NEW - len(made))
         assert log_prob == pytest.approx(total, abs=1e-4)
     assert len({tuple(row) for row in np.asarray(tokens).tolist()}) > 2
 
 
 def test_greedy_ends_at_eos(model):
-    whole, _ = decoding.greedy(model, padded(PROMPTS, LENGTH), NEW, eos_id=-1)
-    whole = np.asarray(whole)
-    assert (whole[:, -1] > 0).any()
+    whole = np.asarray(decoding.greedy(model, padded(PROMPTS, LENGTH), NEW, eos_id=()).tokens)
+    assert (whole >= 0).all()
     stop = int(whole[0, 2])
-    cut, log_probs = decoding.greedy(model, padded(PROMPTS, LENGTH), NEW, eos_id=stop)
+    cut, log_probs, _ = decoding.greedy(model, padded(PROMPTS, LENGTH), NEW, eos_id=stop)
     for row, expected in zip(np.asarray(cut), whole, strict=True):
         end = expected.tolist().index(stop) + 1 if stop in expected else NEW
-        np.testing.assert_array_equal(row, np.where(np.arange(NEW) < end, expected, 0))
+        np.testing.assert_array_equal(row, np.where(np.arange(NEW) < end, expected, -1))
     assert np.isfinite(log_probs).all() and (np.asarray(log_probs) < 0).all()
 
 
@@ -88,7 +88,7 @@ def test_score_options_reads_the_prompt_once(model):
     prompts, length = padded(PROMPTS, LENGTH), 61  # a length no other array has
 
     def copies(options):
-        long = np.pad(prompts, ((0, 0), (0, length - LENGTH)))
+        long = np.pad(prompts, ((0, 0), (0, length - LENGTH)), constant_values=-1)
         closed = jax.make_jaxpr(lambda p, i, o: decoding.score_options(nnx.merge(graph, p), i, o))(
             params, long, np.ones((len(long), options, 3), np.int32)
         )
@@ -119,18 +119,22 @@ def test_padding_of_the_prompt_changes_nothing(model):
     )
 
 
+def caches():
+    return [each._cache_size() for each in (decoding.tokens._generate, decoding.scoring._score)]
+
+
 def test_one_compile_for_prompts_of_different_content(model):
     prompts = padded(PROMPTS, LENGTH)
     options = np.ones((5, 3, 4), np.int32)
     decoding.greedy(model, prompts, NEW, EOS)
     decoding.score_options(model, prompts, options)
     decoding.sample(model, prompts, NEW, EOS, jax.random.key(0), temperature=0.5, top_p=0.5)
-    before = decoding._generate._cache_size(), decoding._score._cache_size()
+    before = caches()
     other = np.roll(prompts, 1, axis=0)
     decoding.greedy(model, other, NEW, EOS)
     decoding.score_options(model, other, options * 7)
     decoding.sample(model, other, NEW, EOS, jax.random.key(1), temperature=2.0, top_p=0.9)
-    assert (decoding._generate._cache_size(), decoding._score._cache_size()) == before
+    assert caches() == before
 
 
 def test_decoding_inside_a_jitted_function(model):
@@ -158,7 +162,8 @@ def test_sampling_is_fixed_by_its_key_and_narrows_to_greedy():
 def test_draws_follow_the_kept_probabilities(top_k, top_p, kept):
     probs = np.array([0.1, 0.4, 0.05, 0.3, 0.15])
     rows_of_logits = jnp.log(jnp.tile(jnp.array(probs), (20_000, 1)))
-    drawn = np.asarray(decoding._draw(jax.random.key(0), rows_of_logits, top_k, top_p))
+    keys = decoding.tokens.row_keys(jax.random.key(0), len(rows_of_logits))
+    drawn = np.asarray(decoding.choice.draw(keys, rows_of_logits, 1.0, top_k, top_p))
     best = np.argsort(-probs)[:kept]
     wanted = np.zeros(5)
     wanted[best] = probs[best] / probs[best].sum()
@@ -175,7 +180,7 @@ def test_log_probs_of_samples_are_the_models_own():
     config = ALL["prefix"]
     model = model_of(config)
     prompts = padded(PROMPTS, LENGTH)
-    tokens, log_probs = decoding.sample(model, prompts, 3, EOS, jax.random.key(5), temperature=3.0)
+    tokens, log_probs, _ = decoding.sample(model, prompts, 3, EOS, jax.random.key(5), temperature=3.0)
     for prompt, row, log_prob in zip(PROMPTS, np.asarray(tokens), log_probs, strict=True):
         length = row.tolist().index(EOS) + 1 if EOS in row else 3
         if (row[:length] == 0).any():
