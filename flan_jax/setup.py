@@ -58,6 +58,11 @@ class Data:
         return max(1, math.ceil(self.index.rows_in(config.epochs) / config.batch_size))
 
 
+def shape_of(config: RunConfig) -> RowShape:
+    """The shape of a run's rows, as its model reads them."""
+    return row_shape(config.model.architecture, config.feature_lengths, config.model.begin_id)
+
+
 def worker_of(config: RunConfig, beam_options: Sequence[str] | None = None) -> Worker:
     """The data process of a run, not started yet; with flags of Apache Beam, it prepares by that."""
     return Worker(
@@ -139,7 +144,7 @@ def open_data(
     """
     learn_vocabulary(config, worker)
     resolved = resolve(request_of(config, config.mixture, config.data.split), worker)
-    shape = row_shape(config.model.architecture, config.feature_lengths)
+    shape = shape_of(config)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
     reader = Reader(resolved.folders(plan), shape)
     keeper = Draws(resolved, plan, worker)

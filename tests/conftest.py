@@ -145,14 +145,14 @@ def trained(project, tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def loader_of():
     """Makes the loader of a run out of what its folder keeps."""
+    from flan_jax import setup
     from flan_jax.config import load_run
     from flan_jax.data import plan as plans
     from flan_jax.data.loader import Loader, Reader
-    from flan_jax.data.rows import row_shape
 
     def made(run_dir: pathlib.Path) -> Loader:
         kept, config = json.loads((run_dir / "plan.json").read_text()), load_run(run_dir)
-        shape = row_shape(config.model.architecture, config.feature_lengths)
+        shape = setup.shape_of(config)
         return Loader(plans.Plan.from_description(kept["plan"]), Reader(kept["folders"], shape), config.batch_size)
 
     return made

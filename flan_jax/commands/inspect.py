@@ -13,7 +13,6 @@ from flan_jax.data import plan as plans
 from flan_jax.data import vocabulary
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.row_index import RowIndex
-from flan_jax.data.rows import row_shape
 from flan_jax.data.vocabulary import Codec
 from flan_jax.errors import UserError
 from flan_jax.run_folder import read_plan
@@ -72,7 +71,7 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
     """What a step of an existing run trains on, from its plan file and its stores; the tasks are not needed."""
     kept = read_plan(folder)
     plan = plans.Plan.from_description(kept["plan"])
-    shape = row_shape(config.model.architecture, config.feature_lengths)
+    shape = setup.shape_of(config)
     reader = Reader(kept["folders"], shape)
     index = RowIndex(plan, reader.lengths, folder / f"rows-{plan.fingerprint}.index")
     loader = Loader(plan, reader, config.batch_size, index=index)

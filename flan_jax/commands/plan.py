@@ -13,7 +13,6 @@ from flan_jax.config import RunConfig
 from flan_jax.data.packing import pack
 from flan_jax.data.plan import SHARE_BITS, Plan, PlannedTask, shares_of
 from flan_jax.data.resolve import ResolvedTask
-from flan_jax.data.rows import row_shape
 from flan_jax.data.store import open_store
 from flan_jax.models.footprint import footprint
 
@@ -111,7 +110,7 @@ def _finish(
         "steps": steps,
         "batch_size": config.batch_size,
         "rows": steps * config.batch_size,
-        "row": row_shape(config.model.architecture, config.feature_lengths).capacities,
+        "row": setup.shape_of(config).capacities,
         "full": full,
         "tasks": rows,
         "total": total,
@@ -142,7 +141,7 @@ def estimated(config: RunConfig, worker: Any) -> dict[str, Any]:
     request = setup.request_of(config, config.mixture, config.data.split)
     answer = worker.call("estimate", sample=_SAMPLE, **request.arguments())
     sampled = answer["tasks"]
-    shape = row_shape(config.model.architecture, config.feature_lengths)
+    shape = setup.shape_of(config)
     shares = shares_of([task["rate"] for task in sampled])
     planned = [PlannedTask(t["name"], t["count"], s, "") for t, s in zip(sampled, shares, strict=True)]
     plan = Plan(planned, shape.capacities, config.seed, config.data.pack, config.data.window)

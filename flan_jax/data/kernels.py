@@ -71,7 +71,7 @@ def lengths(table, slot, local, found):
 
 
 @compiled
-def fill(table, slot, local, row, task, joined, check, decoder, loss_weights, encoder):
+def fill(table, slot, local, row, task, joined, begin, check, decoder, loss_weights, encoder):
     """Lays examples out in zeroed rows; see `flan_jax.data.rows` for the arrays.
 
     Args:
@@ -81,6 +81,7 @@ def fill(table, slot, local, row, task, joined, check, decoder, loss_weights, en
       row: int32 [N] the row of each example; those of a row stand together.
       task: int32 [N].
       joined: whether a row holds inputs and targets end to end.
+      begin: the input token before an example's first; -1: none, each input token's target is the token after it.
       check: whether examples are compared with their checksums.
       decoder: int32 [6, B, L]: input tokens, target tokens, segment ids, positions, task ids, prefix mask.
       loss_weights: float32 [B, L].
@@ -112,14 +113,16 @@ def fill(table, slot, local, row, task, joined, check, decoder, loss_weights, en
         weights = numba.carray(_pointer(part[4]), (end,), np.float32)
         weight_words = numba.carray(_pointer(part[4]), (end,), np.uint32)
         weighted = part[4] != 0
-        state, last = np.uint64(0xFFFFFFFF), np.int32(0)
+        state, last = np.uint64(0xFFFFFFFF), np.int32(begin)
+        back = 1 if begin < 0 else 0  # how far before its place an example's token is predicted
         for i in range(inputs):
             word = np.uint64(input_ids32[input_start + i]) if wide else np.uint64(input_ids16[input_start + i])
             state = _crc(state, word)
             token = np.int32(word)
             if joined:
-                decoder[0, b, at + i] = last
-                decoder[1, b, at + i] = token
+                if begin >= 0 or i > 0:
+                    decoder[0, b, at + i - back] = last
+                    decoder[1, b, at + i - back] = token
                 decoder[5, b, at + i] = 1
                 last = token
             else:
@@ -130,11 +133,14 @@ def fill(table, slot, local, row, task, joined, check, decoder, loss_weights, en
         for i in range(targets):
             word = np.uint64(ids32[start + i]) if wide else np.uint64(ids16[start + i])
             state = _crc(state, word)
-            decoder[0, b, first + i] = last
-            decoder[1, b, first + i] = np.int32(word)
-            loss_weights[b, first + i] = weights[start + i] if weighted else np.float32(1)
+            if begin >= 0 or first + i > at:
+                decoder[0, b, first + i - back] = last
+                decoder[1, b, first + i - back] = np.int32(word)
+                loss_weights[b, first + i - back] = weights[start + i] if weighted else np.float32(1)
             last = np.int32(word)
-        if joined and inputs and targets:
+        if begin < 0 and total:
+            decoder[0, b, at + total - 1] = last
+        if joined and begin >= 0 and inputs and targets:
             # The input token of position p is token p - 1: the inputs are read at positions 0 .. inputs.
             decoder[5, b, first] = 1
         for i in range(total):

@@ -9,6 +9,9 @@ A packed row of an encoder-decoder, two examples, lengths 6 / 5 (EOS is 1, paddi
 
 A decoder-only row holds inputs ++ targets of each example; its loss weights are 0 on the inputs, and
 `decoder_prefix_mask` marks the positions whose input token belongs to the inputs. Names are seqio's.
+
+What is read before an example's first token is `RowShape.begin`: 0 above, a model's beginning-of-sequence token, or -1
+for models that have none: then position p reads token p and is to predict token p + 1, and the last predicts nothing.
 """
 
 import dataclasses
@@ -46,6 +49,7 @@ class RowShape:
     architecture: str  # "encoder_decoder" or "decoder"
     inputs: int
     targets: int
+    begin: int = 0  # the token before an example's first, -1 for none (a decoder's only)
 
     @property
     def capacities(self) -> dict[str, int]:
@@ -61,9 +65,9 @@ class RowShape:
         return np.stack([inputs, targets], axis=1)
 
 
-def row_shape(architecture: str, feature_lengths: Mapping[str, int]) -> RowShape:
+def row_shape(architecture: str, feature_lengths: Mapping[str, int], begin: int = 0) -> RowShape:
     """The row shape of a run's FEATURE_LENGTHS."""
-    return RowShape(architecture, feature_lengths["inputs"], feature_lengths["targets"])
+    return RowShape(architecture, feature_lengths["inputs"], feature_lengths["targets"], begin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +108,8 @@ def fill(places: Places, row: np.ndarray, task: np.ndarray, rows: int, shape: Ro
     decoder = np.zeros((len(_DECODER), rows, length), np.int32)
     encoder = np.zeros((len(_ENCODER), rows, 0 if joined else shape.inputs), np.int32)
     weights = np.zeros((rows, length), np.float32)
-    bad = kernels.fill(places.table, places.slot, places.local, row, task, joined, check, decoder, weights, encoder)
+    how = (joined, shape.begin, check)
+    bad = kernels.fill(places.table, places.slot, places.local, row, task, *how, decoder, weights, encoder)
     if bad >= 0:
         return bad
     batch = {f"decoder_{name}": array for name, array in zip(_DECODER, decoder, strict=True)}
@@ -130,6 +135,11 @@ def assemble(rows: Sequence[Sequence[Segment]], shape: RowShape) -> Batch:
     ([[0, 7, 8, 3, 0]], [[7, 8, 3, 1, 0]])
     >>> batch["decoder_loss_weights"].tolist(), batch["decoder_prefix_mask"].tolist()
     ([[0.0, 0.0, 1.0, 1.0, 0.0]], [[1, 1, 1, 0, 0]])
+    >>> batch = assemble([[one]], RowShape("decoder", 3, 2, begin=-1))
+    >>> batch["decoder_input_tokens"].tolist(), batch["decoder_target_tokens"].tolist()
+    ([[7, 8, 3, 1, 0]], [[8, 3, 1, 0, 0]])
+    >>> batch["decoder_loss_weights"].tolist(), batch["decoder_prefix_mask"].tolist()
+    ([[0.0, 1.0, 1.0, 0.0, 0.0]], [[1, 1, 0, 0, 0]])
     """
     segments = [segment for row in rows for segment in row]
     columns = _columns(segments)

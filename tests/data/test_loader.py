@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,30 @@ def test_decoder_row():
     assert batch["decoder_segment_ids"] == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 0]
     assert batch["decoder_prefix_mask"] == [1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0]
     assert not any(name.startswith("encoder") for name in batch)
+
+
+def test_a_begin_token_stands_before_every_example():
+    for shape, was in ((ENCODER_DECODER, 0), (DECODER, 0)):
+        plain, begun = (assemble([ROW], dataclasses.replace(shape, begin=begin)) for begin in (was, 9))
+        firsts = (plain["decoder_positions"] == 0) & (plain["decoder_segment_ids"] > 0)
+        assert begun["decoder_input_tokens"][firsts].tolist() == [9, 9]
+        plain["decoder_input_tokens"][firsts] = 9
+        assert all((plain[name] == begun[name]).all() for name in plain)
+
+
+def test_a_decoder_without_a_begin_token_reads_the_tokens_themselves():
+    batch = {k: v[0].tolist() for k, v in assemble([ROW], dataclasses.replace(DECODER, begin=-1)).items()}
+    assert batch["decoder_input_tokens"] == [7, 8, 9, 3, 1, 4, 5, 6, 2, 1, 0]
+    assert batch["decoder_target_tokens"] == [8, 9, 3, 1, 0, 5, 6, 2, 1, 0, 0]
+    assert batch["decoder_loss_weights"] == [0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0]
+    assert batch["decoder_segment_ids"] == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 0]
+    assert batch["decoder_positions"] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0]
+    assert batch["decoder_prefix_mask"] == [1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0]
+    # Of an example without inputs the first token is never predicted.
+    text = Segment(np.zeros(0, int), np.array([5, 6, 7]), np.array([1, 0.25, 0.5], np.float32))
+    batch = assemble([[text]], dataclasses.replace(DECODER, begin=-1))
+    assert batch["decoder_target_tokens"][0, :4].tolist() == [6, 7, 0, 0]
+    assert batch["decoder_loss_weights"][0, :4].tolist() == [0.25, 0.5, 0, 0]
 
 
 def test_loss_weights_by_token_and_empty_inputs():
