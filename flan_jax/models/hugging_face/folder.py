@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,18 +11,15 @@ from flan_jax.errors import UserError
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face import tokenizer_files
 from flan_jax.models.hugging_face.families import model_config
-from flan_jax.models.hugging_face.names import Placement, placements
-from flan_jax.models.hugging_face.safetensors_file import DTYPES, Damaged, Entry, opened, read_header
+from flan_jax.models.hugging_face.matching import match
+from flan_jax.models.hugging_face.names import placements
+from flan_jax.models.hugging_face.safetensors_file import Damaged, Entry, opened, read_header
 from flan_jax.models.hugging_face.tokenizer_files import read_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_SHOWN = 8
 _ROWS = 4096
-
-# Tensors of older files that no model reads any more: rotary tables, and a bias that T5's first release had.
-_UNREAD = re.compile(r"rotary_emb\.inv_freq$|EncDecAttention\.relative_attention_bias\.weight$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +31,12 @@ class Folder:
       raw: its config.json.
       model: the model, `begin_id` by its tokenizer.
       tensors: every tensor of its files by name.
-      placements: where each of the model's tensors belongs, named as the files name it.
     """
 
     path: pathlib.Path
     raw: Mapping[str, Any]
     model: ModelConfig
     tensors: Mapping[str, Entry]
-    placements: tuple[Placement, ...]
 
 
 def is_folder(path: str | pathlib.Path) -> bool:
@@ -81,9 +75,8 @@ def read_folder(path: str | pathlib.Path) -> Folder:
         config = dataclasses.replace(config, begin_id=begin)
     if tensors:
         config = dataclasses.replace(config, tie_embeddings=_tied(raw, config, tensors))
-    places: tuple[Placement, ...] = ()
     if not faults:
-        places, faults = _placed(config, tensors)
+        _, faults = match(placements(config), tensors, CONFIG)
     largest = tokenizer_files.largest_id(folder)
     if largest is not None and largest[0] >= config.vocab_size:
         faults.append(
@@ -92,7 +85,7 @@ def read_folder(path: str | pathlib.Path) -> Folder:
         )
     if faults:
         raise UserError(f"{folder} cannot be loaded: " + "; ".join(faults))
-    return Folder(folder, raw, config, tensors, places)
+    return Folder(folder, raw, config, tensors)
 
 
 def read_tensors(folder: pathlib.Path) -> tuple[dict[str, Entry], list[str]]:
@@ -153,34 +146,3 @@ def _tied(raw: Mapping[str, Any], config: ModelConfig, tensors: Mapping[str, Ent
     with opened(table) as one, opened(head) as other:
         rows = range(0, table.shape[0], _ROWS)
         return all(np.array_equal(one[i : i + _ROWS], other[i : i + _ROWS]) for i in rows)
-
-
-def _placed(config: ModelConfig, tensors: Mapping[str, Entry]) -> tuple[tuple[Placement, ...], list[str]]:
-    """Finds every tensor of the model, and tells of those that are missing, left over or not as they should be."""
-    found: list[Placement] = []
-    missing: list[str] = []
-    misshapen: list[str] = []
-    wanted: set[str] = set()
-    for place in placements(config):
-        names = [name for name in (place.tensor, *place.aliases) if name in tensors]
-        wanted |= {place.tensor, *place.aliases}
-        if not names:
-            missing.append(place.tensor)
-            continue
-        found.append(dataclasses.replace(place, tensor=names[0]))
-        for name in names:
-            entry = tensors[name]
-            if entry.shape != place.file_shape:
-                misshapen.append(f"{name} is {list(entry.shape)}, wanted {list(place.file_shape)}")
-            if entry.code not in DTYPES:
-                misshapen.append(f"{name} has type {entry.code}, wanted {', '.join(DTYPES)}")
-    extra = [name for name in tensors if name not in wanted and not _UNREAD.search(name)]
-    faults = [f"{len(names)} tensors are missing: {_listed(names)}" for names in (missing,) if names]
-    faults += [f"{len(names)} tensors are unexpected: {_listed(names)}" for names in (extra,) if names]
-    faults += [f"{len(names)} tensors do not fit {CONFIG}: {_listed(names)}" for names in (misshapen,) if names]
-    return tuple(found), faults
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -16,9 +16,11 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from flan_jax.errors import UserError
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face.folder import Folder, read_folder
-from flan_jax.models.hugging_face.names import Placement
+from flan_jax.models.hugging_face.matching import match
+from flan_jax.models.hugging_face.names import Placement, placements
 from flan_jax.models.hugging_face.safetensors_file import opened
 from flan_jax.models.model import abstract_model
 from flan_jax.parallel.axes import sharding_of
@@ -44,13 +46,17 @@ def load_params(folder: Folder | str, config: ModelConfig | None = None, mesh: M
       UserError: the folder is faulty (`read_folder`), or `config` has other tensors than it.
     """
     folder = folder if isinstance(folder, Folder) else read_folder(folder)
+    config = config or folder.model
+    places, faults = match(placements(config), folder.tensors, "the model's settings")
+    if faults:
+        raise UserError(f"{folder.path} holds another model than MODEL and Model.… ask for: " + "; ".join(faults))
 
     @contextmanager
     def read(place: Placement) -> Iterator[np.ndarray]:
         with opened(folder.tensors[place.tensor]) as array:
             yield array
 
-    return place_params(folder.placements, read, config or folder.model, mesh)
+    return place_params(places, read, config, mesh)
 
 
 def place_params(placements: Iterable[Placement], read: Opener, config: ModelConfig, mesh: Mesh | None = None) -> Any:

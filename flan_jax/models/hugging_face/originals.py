@@ -1,0 +1,62 @@
+"""What a run keeps of the folder that its model came from, in `hugging_face/` of its own: everything but the weights.
+
+With it an export gives the same config.json, tokenizer and chat template back, and tensors of the same names and types.
+"""
+
+import pathlib
+import shutil
+from collections.abc import Mapping
+
+from flan_jax import atomic
+from flan_jax.models.hugging_face.folder import CONFIG, Folder, is_folder, read_folder
+from flan_jax.models.hugging_face.tokenizer_files import TOKENIZER_FILES, read_json
+
+KEPT = "hugging_face"
+LAYOUT = "tensors.json"
+GENERATION = "generation_config.json"
+BESIDE_WEIGHTS = (GENERATION, *TOKENIZER_FILES)
+
+
+def keep(source: str | pathlib.Path, run_dir: str | pathlib.Path) -> None:
+    """Copies a folder's small files into a run's folder; nothing is done where they are there already.
+
+    Args:
+      source: what the run starts from: a folder of Hugging Face's kind, or a run that keeps one. Others have nothing.
+      run_dir: the run's folder.
+    """
+    source, target = pathlib.Path(source), pathlib.Path(run_dir) / KEPT
+    if (target / LAYOUT).is_file():
+        return
+    if is_folder(source):
+        keep_of(read_folder(source), run_dir)
+    elif (source / KEPT / LAYOUT).is_file():
+        _copy(source / KEPT, target, (CONFIG, *BESIDE_WEIGHTS, LAYOUT))
+
+
+def keep_of(folder: Folder, run_dir: str | pathlib.Path) -> None:
+    """As `keep`, of a folder that was looked at already."""
+    target = pathlib.Path(run_dir) / KEPT
+    _copy(folder.path, target, (CONFIG, *BESIDE_WEIGHTS))
+    # Last, so that a copy that was cut off is made anew.
+    atomic.write_json(target / LAYOUT, {name: entry.code for name, entry in folder.tensors.items()})
+
+
+def layout(run_dir: str | pathlib.Path) -> Mapping[str, str] | None:
+    """The type of each tensor of the folder that a run's model came from; None where it came from none."""
+    return read_json(pathlib.Path(run_dir) / KEPT / LAYOUT) or None
+
+
+def _copy(source: pathlib.Path, target: pathlib.Path, names: tuple[str, ...]) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if (source / name).is_file():
+            partial = target / f"{name}{atomic.PARTIAL}"
+            shutil.copyfile(source / name, partial)
+            partial.replace(target / name)
+
+
+def copy_beside(run_dir: str | pathlib.Path, folder: str | pathlib.Path) -> list[str]:
+    """Copies tokenizer, chat template and generation config out of a run's folder; gives the names that it found."""
+    source = pathlib.Path(run_dir) / KEPT
+    _copy(source, pathlib.Path(folder), BESIDE_WEIGHTS)
+    return [name for name in BESIDE_WEIGHTS if (source / name).is_file()]
