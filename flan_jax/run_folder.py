@@ -3,6 +3,7 @@
 config.json  operative.gin  versions.json    what was asked for, and what ran it
 plan.json    rows-*.index                    what it trains on
 vocabulary.json  vocabulary.model            text to ids, without the tasks
+hugging_face/                                config.json and tokenizer of the folder that the model came from
 checkpoints/                                 Orbax
 metrics.jsonl  events.out.tfevents.*         curves
 scores/step-*.json  results.json             evals, and the final table
@@ -21,6 +22,7 @@ from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
 from flan_jax.data import vocabulary
 from flan_jax.errors import UserError
+from flan_jax.models.hugging_face import originals
 from flan_jax.setup import Data, data_vocabulary
 
 _PACKAGES = ("flan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "numba", "seqio", "tensorflow")
@@ -87,6 +89,8 @@ class RunFolder:
         plan["prompt_format"] = formats.pop() if len(formats) == 1 else "{}"
         atomic.write_json(self.path / "plan.json", plan)
         vocabulary.keep(data.resolved.vocabulary, self.path)
+        if config.init_from:
+            originals.keep(config.init_from, self.path)
         versions = {name: _version(name) for name in _PACKAGES}
         about = {"python": sys.version.split()[0], "machine": platform.platform(), "packages": versions}
         atomic.write_json(self.path / "versions.json", about)

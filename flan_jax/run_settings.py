@@ -16,6 +16,9 @@ from flan_jax import filesystem
 from flan_jax.config import CONFIG_FILE, USER_MIXTURE, RunConfig, load_run
 from flan_jax.errors import UserError
 from flan_jax.gin_files import PLAIN_FLAGS, UNDER_FILES, Binding, Reference, Statements
+from flan_jax.models import hugging_face
+from flan_jax.models.config import ModelConfig
+from flan_jax.models.hugging_face import t5x
 
 DEFAULT_MODEL = "t5_starter"
 DATA_DEFAULTS: dict[str, Any] = {
@@ -92,7 +95,7 @@ def one_length(statements: Statements) -> None:
 
 
 def starting_model(statements: Statements, base: RunConfig | None) -> tuple[RunConfig, str | None, str]:
-    """Where the model's settings start from: the gin file of MODEL, or without one the run that is started from.
+    """Where the model's settings start from: the gin file of MODEL, or without one what is started from.
 
     Args:
       statements: what was read so far.
@@ -103,7 +106,7 @@ def starting_model(statements: Statements, base: RunConfig | None) -> tuple[RunC
       place that names it.
 
     Raises:
-      UserError: MODEL is no word, or INIT_FROM is no run.
+      UserError: MODEL is no word, or INIT_FROM is neither a run nor a model's folder.
     """
     final = statements.final()
     model = final["MODEL"].value if "MODEL" in final else None
@@ -111,16 +114,27 @@ def starting_model(statements: Statements, base: RunConfig | None) -> tuple[RunC
     if model is None and base is not None:
         return base, None, ""
     if model is None and isinstance(init_from, str):
-        try:
-            return RunConfig(model=load_run(init_from).model), None, ""
-        except UserError as fault:
-            told = f"{str(fault).partition(';')[0]}; INIT_FROM names the folder of a run"
-            raise UserError(f"{final['INIT_FROM'].place}: {told}") from fault
+        return RunConfig(model=_model_of(init_from, final["INIT_FROM"].place)), None, ""
     if isinstance(model, Reference) or not isinstance(model, str | None):
         raise UserError(f"{final['MODEL'].place}: MODEL is {model!r}, wanted a model's name in quotes")
     name = model or DEFAULT_MODEL
     start = dataclasses.replace(base or RunConfig(), model=RunConfig().model, model_name=name)
     return start, name, f"{final['MODEL'].place}: MODEL: " if model else ""
+
+
+def _model_of(init_from: str, place: str) -> ModelConfig:
+    """The model of a folder that INIT_FROM names."""
+    try:
+        if hugging_face.is_folder(init_from):
+            return hugging_face.read_folder(init_from).model
+        if t5x.is_checkpoint(init_from):
+            raise UserError(f"{init_from} is a T5X checkpoint, which does not say its model, name it with --model NAME")
+        return load_run(init_from).model
+    except UserError as fault:
+        if hugging_face.is_folder(init_from) or t5x.is_checkpoint(init_from):
+            raise UserError(f"{place}: {fault}") from fault
+        told = f"{str(fault).partition(';')[0]}; INIT_FROM names the folder of a run or of a Hugging Face model"
+        raise UserError(f"{place}: {told}") from fault
 
 
 def base_run(statements: Statements, command: str, options: argparse.Namespace) -> RunConfig | None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
+from flan_jax.data import vocabulary
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.resolve import Request, Resolved, resolve
@@ -17,6 +18,7 @@ from flan_jax.data.rows import RowShape, row_shape
 from flan_jax.data.vocabulary import Codec
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
+from flan_jax.models import hugging_face
 from flan_jax.models.config import ModelConfig
 from flan_jax.progress import WorkerProgress
 
@@ -94,9 +96,12 @@ def model_for(model: ModelConfig, vocabulary_size: int) -> ModelConfig:
 
 
 def data_vocabulary(config: RunConfig) -> str:
-    """The vocabulary of `--data` tasks: that of the run started from, else one learnt from the data itself."""
+    """The vocabulary of `--data` tasks: that of the model started from, else one learnt from the data itself."""
+    if config.init_from and hugging_face.is_folder(config.init_from):
+        return os.path.abspath(config.init_from)
     if config.init_from:
-        return os.path.abspath(os.path.join(config.init_from, "vocabulary.model"))
+        kept = vocabulary.kept(pathlib.Path(config.init_from)) or {}
+        return os.path.abspath(kept.get("path") or os.path.join(config.init_from, "vocabulary.model"))
     return os.path.abspath(os.path.join(config.run_dir, "data_vocabulary.model"))
 
 

@@ -109,3 +109,22 @@ def check_same(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None, where:
             f"{theirs['fingerprint'][:8]}) than the tasks use ({ours['size']} tokens, {ours['fingerprint'][:8]}); "
             f"give the tasks vocabulary='{where}/vocabulary.model'"
         )
+
+
+def check_folder(ours: Mapping[str, Any], folder: str | pathlib.Path) -> None:
+    """Refuses a Hugging Face folder whose tokenizer is another than the tasks' vocabulary; one without any passes.
+
+    Raises:
+      UserError: none of its tokenizer files has the content of the vocabulary's.
+    """
+    files = [path for name in _TOKENIZERS if (path := pathlib.Path(folder) / name).is_file()]
+    named = pathlib.Path(ours.get("path") or "")
+    own = next((path for name in _TOKENIZERS if (path := named / name).is_file()), named) if named.is_dir() else named
+    if files and not (ours.get("path") and any(path.read_bytes() == own.read_bytes() for path in files)):
+        raise UserError(
+            f"the model in {folder} was trained with its own {files[0].name}, the tasks use another vocabulary "
+            f"({ours['kind']} {ours.get('path') or ''}); give the tasks vocabulary='{folder}'"
+        )
+
+
+_TOKENIZERS = ("tokenizer.json", "spiece.model", "tokenizer.model")

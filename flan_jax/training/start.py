@@ -13,8 +13,10 @@ from jax.sharding import Mesh
 from flan_jax.config import RunConfig, load_run
 from flan_jax.data import vocabulary
 from flan_jax.errors import UserError
+from flan_jax.models import hugging_face
 from flan_jax.models import lora as adapters
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.hugging_face import t5x
 from flan_jax.models.model import abstract_model, build
 from flan_jax.training import frozen
 from flan_jax.training import state as states
@@ -68,10 +70,11 @@ def frozen_base(config: RunConfig, described: Mapping[str, Any], mesh: Mesh) -> 
 
 
 def parameters_of(folder: str, described: Mapping[str, Any], model: ModelConfig, mesh: Mesh) -> Any:
-    """The parameters that INIT_FROM names: those of a run's latest checkpoint, with adapters folded in.
+    """The parameters that INIT_FROM names: a Hugging Face folder's, a T5X checkpoint's, or those of a run's latest
+    checkpoint with adapters folded in.
 
     Args:
-      folder: of the run.
+      folder: of any of the three.
       described: the vocabulary that they must be of.
       model: what they must fit.
       mesh: where they go.
@@ -79,6 +82,11 @@ def parameters_of(folder: str, described: Mapping[str, Any], model: ModelConfig,
     Raises:
       UserError: there are none, or they are of another model or vocabulary.
     """
+    if hugging_face.is_folder(folder):
+        vocabulary.check_folder(described, folder)
+        return hugging_face.load_params(folder, model, mesh)
+    if t5x.is_checkpoint(folder):
+        return t5x.load_params(folder, model, mesh)
     run = load_run(folder)
     vocabulary.check_same(described, vocabulary.kept(pathlib.Path(run.run_dir)), run.run_dir)
     return merged_params(run, described, mesh, model=model)
