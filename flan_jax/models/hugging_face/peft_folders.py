@@ -91,14 +91,15 @@ def read_adapter(path: str | pathlib.Path) -> AdapterFolder:
         for name, plain in _PLAIN.items()
         if name in raw and raw[name] not in plain
     ]
-    rank, alpha = raw.get("r"), raw.get("lora_alpha")
+    rank: Any = raw.get("r")
+    alpha: Any = raw.get("lora_alpha")
     if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not alpha > 0:
         faults.append(f"r is {rank!r} and lora_alpha {alpha!r}, wanted a rank of 1 or more and a number above 0")
     tensors = _tensors_of(folder, faults)
     if faults:
         raise UserError(f"the adapter in {folder} cannot be used: " + "; ".join(faults))
     lora = LoraConfig(
-        rank=int(rank),
+        rank=rank,
         alpha=float(alpha),
         dropout=float(raw.get("lora_dropout") or 0.0),
         rs_lora=bool(raw.get("use_rslora")),
@@ -118,7 +119,8 @@ def _tensors_of(folder: pathlib.Path, faults: list[str]) -> dict[tuple[str, str]
     except Damaged as error:
         faults.append(f"{WEIGHTS} is damaged: {error}; fetch it anew")
         return {}
-    found, strange = {}, []
+    found: dict[tuple[str, str], Entry] = {}
+    strange = []
     for name, entry in entries.items():
         named = _NAME.fullmatch(name)
         if named is None or len(entry.shape) != 2 or entry.code not in DTYPES:
@@ -148,7 +150,8 @@ def load_adapter(
       UserError: it is an adapter for another base: modules that this one has not, or of other shapes, listed.
     """
     kernels = {place.tensor.removesuffix(".weight"): place for place in _kernels(config)}
-    faults, modules = _misfits(folder, kernels), {}
+    faults = _misfits(folder, kernels)
+    modules: dict[str, list[bool]] = {}
     for module, place in kernels.items():
         there = (module, "A") in folder.tensors
         modules.setdefault(".".join(place.path[:-1]), []).append(there)
