@@ -1,0 +1,151 @@
+"""What is wrong with a folder, all of it in one sentence, before anything is loaded."""
+
+import json
+
+import numpy as np
+import pytest
+
+from flan_jax.errors import UserError
+from flan_jax.models.hugging_face import is_folder, read_folder
+from tests.models.hugging_face.written import CONFIGS, D, V, shapes_of, tensors_of, write
+
+
+def refused(folder, *words: str) -> None:
+    with pytest.raises(UserError) as told:
+        read_folder(folder)
+    for word in words:
+        assert word in str(told.value), told.value
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_tensor_of_a_folder_has_its_place(kind, tmp_path):
+    found = read_folder(write(tmp_path, kind))
+    assert set(found.tensors) == set(shapes_of(kind)) and is_folder(tmp_path)
+
+
+def test_no_config(tmp_path):
+    refused(tmp_path / "absent", "is no folder")
+    (write(tmp_path) / "config.json").unlink()
+    refused(tmp_path, "has no config.json")
+    assert is_folder(tmp_path)  # it is meant as one
+    (tmp_path / "config.json").write_text("{")
+    refused(tmp_path, "cannot be read as JSON")
+
+
+def test_tensors_that_are_missing_left_over_and_misshapen_are_told_at_once(tmp_path):
+    tensors = tensors_of("llama")
+    del tensors["model.layers.1.mlp.up_proj.weight"], tensors["model.norm.weight"]
+    tensors["model.layers.0.self_attn.q_proj.bias"] = np.zeros(16, np.float32)
+    tensors["lm_head.weight"] = np.zeros((V + 1, D), np.float32)
+    tensors["model.layers.0.mlp.down_proj.weight"] = tensors["model.layers.0.mlp.down_proj.weight"].astype(np.int8)
+    write(tmp_path, tensors=tensors)
+    refused(
+        tmp_path,
+        "2 tensors are missing: model.layers.1.mlp.up_proj.weight, model.norm.weight",
+        "1 tensors are unexpected: model.layers.0.self_attn.q_proj.bias",
+        f"lm_head.weight is [{V + 1}, {D}], wanted [{V}, {D}]",
+        "down_proj.weight has type I8, wanted F32, F16, BF16",
+    )
+
+
+def test_an_index_that_names_an_absent_file_and_a_file_cut_short(tmp_path):
+    write(tmp_path, shards=3)
+    (tmp_path / "model-00002-of-00003.safetensors").unlink()
+    cut = tmp_path / "model-00003-of-00003.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    refused(tmp_path, "names model-00002-of-00003.safetensors, which is not there", "model-00003", "is damaged")
+
+
+@pytest.mark.parametrize("length", [0, 5, 60, -1])
+def test_a_truncated_file(length, tmp_path):
+    path = write(tmp_path) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:length])
+    refused(tmp_path, "model.safetensors is damaged")
+
+
+def test_a_header_of_nonsense(tmp_path):
+    path = write(tmp_path) / "model.safetensors"
+    for header in (b"[1, 2]", b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}', b'{"a": 1}', b'{"a"'):
+        path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+        refused(tmp_path, "its header cannot be read")
+    path.unlink()
+    refused(tmp_path, "neither model.safetensors nor")
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    refused(tmp_path, "neither model.safetensors nor")
+
+
+def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path):
+    (write(tmp_path, "t5") / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    refused(tmp_path, "pytorch_model.bin is a pickle", "AutoModelForSeq2SeqLM", "save_pretrained")
+
+
+def test_a_tokenizer_larger_than_the_embedding(tmp_path):
+    write(tmp_path)
+    added = [{"id": V, "content": "<extra>", "special": False}, {"id": V + 7, "content": "<image>", "special": True}]
+    tokenizer = {"model": {"type": "BPE", "vocab": {"a": 0, "b": V - 1}}, "added_tokens": added}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    refused(tmp_path, f"tokenizer.json has ids up to {V}, the embedding has {V} rows")
+    tokenizer["added_tokens"] = added[1:]  # nobody types an image
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    read_folder(tmp_path)
+
+
+def test_a_sentencepiece_model_larger_than_the_embedding(tmp_path):
+    import shutil
+
+    from flan_jax.mixtures import __file__ as here
+
+    starter = here.replace("__init__.py", "starter/starter.model")
+    shutil.copy(starter, write(tmp_path, "t5") / "spiece.model")
+    refused(tmp_path, "spiece.model has ids up to")
+    (tmp_path / "spiece.model").write_bytes(b"no model")
+    refused(tmp_path, "is no SentencePiece model")
+
+
+def test_a_head_is_tied_where_the_files_hold_no_other(tmp_path):
+    tensors = tensors_of("t5")
+    assert read_folder(write(tmp_path / "none", "t5")).model.tie_embeddings
+    copies = {name: tensors["shared.weight"] for name in ("lm_head.weight", "encoder.embed_tokens.weight")}
+    assert read_folder(write(tmp_path / "copies", "t5", tensors | copies)).model.tie_embeddings
+    other = {"lm_head.weight": tensors["shared.weight"] + 1}
+    assert not read_folder(write(tmp_path / "other", "t5", tensors | other)).model.tie_embeddings
+    untied = read_folder(write(tmp_path / "untied", "t5_1_1"))
+    assert not untied.model.tie_embeddings and not untied.model.scale_logits
+
+
+def test_tensors_that_nobody_reads_any_more_are_passed_over(tmp_path):
+    tensors = tensors_of("llama") | {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(2, np.float32)}
+    read_folder(write(tmp_path, tensors=tensors))
+
+
+TEMPLATE = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]}
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "settings", "begin"),
+    [
+        ({"post_processor": TEMPLATE | {"special_tokens": {"<s>": {"ids": [3]}}}}, {}, 3),
+        (
+            {"post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel"}, TEMPLATE]}},
+            {"add_bos_token": False},
+            3,
+        ),
+        ({"post_processor": {"type": "ByteLevel"}}, {}, -1),
+        ({}, {"add_bos_token": True, "bos_token": "<s>"}, 3),
+        ({}, {"add_bos_token": False, "tokenizer_class": "LlamaTokenizer"}, -1),
+        (None, {"tokenizer_class": "LlamaTokenizer"}, 1),  # of config.json: there is nothing else to ask
+        (None, {"tokenizer_class": "Qwen2Tokenizer"}, -1),
+        (None, {}, -1),
+    ],
+)
+def test_the_token_before_every_text(tokenizer, settings, begin, tmp_path):
+    write(tmp_path, config=CONFIGS["llama"] | {"bos_token_id": 1})
+    if tokenizer is not None:
+        for one in [tokenizer.get("post_processor", {}), *tokenizer.get("post_processor", {}).get("processors", [])]:
+            if one.get("type") == "TemplateProcessing":
+                one["special_tokens"] = {"<s>": {"ids": [3]}}
+        added = [{"id": 3, "content": "<s>", "special": True}]
+        whole = {"model": {"type": "BPE", "vocab": {"a": 0}}, "added_tokens": added, **tokenizer}
+        (tmp_path / "tokenizer.json").write_text(json.dumps(whole))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert read_folder(tmp_path).model.begin_id == begin
