@@ -18,12 +18,14 @@ from typing import Any
 
 from flan_jax import atomic
 from flan_jax import config as configs
+from flan_jax.chat_templates import ChatTemplate
 from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
 from flan_jax.data import vocabulary
 from flan_jax.errors import UserError
 from flan_jax.models.hugging_face import originals
 from flan_jax.setup import Data, data_vocabulary
+from flan_jax.tokenizer_folder import TokenizerFolder
 
 _PACKAGES = ("flan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "numba", "seqio", "tensorflow")
 
@@ -83,10 +85,10 @@ class RunFolder:
             configs.write_equivalent(config, self.path, data_vocabulary(config))
         atomic.write_text(self.path / configs.CONFIG_FILE, configs.to_json(config))
         atomic.write_text(self.path / "operative.gin", config.operative or "# no gin file and no bindings were given\n")
-        formats = {task.about.get("prompt_format", "{}") for task in data.resolved.tasks}
-        plan = {"plan": data.plan.describe(), "folders": data.reader.folders, "table": table}
+        asked = {(task.about["prompt_format"], task.about["prompt_eos"]) for task in data.resolved.tasks}
+        plan: dict[str, Any] = {"plan": data.plan.describe(), "folders": data.reader.folders, "table": table}
         # Where every task is a chat of one form, a bare prompt is put in that form when the run is asked.
-        plan["prompt_format"] = formats.pop() if len(formats) == 1 else "{}"
+        plan["prompt_format"], plan["prompt_eos"] = asked.pop() if len(asked) == 1 else ("{}", False)
         atomic.write_json(self.path / "plan.json", plan)
         vocabulary.keep(data.resolved.vocabulary, self.path)
         if config.init_from:
@@ -95,12 +97,22 @@ class RunFolder:
         about = {"python": sys.version.split()[0], "machine": platform.platform(), "packages": versions}
         atomic.write_json(self.path / "versions.json", about)
 
-    def prompt_format(self) -> str:
-        """How a bare prompt is put to the model: "{}" as it is, or a chat's roles around it."""
+    def prompt_form(self) -> tuple[str, bool]:
+        """How a bare prompt is put to the model: "{}" as it is, or a chat's roles around it; and whether it ends in
+        end-of-sequence."""
         try:
-            return read_plan(self.path).get("prompt_format", "{}")
+            plan = read_plan(self.path)
         except FileNotFoundError:
-            return "{}"
+            return self._imported_form()
+        return plan.get("prompt_format", "{}"), plan.get("prompt_eos", False)
+
+    def _imported_form(self) -> tuple[str, bool]:
+        """The form of a model that was imported and not trained: its chat template's."""
+        if not (self.path / vocabulary.KEPT_TOKENIZER).is_dir():
+            return "{}", False
+        tokenizer = TokenizerFolder(self.path / vocabulary.KEPT_TOKENIZER)
+        template = ChatTemplate.of(tokenizer)
+        return ("{}" if template is None else template.prompt_format()), tokenizer.around[1]
 
     def write_scores(self, step: int, scores: list[Any]) -> None:
         """Keeps the scores of an eval."""

@@ -106,7 +106,7 @@ class _Run:
     def asked(self, params: Any) -> Asked:
         """The model with these parameters, ready to be scored."""
         parts = (params, *self.frozen) if self.frozen else params
-        return Asked(self.program.graph, parts, self.mesh, self.data.codec.eos_id)
+        return Asked(self.program.graph, parts, self.mesh, self.data.codec.eos_ids)
 
     def go(self, table: dict[str, Any]) -> int:
         """Restores or starts, loops, and reports."""

@@ -64,7 +64,7 @@ def test_killed_at_any_point_the_folder_reads_and_the_next_start_mends_it(tmp_pa
         folder = RunFolder(place)
         if (place / "config.json").exists():
             assert folder.earlier().steps == 3, point
-        assert folder.check_plan(CONFIG, data) == [] and folder.prompt_format() == "{}", point
+        assert folder.check_plan(CONFIG, data) == [] and folder.prompt_form() == ("{}", False), point
         assert folder.read_scores(3) in (None, [{"task": "t", "score": 0.5}]), point
         assert (vocabulary.kept(place) or {"size": 9})["size"] == 9, point
         with contextlib.suppress(FileNotFoundError):

@@ -205,7 +205,7 @@ def resolve_in_child(
     files = watched_files(setup["modules"]) + setup["data_files"]
     for name in names:
         files += [filesystem.absolute(path) for path in examples.source_files(name)]
-    files += [vocabulary["path"]] if vocabulary.get("path") else []
+    files += vocabularies.files(vocabulary)
     began = opened.mark()
     # Before anything is read: what changes from here on must be seen to have changed.
     watched: list[Any] = [[file, _state_of(file)] for file in sorted(set(files))]
@@ -216,6 +216,7 @@ def resolve_in_child(
     tasks = []
     for name, job in zip(names, jobs, strict=True):
         about, manifest = _about(examples.describe(name)), stores.read_manifest(job.target)
+        about |= examples.prompt_facts(name)
         if not manifest["count"]:
             raise none_kept(name, mixture, how["split"], manifest["tally"])
         draws = how["max_draws"] if about.get("random") else 1
@@ -242,7 +243,7 @@ def first_draws(names: Sequence[str], how: Mapping[str, Any]) -> "list[Job]":
 
 def _about(described: Mapping[str, Any]) -> dict[str, Any]:
     """What a run needs to know of a task's declaration."""
-    names = "kind cluster chance siblings sibling shots eval_kind metrics objective random prompt_format"
+    names = "kind cluster chance siblings sibling shots eval_kind metrics objective random"
     return {name: described[name] for name in names.split() if name in described}
 
 

@@ -1,9 +1,11 @@
 """A run's vocabulary without seqio: text to ids and back in the training process.
 
-SentencePiece and byte vocabularies are read here; any other seqio vocabulary is reached through the data process.
+SentencePiece, tokenizer.json and byte vocabularies are read here; any other seqio vocabulary is reached through the
+data process.
 """
 
 import functools
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +15,9 @@ import numpy as np
 from flan_jax import atomic
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
+from flan_jax.tokenizer_folder import TOKENIZER, TokenizerFolder
+
+KEPT_MODEL, KEPT_TOKENIZER = "vocabulary.model", "tokenizer"  # in a run's folder
 
 
 class Codec:
@@ -29,6 +34,7 @@ class Codec:
         self.kind: str = description["kind"]
         self.size: int = description["size"]
         self.eos_id: int = description["eos_id"]
+        self.eos_ids: tuple[int, ...] = tuple(description.get("eos_ids") or [self.eos_id])
         self._worker, self._mixture = worker, mixture
 
     @functools.cached_property
@@ -40,28 +46,51 @@ class Codec:
             raise UserError(f"the vocabulary {path} is gone; put it back, or name another in the task and train anew")
         return sentencepiece.SentencePieceProcessor(model_file=path)
 
+    @functools.cached_property
+    def _tokenizer(self) -> TokenizerFolder:
+        return TokenizerFolder(self.description["path"])
+
+    def encode_prompt(self, text: str, prompt_format: str) -> list[int]:
+        """Token ids of a prompt in the format that it was trained in, once, without EOS.
+
+        Args:
+          text: what is asked; it may have the format already.
+          prompt_format: "{}" where the text goes, a chat template's special tokens around it.
+        """
+        opening, _, closing = prompt_format.partition("{}")
+        if not (text.startswith(opening) and text.endswith(closing)):
+            text = opening + text + closing
+        if self.kind == "tokenizers" and prompt_format != "{}":
+            return self._tokenizer.encode_rendered(text)[0]
+        return self.encode(text)
+
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without EOS."""
         if self.kind == "sentencepiece":
             return self._pieces.encode(text)
         if self.kind == "byte":
             return [byte + 3 for byte in text.encode()]
+        if self.kind == "tokenizers":
+            return self._tokenizer.encode([text])[0]
         return self._ask("encode", texts=[text])[0]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The text of token ids, up to the first EOS."""
-        ids = [int(token) for token in ids]
-        if self.eos_id in ids:
-            ids = ids[: ids.index(self.eos_id)]
+        """The text of token ids, up to the first token that ends an answer; ids below 0 are padding."""
+        ids = [int(token) for token in ids if token >= 0]
+        ids = list(itertools.takewhile(lambda token: token not in self.eos_ids, ids))
         if self.kind == "sentencepiece":
             size = self._pieces.get_piece_size()
             return self._pieces.decode([token if token < size else self._pieces.unk_id() for token in ids])
         if self.kind == "byte":
             return bytes(token - 3 for token in ids if 3 <= token < 259).decode(errors="replace")
+        if self.kind == "tokenizers":
+            return self._tokenizer.decode(ids)
         return self._ask("decode", ids=[ids])[0]
 
     def pieces(self, ids: Sequence[int] | np.ndarray) -> list[str]:
         """The written form of each token, for people."""
+        if self.kind == "tokenizers":
+            return self._tokenizer.pieces(ids)
         if self.kind != "sentencepiece":
             return [self.decode([token]) for token in ids]
         size = self._pieces.get_piece_size()
@@ -77,13 +106,22 @@ class Codec:
 def keep(description: Mapping[str, Any], folder: pathlib.Path) -> dict[str, Any]:
     """Copies a vocabulary into a run's folder, so that the run can be used without its tasks."""
     kept = dict(description)
-    if description.get("path"):
-        target, model = folder / "vocabulary.model", pathlib.Path(description["path"]).read_bytes()
-        if not target.exists() or target.read_bytes() != model:
-            atomic.write_bytes(target, [model])
-        kept["path"] = target.name
+    if description["kind"] == "tokenizers":
+        (folder / KEPT_TOKENIZER).mkdir(exist_ok=True)
+        for file in TokenizerFolder(description["path"]).files():
+            _keep_file(folder / KEPT_TOKENIZER / file.name, file)
+        kept["path"] = f"{KEPT_TOKENIZER}/{TOKENIZER}"
+    elif description.get("path"):
+        _keep_file(folder / KEPT_MODEL, pathlib.Path(description["path"]))
+        kept["path"] = KEPT_MODEL
     atomic.write_json(folder / "vocabulary.json", kept)
     return kept
+
+
+def _keep_file(target: pathlib.Path, source: pathlib.Path) -> None:
+    content = source.read_bytes()
+    if not target.exists() or target.read_bytes() != content:
+        atomic.write_bytes(target, [content])
 
 
 def kept(folder: pathlib.Path) -> dict[str, Any] | None:
@@ -107,7 +145,7 @@ def check_same(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None, where:
         raise UserError(
             f"the checkpoint in {where} was trained with another vocabulary ({theirs['size']} tokens, "
             f"{theirs['fingerprint'][:8]}) than the tasks use ({ours['size']} tokens, {ours['fingerprint'][:8]}); "
-            f"give the tasks vocabulary='{where}/vocabulary.model'"
+            f"give the tasks vocabulary={theirs.get('path') or where!r}"
         )
 
 

@@ -102,14 +102,13 @@ class _Answering:
     def __init__(self, config: RunConfig, asked: Asked, codec: Codec, how: Writing, stop: Sequence[str] = ()):
         self.asked, self.codec, self.how, self.stop = asked, codec, how, stop
         self.room = config.feature_lengths["inputs"]
-        self.opening, self.closing = RunFolder(config.run_dir).prompt_format().split("{}")
+        self.form, self.ends = RunFolder(config.run_dir).prompt_form()
         self.rows = asked.mesh.size  # the mesh divides the rows
 
     def encode(self, text: str) -> np.ndarray:
         """Ids of a prompt; one that is too long is refused, as cutting it would cut the instruction."""
-        if not (text.startswith(self.opening) and text.endswith(self.closing)):
-            text = self.opening + text + self.closing  # as in training
-        ids = self.codec.encode(text)
+        ids = self.codec.encode_prompt(text, self.form)  # as in training
+        ids += [self.codec.eos_id] if self.ends else []
         if len(ids) > self.room:
             raise UserError(
                 f"the prompt has {len(ids)} tokens and the model was trained on at most {self.room}; shorten it, or "

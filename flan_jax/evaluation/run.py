@@ -10,7 +10,6 @@ from flan_jax import setup
 from flan_jax.config import RunConfig
 from flan_jax.data import vocabulary
 from flan_jax.data.resolve import Resolved, resolve
-from flan_jax.data.rows import row_shape
 from flan_jax.data.vocabulary import Codec
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
@@ -58,7 +57,7 @@ class Evaluator:
                 self.resolved,
                 self.worker,
                 self.codec,
-                shape=row_shape(self.config.model.architecture, self.config.feature_lengths),
+                shape=setup.shape_of(self.config),
                 batch_size=how.batch_size,
                 ranking=how.ranking,
                 measure=how.measure,
@@ -118,4 +117,4 @@ def load_model(config: RunConfig, step: int | None, worker: Worker | None = None
             raise UserError(f"{folder} holds no checkpoint yet; train it first with `flan-jax train`")
         trained = checkpoints.restore_params(found, placed(params, mesh))
     frozen = start.frozen_base(config, described, mesh)
-    return Asked(graph, (trained, *frozen) if frozen else trained, mesh, codec.eos_id), codec, found
+    return Asked(graph, (trained, *frozen) if frozen else trained, mesh, codec.eos_ids), codec, found

@@ -9,7 +9,8 @@ is learnt.
     Assistant:                 <- weight 0
      A program.<eos>           <- weight 1
 
-Each answer ends in end-of-sequence, so that the model learns to stop.
+Each answer ends in end-of-sequence, so that the model learns to stop. With the vocabulary of a model that has a chat
+template the conversation is written by that instead: `flan_jax.tasks.templated_chats`.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import seqio
 
+from flan_jax.chat_templates import ChatTemplate
 from flan_jax.errors import UserError
 from flan_jax.tasks import metrics as metric_functions
 from flan_jax.tasks import registry, vocabularies
@@ -65,7 +67,8 @@ class ChatTask:
         calls are read.
       messages: the field that holds the list.
       preprocess: turns a row into one with such a field, or None to leave it out.
-      role_names: how each role is called in the text.
+      role_names: how each role is called in the text, where no chat template says it.
+      chat_template: whether the chat template that comes with the vocabulary is used, where one does.
       metrics: names or functions; empty where only the loss is of interest.
       vocabulary: as in `InstructionTask`.
       cap: as in `InstructionTask`.
@@ -79,6 +82,7 @@ class ChatTask:
     messages: str = "messages"
     preprocess: Callable[[Row], Row | None] | None = None
     role_names: tuple[tuple[str, str], ...] = ROLE_NAMES
+    chat_template: bool = True
     metrics: tuple[str | Callable[..., Mapping[str, Any]], ...] = ()
     vocabulary: vocabularies.VocabularyLike = "starter"
     cap: int | None = None
@@ -125,7 +129,14 @@ class ChatRecipe(OfDeclaration):
 
     def encoder(self, split: str, request: Request) -> Encoder:
         """See `Recipe`."""
-        encode = _ChatEncoder(self, split, request)
+        template = self.template()
+        encode: Callable[[str, Row], Example | None]
+        if template is None:
+            encode = _ChatEncoder(self, split, request)
+        else:
+            from flan_jax.tasks.templated_chats import TemplatedEncoder  # which reads conversations as this file does
+
+            encode = TemplatedEncoder(self, template, split, request)
 
         def encoder(rows: Iterable[tuple[str, Row]]) -> Iterator[Example]:
             for batch in batched(rows, 256):
@@ -135,25 +146,33 @@ class ChatRecipe(OfDeclaration):
 
         return encoder
 
+    def template(self) -> ChatTemplate | None:
+        """The chat template that its conversations are written by."""
+        return vocabularies.chat_template(self.vocabulary) if self.declaration.chat_template else None
+
+    def prompt_format(self) -> str:
+        """How a question of one turn is put, with "{}" in its place; reads the vocabulary."""
+        template, names = self.template(), dict(self.declaration.role_names)
+        return template.prompt_format() if template else f"{names['user']}: {{}}\n{names['assistant']}:"
+
     def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
         """See `Recipe`."""
         request = Request({}, on_bad_row=on_bad_row)
         for row_id, row in self.source.rows(split, on_bad_row):
-            if (dialogue := read_dialogue(self, split, row_id, row, request)) is not None:
+            if (dialogue := read_conversation(self, split, row_id, row, request, dialogue_of)) is not None:
                 yield dialogue.prompt.render(dialogue.values), dialogue.text
 
     def shaping(self) -> Any:
         """See `Recipe`."""
         task = self.declaration
-        return (task.name, task.messages, task.preprocess, task.role_names, task.version, task.add_eos_to_inputs)
+        how = (task.role_names, task.chat_template, task.add_eos_to_inputs)
+        return (task.name, task.messages, task.preprocess, how, task.version)
 
     def describe(self) -> dict[str, Any]:
         """See `Recipe`."""
         task = self.declaration
-        names = dict(task.role_names)
         return {
             "task": task.name,
-            "prompt_format": f"{names['user']}: {{}}\n{names['assistant']}:",
             "kind": "plain",
             "cluster": task.cluster,
             "cap": task.cap,
@@ -185,6 +204,11 @@ class Dialogue:
     prompt: Pattern
     values: dict[str, str]
     exchanges: list[tuple[str, str, float]]
+
+    @property
+    def weights(self) -> list[float]:
+        """How much each answer counts."""
+        return [weight for _, _, weight in self.exchanges]
 
     @property
     def text(self) -> str:
@@ -230,8 +254,8 @@ def _content(content: Any) -> str:
     raise BadRow(f"a message's content is {type(content).__name__}; text or a list of parts is wanted")
 
 
-def dialogue_of(task: ChatTask, row: Row) -> Dialogue | None:
-    """Renders a row's conversation; None where the assistant says nothing.
+def conversation_of(task: ChatTask, row: Row) -> list[Turn] | None:
+    """A row's turns up to the last answer; None where the assistant says nothing.
 
     Raises:
       BadRow: the row holds no readable list of messages.
@@ -246,9 +270,15 @@ def dialogue_of(task: ChatTask, row: Row) -> Dialogue | None:
     turns = turns_of(row[task.messages])
     while turns and (turns[-1].role != "assistant" or not turns[-1].text):
         turns.pop()  # nothing answers it
-    first = next((number for number, turn in enumerate(turns) if turn.role == "assistant"), None)
-    if first is None:
+    return turns or None
+
+
+def dialogue_of(task: ChatTask, row: Row) -> Dialogue | None:
+    """Renders a row's conversation by the names of the roles; see `conversation_of`."""
+    turns = conversation_of(task, row)
+    if turns is None:
         return None
+    first = next(number for number, turn in enumerate(turns) if turn.role == "assistant")
     names = dict(task.role_names)
     parts: list[tuple[str, str | None]] = []
     values = {}
@@ -267,17 +297,28 @@ def dialogue_of(task: ChatTask, row: Row) -> Dialogue | None:
     return Dialogue(Pattern(tuple(parts)), values, exchanges)
 
 
-def read_dialogue(recipe: ChatRecipe, split: str, row_id: str, row: Row, request: Request) -> Dialogue | None:
-    """A row's conversation; None, and counted, where it cannot be read or nothing of it would be learnt."""
+def read_conversation(
+    recipe: ChatRecipe, split: str, row_id: str, row: Row, request: Request, read: Callable[[ChatTask, Row], Any]
+) -> Any:
+    """What `read` makes of a row; None, and counted, where it cannot be read or nothing of it would be learnt.
+
+    Args:
+      recipe: the task.
+      split: of the row.
+      row_id: the row's.
+      row: its fields.
+      request: what becomes of a row that cannot be read.
+      read: gives something with the `weights` of its answers, None for no answer; raises `BadRow`.
+    """
     tally = request.tally
     try:
-        dialogue = dialogue_of(recipe.declaration, row)
+        dialogue = read(recipe.declaration, row)
     except (BadRow, KeyError, ValueError, TypeError, AttributeError) as fault:
         why = fault if isinstance(fault, BadRow) else f"it cannot be read: {fault!r}"
         bad_row(lambda: f"Task {recipe.name!r}, {recipe.source.where(split, row_id)}", why, request.on_bad_row, tally)
         return None
     tally.read += 1
-    if dialogue is None or not any(weight > 0 for _, _, weight in dialogue.exchanges):
+    if dialogue is None or not any(weight > 0 for weight in dialogue.weights):
         tally.dropped += 1
         return None
     return dialogue
@@ -295,7 +336,7 @@ class _ChatEncoder:
 
     def __call__(self, row_id: str, row: Row) -> Example | None:
         tally = self._request.tally
-        dialogue = read_dialogue(self._recipe, self._split, row_id, row, self._request)
+        dialogue = read_conversation(self._recipe, self._split, row_id, row, self._request, dialogue_of)
         if dialogue is None:
             return None
         prompt = self._prompt(row_id, dialogue)

@@ -11,6 +11,7 @@ import seqio
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import fingerprints, foreign, metrics, registry, vocabularies
+from flan_jax.tasks.chats import ChatRecipe
 from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import GeneratorSource, SeqioSource, all_files, besides_files
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
@@ -124,6 +125,20 @@ def describe(task_name: str) -> dict[str, Any]:
     described = foreign.describe(task) if recipe is None else recipe.describe()
     vocabulary = task.output_features["targets"].vocabulary if recipe is None else recipe.vocabulary
     return {"name": task_name, "ours": recipe is not None, "vocabulary": vocabularies.named(vocabulary), **described}
+
+
+def prompt_facts(task_name: str) -> dict[str, Any]:
+    """How a bare prompt is put to a model that the task trained; reads the vocabulary.
+
+    Returns:
+      "prompt_format": "{}" where the prompt goes; "prompt_eos": whether inputs end in end-of-sequence.
+    """
+    recipe = registry.recipe(task_name)
+    if recipe is None:
+        inputs = registry.seqio_task(task_name).output_features.get("inputs")
+        return {"prompt_format": "{}", "prompt_eos": bool(inputs is not None and inputs.add_eos)}
+    form = recipe.prompt_format() if isinstance(recipe, ChatRecipe) else "{}"
+    return {"prompt_format": form, "prompt_eos": recipe.add_eos_to_inputs}
 
 
 def is_ours(task_name: str) -> bool:

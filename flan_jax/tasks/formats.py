@@ -15,7 +15,7 @@ from flan_jax.tasks.instruction import InstructionTask
 from flan_jax.tasks.sources import FileSource, Row, readers
 from flan_jax.tasks.tally import BadRow
 from flan_jax.tasks.templates import Template, text_of
-from flan_jax.tasks.vocabularies import VocabularyLike
+from flan_jax.tasks.vocabularies import VocabularyLike, chat_template, ends_inputs
 
 PAIRS = (("prompt", "completion"), ("prompt", "response"), ("inputs", "targets"))
 CONVERSATIONS = ("messages", "conversations")
@@ -75,6 +75,32 @@ class Alpaca:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class OneTurn:
+    """Turns a row into a conversation of a question and its answer, for models with a chat template.
+
+    Attributes:
+      fields: what reads the row.
+      question: the fields that make the question, one after the other.
+      answer: the field of the answer.
+    """
+
+    fields: Pair | Alpaca
+    question: tuple[str, ...]
+    answer: str
+
+    def __call__(self, row: Row) -> Row:
+        """A field "messages" of a row.
+
+        >>> OneTurn(Pair("q", "a"), ("inputs",), "targets")({"q": "2 + 2 =", "a": "4"})["messages"][1]
+        {'role': 'assistant', 'content': '4'}
+        """
+        found = self.fields(row)
+        question = "".join(found[name] for name in self.question)
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": found[self.answer]}]
+        return {"messages": turns}
+
+
 def _text(row: Row, column: str) -> str:
     if column not in row:
         known = [str(name) for name in row]
@@ -98,7 +124,8 @@ def task_from_file(
     """Declares a task for a file of examples; call `register()` on it to use it.
 
     Recognised by their columns: prompt and completion (or response), inputs and targets; instruction, input and output
-    (Alpaca); messages (OpenAI) or conversations (ShareGPT). JSONL, JSON arrays, CSV and TSV, plain or gzipped, and
+    (Alpaca); messages (OpenAI) or conversations (ShareGPT). With the vocabulary of a model that has a chat template all
+    of them become conversations in its form. JSONL, JSON arrays, CSV and TSV, plain or gzipped, and
     Parquet.
 
     Args:
@@ -118,12 +145,15 @@ def task_from_file(
     source = _source(os.fspath(path), validation_rows, on_bad_row)
     columns, first = _columns(source)
     shared: Any = {"source": source, "vocabulary": vocabulary, "cap": cap}
+    shared["add_eos_to_inputs"] = ends_inputs(vocabulary)
     if fields:
         return _pair(name, _checked(fields, columns, path), shared)
     for column in CONVERSATIONS:
         if isinstance(first.get(column), list):
             return ChatTask(name=name, messages=column, **shared)
     if {"instruction", "output"} <= set(columns):
+        if chat_template(vocabulary) is not None:
+            return ChatTask(name, preprocess=OneTurn(Alpaca(), ("instruction", "gap", "input"), "output"), **shared)
         template = Template("{instruction}{gap}{input}", "{output}")
         # Only the input may be cut; the instruction is never.
         return InstructionTask(
@@ -145,7 +175,9 @@ def _a_tenth(source: FileSource) -> int:
     return min(max(rows // 10, 1), rows - 1) if rows else 0
 
 
-def _pair(name: str, columns: tuple[str, str], shared: Mapping[str, Any]) -> InstructionTask:
+def _pair(name: str, columns: tuple[str, str], shared: Mapping[str, Any]) -> InstructionTask | ChatTask:
+    if chat_template(shared["vocabulary"]) is not None:
+        return ChatTask(name, preprocess=OneTurn(Pair(*columns), ("inputs",), "targets"), **shared)
     # A prompt that comes as one text may have its instruction at either end.
     return InstructionTask(
         name,

@@ -15,9 +15,13 @@ import sentencepiece
 import seqio
 
 from flan_jax import filesystem
+from flan_jax.chat_templates import ChatTemplate
 from flan_jax.errors import UserError
+from flan_jax.tasks.tokenizer_json import TokenizerJsonVocabulary
 from flan_jax.tasks.words import word_encoder
+from flan_jax.tokenizer_folder import TOKENIZER, TokenizerFolder
 
+T5_MODEL, LLAMA_MODEL = "spiece.model", "tokenizer.model"  # SentencePiece models in Hugging Face folders
 EXTRA_IDS = 100  # T5's number of sentinels; given to vocabularies that are named by a path
 VocabularyLike: TypeAlias = str | os.PathLike[str] | seqio.Vocabulary
 
@@ -26,15 +30,27 @@ def load(vocabulary: VocabularyLike) -> seqio.Vocabulary:
     """Gives the seqio vocabulary; its model file is only read when it is used.
 
     Args:
-      vocabulary: "starter" (the packaged one), a path of a SentencePiece model, to which `EXTRA_IDS` sentinels are
-        added, or a seqio vocabulary, which is given back.
+      vocabulary: "starter" (the packaged one); a path of a SentencePiece model, to which `EXTRA_IDS` sentinels are
+        added; a Hugging Face folder, or its tokenizer.json; or a seqio vocabulary, which is given back.
     """
     return vocabulary if isinstance(vocabulary, seqio.Vocabulary) else _load(os.fspath(vocabulary))
 
 
 @functools.lru_cache(maxsize=256)
 def _load(name: str) -> seqio.Vocabulary:
-    return seqio.SentencePieceVocabulary(model_path(name), extra_ids=EXTRA_IDS)
+    name = model_path(name)
+    if os.path.basename(name) == TOKENIZER or os.path.isfile(os.path.join(name, TOKENIZER)):
+        return TokenizerJsonVocabulary(name)
+    if os.path.isfile(os.path.join(name, T5_MODEL)):
+        return seqio.SentencePieceVocabulary(os.path.join(name, T5_MODEL), extra_ids=EXTRA_IDS)
+    if os.path.isfile(os.path.join(name, LLAMA_MODEL)):
+        return seqio.SentencePieceVocabulary(os.path.join(name, LLAMA_MODEL))
+    if os.path.isdir(name):
+        raise UserError(
+            f"The folder {name} has no tokenizer ({TOKENIZER}, {T5_MODEL} or {LLAMA_MODEL}); fetch it, or set the "
+            "task's vocabulary to another."
+        )
+    return seqio.SentencePieceVocabulary(name, extra_ids=EXTRA_IDS)
 
 
 def model_path(name: str) -> str:
@@ -50,8 +66,8 @@ def describe(vocabulary: VocabularyLike) -> dict[str, Any]:
     """What a reader of the tokens must know of the vocabulary, fit for JSON.
 
     Returns:
-      "kind", "path" (None where it has none), "extra_ids", "size" (with extra ids), "pad_id", "eos_id", "unk_id" and
-      "fingerprint" (of its content, the same wherever the file lies).
+      "kind", "path" (None where it has none), "extra_ids", "size" (with extra ids), "pad_id", "eos_id", "eos_ids" (all
+      that end an answer), "unk_id" and "fingerprint" (of its content, the same wherever the file lies).
 
     Raises:
       UserError: its model file is missing or unreadable.
@@ -65,6 +81,8 @@ def describe(vocabulary: VocabularyLike) -> dict[str, Any]:
         "eos_id": None if vocabulary.eos_id is None else int(vocabulary.eos_id),
         "unk_id": None if vocabulary.unk_id is None else int(vocabulary.unk_id),
     }
+    ends = vocabulary.tokenizer.eos_ids if isinstance(vocabulary, TokenizerJsonVocabulary) else [described["eos_id"]]
+    described |= {"extra_ids": int(vocabulary.extra_ids), "eos_ids": [end for end in ends if end is not None]}
     return described | {"fingerprint": content_digest(vocabulary)}
 
 
@@ -73,14 +91,40 @@ def named(vocabulary: VocabularyLike) -> dict[str, Any]:
     vocabulary = load(vocabulary)
     if isinstance(vocabulary, seqio.SentencePieceVocabulary):
         path, kind = vocabulary.sentencepiece_model_file, "sentencepiece"
+    elif isinstance(vocabulary, TokenizerJsonVocabulary):
+        return {"kind": "tokenizers", "path": str(vocabulary.tokenizer.path), "extra_ids": 0}  # how many, it must read
     else:
         # Bytes are read without seqio too; of a subclass nothing is known but its name.
         path, kind = None, "byte" if type(vocabulary) is seqio.ByteVocabulary else type(vocabulary).__name__
     return {"kind": kind, "path": path, "extra_ids": int(vocabulary.extra_ids)}
 
 
+def files(described: Mapping[str, Any]) -> list[str]:
+    """The files that make a vocabulary, by what `describe` says of it."""
+    if described["kind"] == "tokenizers":
+        return [str(path) for path in TokenizerFolder(described["path"]).files()]
+    return [described["path"]] if described.get("path") else []
+
+
+def chat_template(vocabulary: VocabularyLike) -> ChatTemplate | None:
+    """The chat template that comes with a vocabulary, None where none does."""
+    found = load(vocabulary)
+    return ChatTemplate.of(found.tokenizer) if isinstance(found, TokenizerJsonVocabulary) else None
+
+
+def ends_inputs(vocabulary: VocabularyLike) -> bool:
+    """Whether the model that a vocabulary comes with reads inputs that end in end-of-sequence, as T5 does."""
+    found = load(vocabulary)
+    if isinstance(found, TokenizerJsonVocabulary):
+        return found.tokenizer.around[1]
+    path = getattr(found, "sentencepiece_model_file", "")
+    return os.path.basename(path) == T5_MODEL and os.path.isfile(os.path.join(os.path.dirname(path), "config.json"))
+
+
 def content_digest(vocabulary: seqio.Vocabulary) -> str:
     """A hash of what turns text into ids; for SentencePiece of the model's bytes, not of its path."""
+    if isinstance(vocabulary, TokenizerJsonVocabulary):
+        return vocabulary.tokenizer.fingerprint
     digest = hashlib.sha256(type(vocabulary).__name__.encode())
     if isinstance(vocabulary, seqio.SentencePieceVocabulary):
         _require(vocabulary)
@@ -128,12 +172,26 @@ class Tokenizer:
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text, without end-of-sequence."""
+        if isinstance(self.vocabulary, TokenizerJsonVocabulary):
+            return self.vocabulary.encode_batch(texts)
         if self._words is not None:
             return self._words.encode(texts)
         if self._model is not None:
             # A list goes to a pool of threads, which costs milliseconds to start.
             return self._model.encode(texts) if len(texts) > 32 else [self._model.encode(text) for text in texts]
         return [list(self.vocabulary.encode(text)) for text in texts]
+
+    def encode_rendered(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of what a chat template has rendered, and the characters that each stands for."""
+        assert isinstance(self.vocabulary, TokenizerJsonVocabulary)
+        return self.vocabulary.tokenizer.encode_rendered(text)
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """All tokens that end an answer."""
+        if isinstance(self.vocabulary, TokenizerJsonVocabulary):
+            return self.vocabulary.tokenizer.eos_ids
+        return () if self.eos_id is None else (self.eos_id,)
 
     def encode_one(self, text: str) -> list[int]:
         """Ids of one text, without end-of-sequence."""
@@ -142,6 +200,8 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids without end-of-sequence, of which a conversation has several; zeros at the end are padding."""
         ids = [int(one) for one in ids]
+        if isinstance(self.vocabulary, TokenizerJsonVocabulary):
+            return self.vocabulary.tokenizer.decode([one for one in ids if one != self.eos_id])
         while ids and ids[-1] == 0:
             ids.pop()
         return self.vocabulary.decode([one for one in ids if one != self.eos_id or self.eos_id is None])
@@ -150,6 +210,8 @@ class Tokenizer:
         """The piece of text that each id stands for."""
         if self._model is not None:
             return [self._model.id_to_piece(int(one)) for one in ids]
+        if isinstance(self.vocabulary, TokenizerJsonVocabulary):
+            return self.vocabulary.tokenizer.pieces(ids)
         return [self.vocabulary.decode([int(one)]) for one in ids]
 
     def prefix(self, text: str, tokens: int, ids: list[int] | None = None) -> str:

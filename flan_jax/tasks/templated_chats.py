@@ -1,0 +1,158 @@
+"""Conversations in a model's own chat template, as ids.
+
+The whole conversation is rendered and encoded once, so that its ids are those that the model is served with. What comes
+before the first answer is the inputs; the rest is the targets, in which the tokens of each answer bear loss, up to the
+token that ends it.
+"""
+
+import bisect
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from flan_jax.chat_templates import ChatTemplate
+from flan_jax.errors import UserError
+from flan_jax.tasks import vocabularies
+from flan_jax.tasks.chats import ChatRecipe, ChatTask, Turn, conversation_of, read_conversation
+from flan_jax.tasks.encoding import Finisher
+from flan_jax.tasks.recipe import Example, Request
+from flan_jax.tasks.sources import Row
+from flan_jax.tasks.tally import BadRow
+
+_TRIES = 4
+
+
+@dataclasses.dataclass(slots=True)
+class _Encoded:
+    """A conversation in ids.
+
+    Attributes:
+      turns: what is said.
+      text: as rendered.
+      ids: of the text.
+      weights: loss weight of each.
+      answers: first and end of each answer's tokens, the one that ends it included.
+    """
+
+    turns: list[Turn]
+    text: str
+    ids: list[int]
+    weights: list[float]
+    answers: list[tuple[int, int]]
+    start: int  # where in the text the first answer begins
+
+
+class TemplatedEncoder:
+    """Turns the rows of one split into examples.
+
+    Args:
+      recipe: the task.
+      template: the chat template.
+      split: of the rows.
+      request: how examples are wanted.
+    """
+
+    def __init__(self, recipe: ChatRecipe, template: ChatTemplate, split: str, request: Request):
+        self._recipe, self._template, self._split, self._request = recipe, template, split, request
+        self._tokenizer = vocabularies.tokenizer(recipe.vocabulary)
+        self._finisher = Finisher(recipe.name, self._tokenizer, request, recipe.add_eos_to_inputs)
+
+    def __call__(self, row_id: str, row: Row) -> Example | None:
+        """The example of a row; None, and counted, where it gives none."""
+        found = read_conversation(self._recipe, self._split, row_id, row, self._request, self._read)
+        if found is None:
+            return None
+        fitted, whole = self._fitted(row_id, found), len(found.ids)
+        if fitted is None:
+            return None
+        self._request.tally.kept += 1
+        first, end = fitted.answers[0][0], fitted.answers[-1][1]
+        cut = max(0, whole - len(fitted.ids))
+        self._finisher.count_cut(cut)
+        weights = fitted.weights[first:end]
+        said = "\n".join(turn.text for turn in fitted.turns if turn.role == "assistant")
+        return Example(
+            id=row_id,
+            inputs=self._finisher.inputs_array(fitted.ids[:first]),
+            targets=np.array(fitted.ids[first:end], np.int32),
+            weights=None if all(weight == 1.0 for weight in weights) else np.array(weights, np.float32),
+            objective="chat",
+            inputs_text=fitted.text[: fitted.start],
+            targets_text=said,
+            cut_tokens=cut,
+            references=(said,),
+        )
+
+    def _read(self, task: ChatTask, row: Row) -> _Encoded | None:
+        turns = conversation_of(task, row)
+        return None if turns is None else self._encoded(turns)
+
+    def _encoded(self, turns: list[Turn]) -> _Encoded:
+        try:
+            text, spans = self._template.answers([{"role": turn.role, "content": turn.text} for turn in turns])
+        except UserError as fault:
+            raise BadRow(str(fault)) from None
+        ids, offsets = self._tokenizer.encode_rendered(text)
+        begins = [begin for begin, _ in offsets]
+        weights, answers = [0.0] * len(ids), []
+        for number, first, end in spans:
+            here, after = bisect.bisect_left(begins, first), bisect.bisect_left(begins, end)
+            ends = [at for at in range(here, after) if ids[at] in self._tokenizer.eos_ids]
+            after = ends[-1] + 1 if ends else after
+            weights[here:after] = [turns[number].weight] * (after - here)
+            answers.append((here, after))
+        if ids[answers[-1][1] - 1] not in self._tokenizer.eos_ids:  # a template that ends no answer
+            at = answers[-1][1]
+            ids[at:], weights[at:] = self._finisher.end, [turns[spans[-1][0]].weight]
+            answers[-1] = (answers[-1][0], len(ids))
+        end = answers[-1][1]
+        return _Encoded(turns, text, ids[:end], weights[:end], answers, spans[0][1])
+
+    def _fitted(self, row_id: str, found: _Encoded) -> _Encoded | None:
+        """The conversation within the lengths: its longest early turn is shortened, then exchanges are left off."""
+        place: Any = lambda: self._recipe.source.where(self._split, row_id)
+        limit = self._finisher.most_inputs
+        if limit is not None and found.answers[0][0] > limit:
+            if self._finisher.is_refused(row_id, "inputs", found.answers[0][0], place):
+                return None
+            shorter = self._shortened(found, limit)
+            if shorter is None:
+                self._request.tally.too_long += 1
+                return None
+            found = shorter
+        room = self._request.lengths.get("targets")
+        first, end = found.answers[0][0], found.answers[-1][1]
+        if room is None or end - first <= room:
+            return found
+        if self._finisher.is_refused(row_id, "targets", end - first, place):
+            return None
+        kept = [answer for answer in found.answers if answer[1] - first <= room]
+        if kept:
+            ids, weights = found.ids[: kept[-1][1]], found.weights[: kept[-1][1]]
+        else:  # not even the first answer fits: its middle is lost, never its end
+            kept, after = [(first, first + room)], found.answers[0][1]
+            ids = found.ids[: first + room - 1] + found.ids[after - 1 : after]
+            weights = found.weights[: first + room - 1] + found.weights[after - 1 : after]
+        if not any(weights[first:]):  # what is learnt was cut off
+            self._request.tally.too_long += 1
+            return None
+        return dataclasses.replace(found, ids=ids, weights=weights, answers=kept)
+
+    def _shortened(self, found: _Encoded, limit: int) -> _Encoded | None:
+        """The conversation with the longest turn before the first answer cut from its end; None where that is not
+        enough."""
+        for _ in range(_TRIES):
+            over = found.answers[0][0] - limit
+            if over <= 0:
+                return found
+            early = next(number for number, turn in enumerate(found.turns) if turn.role == "assistant")
+            counts = [len(ids) for ids in self._tokenizer.encode([turn.text for turn in found.turns[:early]])]
+            longest = max(range(early), key=counts.__getitem__, default=None)
+            if longest is None or counts[longest] <= over:
+                return None
+            turn = found.turns[longest]
+            text = self._tokenizer.prefix(turn.text, counts[longest] - over).rstrip()
+            turns = [*found.turns[:longest], dataclasses.replace(turn, text=text), *found.turns[longest + 1 :]]
+            found = self._encoded(turns)
+        return found if found.answers[0][0] <= limit else None

@@ -1,0 +1,181 @@
+"""A folder with a `tokenizer.json`, as Hugging Face models have it: text to ids and back, special tokens, template.
+
+Known to the data process (`flan_jax.tasks.tokenizer_json` makes a seqio vocabulary of it) and to the training process
+(`flan_jax.data.vocabulary`) alike, so it imports neither seqio nor TensorFlow.
+
+What a user wrote is never read as a special token: "<|im_end|>" in a question is six ordinary pieces. Only text that a
+chat template has rendered is encoded with its special tokens (`encode_rendered`).
+"""
+
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flan_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+TOKENIZER = "tokenizer.json"
+COMPANIONS = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+
+
+class TokenizerFolder:
+    """A tokenizer; its files are read when it is first used.
+
+    Args:
+      path: the folder, or the tokenizer.json in it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        path = pathlib.Path(path)
+        self.folder = path.parent if path.name == TOKENIZER else path
+
+    @property
+    def path(self) -> pathlib.Path:
+        """Its tokenizer.json."""
+        return self.folder / TOKENIZER
+
+    @functools.cached_property
+    def _rendered(self) -> "tokenizers.Tokenizer":
+        return self._load()
+
+    @functools.cached_property
+    def _plain(self) -> "tokenizers.Tokenizer":
+        plain = self._load()
+        plain.encode_special_tokens = True  # its name for: as ordinary text
+        return plain
+
+    def _load(self) -> "tokenizers.Tokenizer":
+        # The data process forks a worker a core, and threads of Rust do not live through a fork.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        import tokenizers
+
+        try:
+            made = tokenizers.Tokenizer.from_file(str(self.path))
+        except Exception as error:  # the library raises Exception itself
+            why = f"cannot be read ({' '.join(str(error).split())})" if self.path.is_file() else "does not exist"
+            raise UserError(
+                f"The tokenizer {self.path} {why}; fetch the folder anew, or set the task's vocabulary to another."
+            ) from None
+        made.no_truncation()
+        made.no_padding()
+        return made
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, without anything before or after it."""
+        return [found.ids for found in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_rendered(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of a text in which the names of special tokens mean them, and the characters that each stands for."""
+        found = self._rendered.encode(text, add_special_tokens=False)
+        return found.ids, found.offsets
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, without special tokens."""
+        return self._rendered.decode([int(one) for one in ids], skip_special_tokens=True)
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The written form of each token, for people."""
+        return [self._rendered.decode([int(one)], skip_special_tokens=False) for one in ids]
+
+    @functools.cached_property
+    def size(self) -> int:
+        """One more than the largest id."""
+        return max(self._rendered.get_vocab(with_added_tokens=True).values()) + 1
+
+    @functools.cached_property
+    def extra_ids(self) -> int:
+        """How many sentinels `<extra_id_N>` it ends in, as T5's does."""
+        count = 0
+        while self._rendered.token_to_id(f"<extra_id_{count}>") == self.size - 1 - count:
+            count += 1
+        return count
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """What tokenizer_config.json and special_tokens_map.json say, the former over the latter."""
+        return self._json("special_tokens_map.json") | self._json("tokenizer_config.json")
+
+    def token(self, role: str) -> str | None:
+        """The text of "bos_token", "eos_token", "unk_token" or "pad_token"; None where there is none."""
+        value = self.settings.get(role)
+        return value.get("content") if isinstance(value, dict) else value
+
+    def token_id(self, role: str) -> int | None:
+        """The id of such a token."""
+        token = self.token(role)
+        return None if token is None else self._rendered.token_to_id(token)
+
+    @functools.cached_property
+    def eos_id(self) -> int:
+        """The token that ends an answer in training.
+
+        Raises:
+          UserError: none is named.
+        """
+        found = self.token_id("eos_token")
+        if found is None:
+            raise UserError(
+                f"The tokenizer {self.path} names no end-of-sequence token, so that no answer would end; "
+                'write "eos_token" into its tokenizer_config.json.'
+            )
+        return found
+
+    @functools.cached_property
+    def eos_ids(self) -> tuple[int, ...]:
+        """All tokens that end an answer: `eos_id` first, then those of generation_config.json."""
+        named = self._json("generation_config.json").get("eos_token_id", [])
+        return tuple(dict.fromkeys([self.eos_id, *(named if isinstance(named, list) else [named])]))
+
+    @functools.cached_property
+    def around(self) -> tuple[int, bool]:
+        """The token that its post-processor puts before a text, -1 for none; and whether it ends texts by EOS."""
+        ids = self._rendered.encode("", add_special_tokens=True).ids
+        begins = bool(ids) and ids[0] == self.token_id("bos_token")
+        return (ids[0] if begins else -1), bool(ids) and ids[-1] == self.eos_id
+
+    @functools.cached_property
+    def chat_template(self) -> str | None:
+        """The Jinja source of its chat template; of several, the one named "default"."""
+        if (self.folder / "chat_template.jinja").is_file():
+            return (self.folder / "chat_template.jinja").read_text(encoding="utf-8")
+        found = self._json("chat_template.json").get("chat_template") or self.settings.get("chat_template")
+        if isinstance(found, list):
+            found = {one["name"]: one["template"] for one in found}.get("default")
+        return found
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of what turns text into ids: the tokenizer without its post-processor, and the special tokens."""
+        try:
+            described = json.loads(self.path.read_bytes())
+        except (OSError, ValueError):
+            self._load()  # says what is wrong with it
+            raise
+        kept = {k: v for k, v in described.items() if k not in ("post_processor", "truncation", "padding")}
+        shaping = [kept, self.eos_id, self.chat_template]
+        return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:32]
+
+    def files(self) -> list[pathlib.Path]:
+        """The files that make it, those that are there."""
+        return [path for name in (TOKENIZER, *COMPANIONS) if (path := self.folder / name).is_file()]
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads((self.folder / name).read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.folder / name} cannot be read as JSON ({error}); fetch the folder anew.") from None
+        return value if isinstance(value, dict) else {}
