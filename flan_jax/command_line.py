@@ -5,6 +5,7 @@ This module is all that `flan-jax --help` needs, so it imports nothing but the s
 
 import argparse
 import ast
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -78,7 +79,9 @@ class Macro:
 MACROS: dict[str, Macro] = {
     "MIXTURE": Macro("Run.mixture", str, "NAME", "the mixture or task to train on (see `flan-jax tasks`)"),
     "MODEL": Macro("Run.model_name", str, "NAME", "a model: gin_configs/models/NAME.gin, or a gin file of your own"),
-    "INIT_FROM": Macro("Run.init_from", str, "FOLDER", "start from the parameters of this run instead of random ones"),
+    "INIT_FROM": Macro(
+        "Run.init_from", str, "FOLDER", "start from the parameters of this run, Hugging Face folder or T5X checkpoint"
+    ),
     "LORA": Macro(
         "Lora.rank",
         read_whole,
@@ -151,6 +154,17 @@ Run the same command again and the run goes on where it stopped; Ctrl-C saves fi
   flan-jax generate --run_dir runs/quickstart                (asks for prompts, one after another)
 
 A file of prompts has one JSON object a line with "inputs" (and "targets", for --score).""",
+    "import": """examples:
+  flan-jax import models/flan-t5-small
+  flan-jax import models/Llama-3.2-1B --output runs/llama
+  flan-jax train --init_from models/Llama-3.2-1B --data chats.jsonl     (straight from the folder)
+
+The folder holds config.json, safetensors and a tokenizer, as transformers saves them.""",
+    "export": """examples:
+  flan-jax export runs/llama exported/llama
+  flan-jax export runs/llama exported/llama --step 2000 --dtype bfloat16
+
+The folder is read back, and prompts must give the same ids and the same logits, before this says done.""",
     "prepare": """examples:
   flan-jax prepare --gin_file=quickstart.gin
   flan-jax prepare --mixture starter --feature_lengths inputs=64,targets=16
@@ -179,6 +193,8 @@ COMMANDS: dict[str, str] = {
     "train": "Train a model on a mixture of tasks, score it and keep it.",
     "eval": "Score the checkpoint of a run on the tasks of a mixture.",
     "generate": "Answer prompts with the checkpoint of a run.",
+    "import": "Make a run out of a Hugging Face folder.",
+    "export": "Write the checkpoint of a run as a Hugging Face folder.",
     "prepare": "Tokenise the tasks of a mixture into the store, ahead of a run.",
     "plan": "Show what every task will contribute to a run, before it starts.",
     "inspect": "Show examples as the model sees them.",
@@ -270,7 +286,20 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
     def option(flag: str, read: Callable[[str], Any], metavar: str, help: str, default: Any = None) -> None:
         parser.add_argument(flag, type=_reader(flag, read), metavar=metavar, help=help, default=default)
 
-    if command in ("eval", "generate", "inspect"):
+    if command == "import":
+        parser.add_argument(
+            "folder", metavar="HF_FOLDER", help="a folder with config.json, safetensors and a tokenizer"
+        )
+        option("--output", str, "FOLDER", "the run's folder (runs/ and the folder's name)")
+    if command == "export":
+        parser.add_argument("run", metavar="RUN", help="the folder of a run")
+        parser.add_argument("folder", metavar="HF_FOLDER", help="the folder to make")
+        parser.add_argument(
+            "--dtype",
+            choices=("float32", "bfloat16", "float16"),
+            help="of the weights (float32; as they came where nothing was trained)",
+        )
+    if command in ("eval", "export", "generate", "inspect"):
         option("--step", read_whole, "N", "the step looked at (a checkpoint's; the latest by default)")
     if command in ("eval", "inspect"):
         option("--split", str, "NAME", "the split of the data")
@@ -393,4 +422,9 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace, dict[str, Any],
     if options.gin_help:
         raise UserError("--gin.NAME=VALUE stands for a binding such as --gin.STEPS=100")
     macros = {name: value for name in MACROS if (value := getattr(options, f"macro_{name}")) is not None}
+    if command == "import":
+        name = os.path.basename(os.path.abspath(options.folder))
+        macros = {"RUN_DIR": options.output or f"runs/{name}", **macros, "INIT_FROM": options.folder}
+    if command == "export":
+        macros["RUN_DIR"] = options.run
     return command, options, macros, bindings

@@ -42,6 +42,8 @@ ENTRY_POINTS: dict[str, str] = {
     "train": "flan_jax.train:train",
     "eval": "flan_jax.evaluation.run:evaluate_run",
     "generate": "flan_jax.evaluation.generate:generate",
+    "import": "flan_jax.commands.import_model:import_command",
+    "export": "flan_jax.commands.export_model:export_command",
     "prepare": "flan_jax.commands.prepare:prepare_command",
     "plan": "flan_jax.commands.plan:plan_command",
     "inspect": "flan_jax.commands.inspect:inspect_command",
@@ -332,6 +334,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
             raise UserError("--score and --output go with --prompts FILE")
     names = {
         "eval": ("split", "step"),
+        "export": ("folder", "step", "dtype"),
         "generate": (
             *("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p"),
             *("num_beams", "length_penalty", "stop", "scores", "step"),

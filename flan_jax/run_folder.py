@@ -93,9 +93,7 @@ class RunFolder:
         vocabulary.keep(data.resolved.vocabulary, self.path)
         if config.init_from:
             originals.keep(config.init_from, self.path)
-        versions = {name: _version(name) for name in _PACKAGES}
-        about = {"python": sys.version.split()[0], "machine": platform.platform(), "packages": versions}
-        atomic.write_json(self.path / "versions.json", about)
+        atomic.write_json(self.path / "versions.json", versions())
 
     def prompt_form(self) -> tuple[str, bool]:
         """How a bare prompt is put to the model: "{}" as it is, or a chat's roles around it; and whether it ends in
@@ -138,6 +136,12 @@ def read_plan(run_dir: pathlib.Path) -> dict[str, Any]:
     return atomic.read_json(
         run_dir / "plan.json", "delete it, and the run's own `flan-jax train` command writes it anew"
     )
+
+
+def versions() -> dict[str, Any]:
+    """What a run is run by: Python, the machine, the packages."""
+    packages = {name: _version(name) for name in _PACKAGES}
+    return {"python": sys.version.split()[0], "machine": platform.platform(), "packages": packages}
 
 
 def _version(package: str) -> str | None:

@@ -27,7 +27,7 @@ DATA_DEFAULTS: dict[str, Any] = {
     "EPOCHS": 3.0,
     "LEARNING_RATE": 1e-3,
 }
-OF_A_RUN = ("eval", "generate")  # commands that start from a run's folder
+OF_A_RUN = ("eval", "export", "generate")  # commands that start from a run's folder
 
 
 def extend_path(folders: Sequence[str]) -> None:

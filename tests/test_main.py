@@ -310,7 +310,8 @@ def test_every_subcommand_has_an_entry_point_that_takes_its_options():
     for command, target in main.ENTRY_POINTS.items():
         module, _, name = target.partition(":")
         function = getattr(main.importlib.import_module(module), name)
-        _, options, _, _ = command_line.parse([command])
+        positional = {"import": ["models/one"], "export": ["runs/one", "exported/one"]}
+        _, options, _, _ = command_line.parse([command, *positional.get(command, [])])
         own = main.own_arguments(command, options) | ({"mixture": None} if command == "eval" else {})
         assert set(inspect.signature(function).bind("config", **own).arguments) == {"config", *own}, command
 
@@ -339,7 +340,7 @@ def test_a_commands_own_options_reach_its_function(monkeypatch):
 def test_help_shows_examples(command, capsys):
     assert main.main([*command, "--help"]) == 0
     out = capsys.readouterr().out
-    assert "flan-jax train --gin_file=quickstart.gin" in out or f"flan-jax {command[0]} --" in out
+    assert "flan-jax train --gin_file=quickstart.gin" in out or f"flan-jax {command[0]} " in out.partition("examples:")[2]
     for name in MACROS if command else ():
         assert f"--{name.lower()} " in out
 

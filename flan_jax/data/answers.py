@@ -130,6 +130,13 @@ def vocabulary_in_child(
             size //= 2
 
 
+def describe_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None], vocabulary: str) -> dict[str, Any]:
+    """Answers `describe`: what `flan_jax.tasks.vocabularies.describe` says of a vocabulary by its name or path."""
+    from flan_jax.tasks import vocabularies
+
+    return vocabularies.describe(vocabulary)
+
+
 def encode_in_child(
     *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, texts: Sequence[str]
 ) -> list[list[int]]:

@@ -37,6 +37,7 @@ OPERATIONS = {
     "preview": "flan_jax.data.answers:preview_in_child",
     "score": "flan_jax.data.answers:score_in_child",
     "vocabulary": "flan_jax.data.answers:vocabulary_in_child",
+    "describe": "flan_jax.data.answers:describe_in_child",
     "encode": "flan_jax.data.answers:encode_in_child",
     "decode": "flan_jax.data.answers:decode_in_child",
 }

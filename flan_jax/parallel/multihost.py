@@ -39,6 +39,18 @@ def initialize(environment: Mapping[str, str] | None = None) -> bool:
     return False
 
 
+def wait(name: str) -> None:
+    """Returns once every process of the run has come here; at once for a run of one.
+
+    Args:
+      name: the same in every process.
+    """
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
 def on_pod(environment: Mapping[str, str]) -> bool:
     """Whether a TPU machine's settings name more than one worker or slice.
 

@@ -53,12 +53,12 @@ def save_folder(
     """
     folder = pathlib.Path(path)
     layout = layout or {}
-    check_empty(folder)
     places = list(_with_copies(placements(config), layout))
     codes = {place.tensor: CODES[dtype] if dtype else layout.get(place.tensor, "F32") for place in places}
     files = _sharded(places, codes, shard_bytes)
     first = jax.process_index() == 0
     if first:
+        check_empty(folder)
         folder.mkdir(parents=True, exist_ok=True)
     leaves = dict(nnx.to_flat_state(params))
     for name, part in files.items():

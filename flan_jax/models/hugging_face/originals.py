@@ -30,13 +30,13 @@ def keep(source: str | pathlib.Path, run_dir: str | pathlib.Path) -> None:
     if is_folder(source):
         keep_of(read_folder(source), run_dir)
     elif (source / KEPT / LAYOUT).is_file():
-        _copy(source / KEPT, target, (CONFIG, *BESIDE_WEIGHTS, LAYOUT))
+        copy_files(source / KEPT, target, (CONFIG, *BESIDE_WEIGHTS, LAYOUT))
 
 
 def keep_of(folder: Folder, run_dir: str | pathlib.Path) -> None:
     """As `keep`, of a folder that was looked at already."""
     target = pathlib.Path(run_dir) / KEPT
-    _copy(folder.path, target, (CONFIG, *BESIDE_WEIGHTS))
+    copy_files(folder.path, target, (CONFIG, *BESIDE_WEIGHTS))
     # Last, so that a copy that was cut off is made anew.
     atomic.write_json(target / LAYOUT, {name: entry.code for name, entry in folder.tensors.items()})
 
@@ -46,7 +46,8 @@ def layout(run_dir: str | pathlib.Path) -> Mapping[str, str] | None:
     return read_json(pathlib.Path(run_dir) / KEPT / LAYOUT) or None
 
 
-def _copy(source: pathlib.Path, target: pathlib.Path, names: tuple[str, ...]) -> None:
+def copy_files(source: pathlib.Path, target: pathlib.Path, names: tuple[str, ...]) -> None:
+    """Copies those of the named files that a folder has, each whole or not at all."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         if (source / name).is_file():
@@ -58,5 +59,5 @@ def _copy(source: pathlib.Path, target: pathlib.Path, names: tuple[str, ...]) ->
 def copy_beside(run_dir: str | pathlib.Path, folder: str | pathlib.Path) -> list[str]:
     """Copies tokenizer, chat template and generation config out of a run's folder; gives the names that it found."""
     source = pathlib.Path(run_dir) / KEPT
-    _copy(source, pathlib.Path(folder), BESIDE_WEIGHTS)
+    copy_files(source, pathlib.Path(folder), BESIDE_WEIGHTS)
     return [name for name in BESIDE_WEIGHTS if (source / name).is_file()]
