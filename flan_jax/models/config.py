@@ -46,7 +46,8 @@ class ModelConfig:
       prefix_lm: whether a decoder sees all of a segment's inputs at once (decoder only).
       dtype: what is computed in; "auto" is bfloat16 on accelerators and float32 on CPU.
       param_dtype: what parameters are kept in.
-      remat: what the backward pass computes anew: "none", "dots" (all but matrix products of weights) or "full".
+      remat: what the backward pass computes anew: "none", "dots" (all but products with weights, and what attention
+        kernels gave), "full", or "offload" (as "full", with the layers' inputs in the host memory until then).
       unroll: layers in one turn of the scan over layers. 1 compiles in a time that is flat in depth; all of them is a
         quarter faster for a small model on CPU.
       relative_buckets: buckets of the relative bias.

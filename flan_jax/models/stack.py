@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from flan_jax.models.attention import Attention, KeysValues, RelativeBias, Source
@@ -14,6 +15,7 @@ from flan_jax.models.attention_kernels import RESIDUAL, Packed
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import FeedForward, Linear, RMSNorm, dropout
 
+LAYER_INPUT = "layer_input"  # its name in remat policies
 _LAYER_DRAWS = 6  # dropout masks in one layer
 
 
@@ -180,12 +182,17 @@ def rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any]
     """Wraps a scanned layer so that its backward pass computes anew what `ModelConfig.remat` names."""
     if policy == "none":
         return layer
-    of, kept = jax.checkpoint_policies, [RESIDUAL]
+    of, to_host = jax.checkpoint_policies, {"offload_src": "device", "offload_dst": "pinned_host"}
     policies = {
-        "dots": of.save_from_both_policies(of.dots_with_no_batch_dims_saveable, of.save_only_these_names(*kept)),
+        "dots": of.save_from_both_policies(of.dots_with_no_batch_dims_saveable, of.save_only_these_names(RESIDUAL)),
         "full": of.nothing_saveable,
-        "offload": of.offload_dot_with_no_batch_dims("device", "pinned_host"),
+        "offload": of.save_and_offload_only_these_names(
+            names_which_can_be_saved=[], names_which_can_be_offloaded=[LAYER_INPUT], **to_host
+        ),
     }
+    if policy == "offload":
+        plain = layer
+        layer = lambda carry, one: plain(jax.tree.map(lambda x: checkpoint_name(x, LAYER_INPUT), carry), one)
     # The scan keeps the compiler from merging the two passes, so the barriers against that would only cost.
     return jax.checkpoint(layer, policy=policies[policy], prevent_cse=False)
 

@@ -1,6 +1,10 @@
 """The very step of a run, compiled for a real TPU topology."""
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -8,7 +12,7 @@ import pytest
 
 from flan_jax.data.rows import RowShape, Segment, assemble
 from flan_jax.models.config import ModelConfig
-from flan_jax.parallel.ahead import compile_in_child
+from flan_jax.parallel.ahead import CHILD_ENVIRONMENT, compile_in_child
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.training.program import abstract_batch
 
@@ -56,3 +60,22 @@ def test_the_train_step_compiles_for_v5e(architecture, mesh_shape, optimizer, mi
     batch_bytes = 64 / 16 * (128 + 64) * 8 * 4
     assert report.alias_bytes >= report.argument_bytes - 2 * batch_bytes
     assert report.temp_bytes < 64 * 2**20
+
+
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra tpu-aot")
+def test_a_decoders_step_has_kernels_and_no_logits_and_sums_the_tables_gradient_once():
+    """Splash attention, the loss in chunks and layers' inputs in the host's memory, as v5e's compiler has them."""
+    sizes = {**SIZES, "architecture": "decoder", "vocab_size": 5120, "remat": "offload"}
+    arguments = {"model": sizes, "lengths": {"inputs": 256, "targets": 256}, "batch_size": 32, "loss": {"chunk": 128}}
+    request = {"mesh": {"fsdp": -1}, "arguments": arguments, "tokens": 32 * 512 // 16}
+    script = os.path.join(os.path.dirname(__file__), "compiled_step.py")
+    environment = {**os.environ, **CHILD_ENVIRONMENT}
+    done = subprocess.run(
+        [sys.executable, script, json.dumps(request)], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["kernels"] >= 3  # forward, forward anew, backward
+    assert found["host"] > 0
+    assert found["logits"] == [] and found["reduced_in_loops"] == []
+    assert len(found["reduced"]) == 1
