@@ -31,8 +31,11 @@ def metrics_of(scores: Sequence[Any]) -> dict[str, float]:
 
 
 def one_line(scores: Sequence[Any]) -> str:
-    """The mean score, for the log."""
-    return f"mean score {metrics_of(scores)['mean/score']:.1f} over {len(scores)} tasks"
+    """The mean score, or loss where there is nothing else, for the log."""
+    mean, tasks = metrics_of(scores)["mean/score"], f"over {len(scores)} task{'s' * (len(scores) != 1)}"
+    if all(score.kind == "loss" for score in scores):
+        return f"mean loss {-mean:.4f} {tasks}"
+    return f"mean score {mean:.1f} {tasks}"
 
 
 def table(
@@ -110,6 +113,8 @@ def _standard_error(score: float, examples: int) -> float:
 
 def render(result: Mapping[str, Any]) -> str:
     """The table as text, and what it says in a few lines."""
+    if all(set(row["metrics"]) == {"loss"} for row in result["tasks"]):
+        return _losses(result)
     heads = ["task", "examples", "before", "after", "chance", "best sibling instruction"]
     body: list[list[Any]] = []
     rules = []
@@ -124,6 +129,13 @@ def render(result: Mapping[str, Any]) -> str:
                 body.append([f"  {row['task']}{unit}", row["examples"], *_figures(row), sibling])
     lines = [tables.table(heads, body, rule_before=rules[1:]), *_sentences(result["groups"])]
     return "\n".join([f"Zero-shot scores at step {result['step']}", *lines])
+
+
+def _losses(result: Mapping[str, Any]) -> str:
+    """The table where nothing but losses was taken."""
+    body = [[row["task"], row["examples"], *_figures(row)[:2]] for row in result["tasks"]]
+    table = tables.table(["task", "examples", "loss before", "loss after"], body)
+    return f"Losses a token, on rows that were not trained on, at step {result['step']}\n{table}"
 
 
 def _figures(row: Mapping[str, Any]) -> list[Any]:

@@ -111,7 +111,8 @@ def mean_loss(asked: Asked, store: Store, shape: RowShape, batch_size: int) -> f
     rows: list[list[Segment]] = [[] for _ in range(int(row_of.max(initial=-1)) + 1)]
     for row, one in zip(row_of, examples, strict=True):
         rows[row].append(Segment(one.inputs, one.targets, one.weights))
-    while batch_size >= 2 * len(rows) and batch_size % (2 * asked.mesh.size) == 0:
+    # A batch that is mostly empty costs as much as a full one.
+    while batch_size % (2 * asked.mesh.size) == 0 and -(-len(rows) // batch_size) * batch_size > 1.1 * len(rows):
         batch_size //= 2
     total, weight = 0.0, 0.0
     for start in range(0, len(rows), batch_size):

@@ -126,6 +126,6 @@ def test_the_first_rows_are_held_out_and_scored_before_and_after(desk):
     assert task["examples"] == 54  # a tenth of 60 is kept apart
     (row,) = json.loads((run_dir / "results.json").read_text())["tasks"]
     assert row["examples"] == 6 and set(row["metrics"]) == {"loss"} and row["after"] < row["before"]
-    assert "user_data (loss)" in done.out and "validation_rows=None" in (run_dir / "user_data_task.py").read_text()
+    assert "loss before" in done.out and "validation_rows=None" in (run_dir / "user_data_task.py").read_text()
     assert "Evaluation.measure = 'loss'" in (run_dir / "user_data.gin").read_text()
     check_refused(desk("train", "--held_out", 3, "--mixture", "ours"), "--held_out", "--data FILE")

@@ -117,3 +117,17 @@ def test_what_to_type_next_names_a_step_that_the_run_has(steps, shown):
     assert shown in lines[1]
     said = ("ask it something", "what it trained on in that step", "its curves")
     assert len({line.index(words) for line, words in zip(lines, said, strict=True)}) == 1
+
+
+def test_losses_alone_are_told_as_losses():
+    loss = lambda value: {**score("chats", value, chance=None), "kind": "loss", "metrics": {"loss": value}}
+    text = reports.render(reports.table([loss(1.5)], [loss(2.25)], ["chats"], 7))
+    title, heads, _, row = text.splitlines()
+    assert "not trained on, at step 7" in title and heads.split() == [
+        "task",
+        "examples",
+        *"loss before loss after".split(),
+    ]
+    assert row.split() == ["chats", "400", "2.25", "1.50"]
+    taken = TaskScore("chats", "loss", 400, {"loss": 1.5}, 1.5, None, {})
+    assert reports.one_line([taken]) == "mean loss 1.5000 over 1 task"
