@@ -1,5 +1,6 @@
 """Parameters on a mesh into a Hugging Face folder, one tensor in memory at a time."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +54,7 @@ def save_folder(
     """
     folder = pathlib.Path(path)
     layout = layout or {}
-    places = list(_with_copies(placements(config), layout))
+    places = _with_copies(placements(config), layout)
     codes = {place.tensor: CODES[dtype] if dtype else layout.get(place.tensor, "F32") for place in places}
     files = _sharded(places, codes, shard_bytes)
     first = jax.process_index() == 0
@@ -84,12 +85,14 @@ def check_empty(folder: pathlib.Path) -> None:
         raise UserError(f"{folder} is there already and not an empty folder; name a new one")
 
 
-def _with_copies(places: Sequence[Placement], layout: Layout) -> Iterator[Placement]:
-    """The tensors to write: ours, under the names and with the copies that the original folder had."""
+def _with_copies(places: Sequence[Placement], layout: Layout) -> list[Placement]:
+    """The tensors to write: ours, under the names, with the copies and in the order of the original folder."""
+    order = {name: i for i, name in enumerate(layout)}
+    named: list[Placement] = []
     for place in places:
         names = [name for name in (place.tensor, *place.aliases) if name in layout] or [place.tensor]
-        for name in names:
-            yield Placement(name, place.path, place.shape, place.layer, place.file_shape, place.inputs)
+        named += [dataclasses.replace(place, tensor=name, aliases=()) for name in names]
+    return sorted(named, key=lambda place: order.get(place.tensor, len(order)))
 
 
 def _sharded(places: Sequence[Placement], codes: Layout, most: int) -> dict[str, list[Placement]]:

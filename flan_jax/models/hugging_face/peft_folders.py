@@ -1,37 +1,24 @@
-"""Adapters as folders of PEFT's kind: adapter_config.json and adapter_model.safetensors, written and read.
+"""Folders of PEFT's kind, adapter_config.json and adapter_model.safetensors, looked at before anything is loaded.
 
-PEFT keeps an adapter of each layer's projection by itself, `lora_A.weight` [rank, inputs] and `lora_B.weight`
-[outputs, rank]; ours are stacked over layers, with heads apart. Both compute x A B scale with the same scale.
+`peft_params` reads their tensors into our adapters and writes them.
 """
 
 import dataclasses
-import math
+import os
 import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from flax import nnx
-from jax.experimental import multihost_utils
-from jax.sharding import Mesh
-
-from flan_jax import atomic
 from flan_jax.errors import UserError
-from flan_jax.models import lora as adapters
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.hugging_face.exporting import check_empty
 from flan_jax.models.hugging_face.names import Placement, placements
-from flan_jax.models.hugging_face.safetensors_file import DTYPES, Damaged, Entry, opened, read_header, write
+from flan_jax.models.hugging_face.safetensors_file import DTYPES, Damaged, Entry, read_header
 from flan_jax.models.hugging_face.tokenizer_files import read_json
 from flan_jax.models.lora_config import LoraConfig
-from flan_jax.parallel.axes import sharding_of
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-_PREFIX = "base_model.model."
 _SHOWN = 6
 _NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight")
 # Settings of PEFT that change what an adapter computes, with the values under which it is plain LoRA.
@@ -57,7 +44,7 @@ class AdapterFolder:
 
     Attributes:
       path: where it is.
-      lora: its settings; the targets follow once the base is known (`load_adapter`).
+      lora: its settings; the targets follow once the base is known (`fitted`).
       base: what its config names as its base, a folder or a hub's name.
       tensors: its tensors by the module of the base and the part, "A" or "B".
     """
@@ -132,159 +119,65 @@ def _tensors_of(folder: pathlib.Path, faults: list[str]) -> dict[tuple[str, str]
     return found
 
 
-def load_adapter(
-    folder: AdapterFolder, config: ModelConfig, mesh: Mesh, base: str = "the base"
-) -> tuple[LoraConfig, Any]:
-    """Reads an adapter onto a mesh.
+def base_of(folder: AdapterFolder) -> str:
+    """The folder of an adapter's base, by what its config says.
+
+    Raises:
+      UserError: that is no folder here.
+    """
+    named = folder.base or ""
+    for place in (named, folder.path / named):
+        if named and os.path.isdir(place):
+            return str(place)
+    raise UserError(
+        f"the adapter in {folder.path} names {named!r} as its base, which is no folder here; name that folder "
+        f"with --init_from, and the adapter with --gin.Lora.init_from=\"'{folder.path}'\" (or `flan-jax import` with --base)"
+    )
+
+
+def fitted(folder: AdapterFolder, config: ModelConfig, base: str = "the base") -> LoraConfig:
+    """An adapter's settings with its targets in a model.
 
     Args:
       folder: from `read_adapter`.
       config: the base's model.
-      mesh: where its parameters go.
       base: what to call the base in an error.
-
-    Returns:
-      The adapter's settings with its targets, and its parameters as `flan_jax.models.lora.parts` shapes them.
 
     Raises:
       UserError: it is an adapter for another base: modules that this one has not, or of other shapes, listed.
     """
-    kernels = {place.tensor.removesuffix(".weight"): place for place in _kernels(config)}
-    faults = _misfits(folder, kernels)
+    there = {place.tensor.removesuffix(".weight"): place for place in kernels(config)}
+    faults = _misfits(folder, there)
     modules: dict[str, list[bool]] = {}
-    for module, place in kernels.items():
-        there = (module, "A") in folder.tensors
-        modules.setdefault(".".join(place.path[:-1]), []).append(there)
+    for module, place in there.items():
+        modules.setdefault(".".join(place.path[:-1]), []).append((module, "A") in folder.tensors)
     partly = [name for name, layers in modules.items() if any(layers) and not all(layers)]
     if not faults and partly:
         faults.append(f"only some layers of {_listed(partly)} have an adapter, which is not supported")
     if faults:
         raise UserError(f"the adapter in {folder.path} is for another model than {base}: " + "; ".join(faults))
-    lora = dataclasses.replace(folder.lora, targets=tuple(name for name, layers in modules.items() if all(layers)))
-    _, shapes, _ = adapters.parts(config, lora)
-    places = dict(nnx.to_flat_state(sharding_of(shapes, mesh)))
-    by_path: dict[tuple[Any, ...], list[Placement]] = {}
-    for place in _adapter_placements(config, lora):
-        by_path.setdefault(place.path, []).append(place)
-
-    def read(place: Placement) -> np.ndarray:
-        module, part = place.tensor.removeprefix(_PREFIX).removesuffix(".weight").rsplit(".lora_", 1)
-        with opened(folder.tensors[module, part]) as array:
-            return place.to_ours(array).astype(np.float32)
-
-    def fill(path: tuple[Any, ...], leaf: Any) -> Any:
-        array = np.stack([read(place) for place in by_path[path]])
-        return leaf.replace(jax.make_array_from_callback(array.shape, places[path].get_value(), array.__getitem__))
-
-    return lora, nnx.from_flat_state([(path, fill(path, leaf)) for path, leaf in nnx.to_flat_state(shapes)])
+    return dataclasses.replace(folder.lora, targets=tuple(name for name, layers in modules.items() if all(layers)))
 
 
-def _misfits(folder: AdapterFolder, kernels: Mapping[str, Placement]) -> list[str]:
-    unknown = sorted({module for module, _ in folder.tensors if module not in kernels})
+def kernels(config: ModelConfig) -> list[Placement]:
+    """The tensors of a model's projections."""
+    return [place for place in placements(config) if place.path[-1] == "kernel"]
+
+
+def _misfits(folder: AdapterFolder, there: Mapping[str, Placement]) -> list[str]:
+    unknown = sorted({module for module, _ in folder.tensors if module not in there})
     faults = [f"it has no {_listed(unknown)}"] if unknown else []
     misshapen = []
     for (module, part), entry in folder.tensors.items():
-        if module not in kernels:
+        if module not in there:
             continue
-        outputs, inputs = kernels[module].file_shape
+        outputs, inputs = there[module].file_shape
         wanted = (folder.lora.rank, inputs) if part == "A" else (outputs, folder.lora.rank)
         if entry.shape != wanted:
             misshapen.append(f"{module}.lora_{part} is {list(entry.shape)}, wanted {list(wanted)}")
         if (module, "BA"["AB".index(part)]) not in folder.tensors:
             misshapen.append(f"{module} has lora_{part} alone")
     return faults + ([_listed(misshapen)] if misshapen else [])
-
-
-def save_adapter(
-    path: str | pathlib.Path,
-    adapter: Any,
-    config: ModelConfig,
-    lora: LoraConfig,
-    base: str | None,
-    scales: Mapping[tuple[str, ...], float] | None = None,
-) -> list[pathlib.Path]:
-    """Writes an adapter as `peft.PeftModel.from_pretrained` reads it; every process of a run calls it.
-
-    Args:
-      path: the folder; made where it is missing.
-      adapter: its parameters, on any mesh.
-      config: the base's model.
-      lora: the adapter's settings.
-      base: the name or folder of the base that is written down; PEFT's `AutoPeftModel` loads it from there.
-      scales: as for `save_folder`: factors by which the exported base's kernels differ from ours.
-
-    Returns:
-      The files written.
-
-    Raises:
-      UserError: the folder is there already.
-    """
-    folder, scales = pathlib.Path(path), scales or {}
-    check_empty(folder)
-    leaves = {path: _whole(leaf.get_value()) for path, leaf in nnx.to_flat_state(adapter)}
-    if jax.process_index() != 0:
-        return []
-    folder.mkdir(parents=True, exist_ok=True)
-    places = _adapter_placements(config, lora)
-
-    def values() -> Any:
-        for place in places:
-            array = leaves[place.path]
-            array = array if place.layer is None else array[place.layer]
-            factor = scales.get((*place.path[:-1], "kernel"), 1.0) if place.path[-1] == "lora_b" else 1.0
-            yield place.to_file(array * np.float32(factor))
-
-    write(folder / WEIGHTS, {place.tensor: ("F32", place.file_shape) for place in places}, values())
-    raw = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM" if config.architecture == "decoder" else "SEQ_2_SEQ_LM",
-        "base_model_name_or_path": base,
-        "r": lora.rank,
-        "lora_alpha": lora.effective_alpha,
-        "lora_dropout": lora.dropout,
-        "use_rslora": lora.rs_lora,
-        "target_modules": _target_modules(config, lora),
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "inference_mode": True,
-    }
-    atomic.write_json(folder / CONFIG, raw)
-    return [folder / CONFIG, folder / WEIGHTS]
-
-
-def _kernels(config: ModelConfig) -> list[Placement]:
-    return [place for place in placements(config) if place.path[-1] == "kernel"]
-
-
-def _adapter_placements(config: ModelConfig, lora: LoraConfig) -> list[Placement]:
-    """Both tensors of each adapted projection of each layer."""
-    found, chosen = [], lora.modules(config)
-    for place in _kernels(config):
-        if ".".join(place.path[:-1]) not in chosen:
-            continue
-        module, home, rank = _PREFIX + place.tensor.removesuffix(".weight"), place.path[:-1], lora.rank
-        inputs, outputs = place.shape[: place.inputs], place.shape[place.inputs :]
-        a, b = (rank, math.prod(inputs)), (math.prod(outputs), rank)
-        found.append(
-            Placement(f"{module}.lora_A.weight", (*home, "lora_a"), (*inputs, rank), place.layer, a, place.inputs)
-        )
-        found.append(Placement(f"{module}.lora_B.weight", (*home, "lora_b"), (rank, *outputs), place.layer, b, 1))
-    return found
-
-
-def _target_modules(config: ModelConfig, lora: LoraConfig) -> list[str]:
-    """PEFT's words for our targets: the last parts of names where they say it, otherwise each module in full."""
-    every = [place.tensor.removesuffix(".weight") for place in _kernels(config)]
-    chosen = [p.tensor.removeprefix(_PREFIX).rsplit(".lora_", 1)[0] for p in _adapter_placements(config, lora)]
-    short = sorted({name.rpartition(".")[2] for name in chosen})
-    meant = {name for name in every if name.rpartition(".")[2] in short}
-    return short if meant == set(chosen) else list(dict.fromkeys(chosen))
-
-
-def _whole(array: jax.Array) -> np.ndarray:
-    if array.is_fully_addressable:
-        return np.asarray(array, np.float32)
-    return np.asarray(multihost_utils.process_allgather(array.astype(jnp.float32), tiled=True))
 
 
 def _listed(names: list[str]) -> str:

@@ -44,7 +44,6 @@ def write_tokenizer(model: pathlib.Path, folder: pathlib.Path, extra_ids: int, b
     special = [i for i in range(size) if pieces.is_control(i) or pieces.is_unknown(i)]
     names = {i: pieces.id_to_piece(i) for i in special}
     names |= {size + i: f"<extra_id_{extra_ids - 1 - i}>" for i in range(extra_ids)}
-    begin = {"id": pieces.id_to_piece(begin_id), "ids": [begin_id], "tokens": [pieces.id_to_piece(begin_id)]}
     described = {
         "version": "1.0",
         "added_tokens": [_added(i, name) for i, name in names.items()],
@@ -56,7 +55,7 @@ def write_tokenizer(model: pathlib.Path, folder: pathlib.Path, extra_ids: int, b
             ],
         },
         "pre_tokenizer": None,
-        "post_processor": _beginning(begin) if begin_id >= 0 else None,
+        "post_processor": _beginning(begin_id, settings["bos_token"]) if begin_id >= 0 else None,
         "decoder": {
             "type": "Sequence",
             "decoders": [
@@ -89,14 +88,15 @@ def _added(number: int, name: str) -> dict[str, Any]:
     return {"id": number, "content": name, **flags}
 
 
-def _beginning(token: dict[str, Any]) -> dict[str, Any]:
-    first, text = {"SpecialToken": {"id": token["id"], "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
+def _beginning(number: int, name: str) -> dict[str, Any]:
+    """The post-processor that puts a token before every text."""
+    first, text = {"SpecialToken": {"id": name, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
     second = {"Sequence": {"id": "B", "type_id": 0}}
     return {
         "type": "TemplateProcessing",
         "single": [first, text],
         "pair": [first, text, second],
-        "special_tokens": {token["id"]: token},
+        "special_tokens": {name: {"id": name, "ids": [number], "tokens": [name]}},
     }
 
 
