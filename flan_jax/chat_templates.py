@@ -23,7 +23,11 @@ import jinja2.sandbox
 from flan_jax.errors import UserError
 from flan_jax.tokenizer_folder import TokenizerFolder
 
+# What templates that tell the date (Llama 3) are told: a run's examples must not depend on the day they are made on.
+# Llama's own template says this day where it is told none.
+TODAY = datetime.datetime(2024, 7, 26)
 _OPEN, _SHUT = "\ufdd0", "\ufdd1"  # noncharacters, which no text holds (Unicode 23.7)
+_PLACE = "\ufdd2text\ufdd3"
 Message = Mapping[str, Any]
 
 
@@ -58,7 +62,7 @@ def _compiled(source: str) -> jinja2.Template:
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
+    environment.globals["strftime_now"] = TODAY.strftime
     return environment.from_string(source)
 
 
@@ -99,9 +103,9 @@ class ChatTemplate:
                 f"The chat template of {self._place} refuses a conversation of {roles}: {error}; mend the rows, or set "
                 "Data.on_bad_row to 'skip'."
             ) from None
-        except jinja2.TemplateError as error:
-            told = " ".join(str(error).split())
-            raise UserError(f"The chat template of {self._place} cannot be rendered: {told}; mend it.") from None
+        except Exception as error:  # Jinja's own, and whatever its expressions raise
+            told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise UserError(f"The chat template of {self._place} cannot be rendered ({told}); mend it.") from None
         return text.removeprefix(self._begin) if self._begin else text
 
     def answers(self, messages: Sequence[Message]) -> tuple[str, list[tuple[int, int, int]]]:
@@ -157,12 +161,18 @@ class ChatTemplate:
         return cls(tokenizer.chat_template, str(tokenizer.folder), tokens, tokenizer.around[0] >= 0)
 
     def prompt_format(self) -> str:
-        """The text around a question of one turn, "{}" in its place."""
-        place = f"{_OPEN}question{_SHUT}"
-        names = {"messages": [{"role": "user", "content": place}], "add_generation_prompt": True}
+        """The text around a question of one turn, "{}" in its place; "{}" alone where it cannot be told."""
+        return self._around([{"role": "user", "content": _PLACE}], True, "{}") or "{}"
+
+    def after_answer(self) -> str:
+        """What is written after an answer at a conversation's end; empty where it cannot be told."""
+        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _PLACE}]
+        return self._around(turns, False, _PLACE).rpartition(_PLACE)[2]
+
+    def _around(self, messages: Sequence[Message], answering: bool, place: str) -> str:
+        """A conversation with `place` for the one `_PLACE` in it; empty where there is not one, or it is refused."""
         try:
-            text = _compiled(self._source).render(**names, tools=None, documents=None, **self._tokens)
-        except (_Refused, jinja2.TemplateError):
-            return "{}"
-        text = text.removeprefix(self._begin) if self._begin else text
-        return text.replace(place, "{}") if text.count(place) == 1 else "{}"
+            text = self.render(messages, answering)
+        except UserError:
+            return ""
+        return text.replace(_PLACE, place) if text.count(_PLACE) == 1 else ""

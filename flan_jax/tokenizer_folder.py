@@ -3,8 +3,8 @@
 Known to the data process (`flan_jax.tasks.tokenizer_json` makes a seqio vocabulary of it) and to the training process
 (`flan_jax.data.vocabulary`) alike, so it imports neither seqio nor TensorFlow.
 
-What a user wrote is never read as a special token: "<|im_end|>" in a question is six ordinary pieces. Only text that a
-chat template has rendered is encoded with its special tokens (`encode_rendered`).
+What a plain task's rows hold is never read as a special token: "<|im_end|>" in a text is six ordinary pieces. Only what
+a chat template has rendered is encoded with its special tokens (`encode_rendered`), as it is when the model is served.
 """
 
 import functools
@@ -81,6 +81,11 @@ class TokenizerFolder:
         found = self._rendered.encode(text, add_special_tokens=False)
         return found.ids, found.offsets
 
+    def first_special(self, text: str) -> int | None:
+        """The first special token in a rendered text; None where it has none."""
+        known = self._rendered.get_added_tokens_decoder()
+        return next((one for one in self.encode_rendered(text)[0] if one in known and known[one].special), None)
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, without special tokens."""
         return self._rendered.decode([int(one) for one in ids], skip_special_tokens=True)
@@ -134,16 +139,30 @@ class TokenizerFolder:
 
     @functools.cached_property
     def eos_ids(self) -> tuple[int, ...]:
-        """All tokens that end an answer: `eos_id` first, then those of generation_config.json."""
-        named = self._json("generation_config.json").get("eos_token_id", [])
-        return tuple(dict.fromkeys([self.eos_id, *(named if isinstance(named, list) else [named])]))
+        """All tokens that end an answer: `eos_id` first, those of generation_config.json, the chat template's own.
+
+        The last one is in neither file of some base models, whose answers would then never end (Qwen 2.5).
+        """
+        from flan_jax.chat_templates import ChatTemplate  # which is made of a folder's files
+
+        named = self._json("generation_config.json").get("eos_token_id")
+        template = ChatTemplate.of(self)
+        ends = [self.eos_id, *(named if isinstance(named, list) else [named])]
+        ends.append(None if template is None else self.first_special(template.after_answer()))
+        return tuple(dict.fromkeys(end for end in ends if end is not None))
 
     @functools.cached_property
     def around(self) -> tuple[int, bool]:
-        """The token that its post-processor puts before a text, -1 for none; and whether it ends texts by EOS."""
-        ids = self._rendered.encode("", add_special_tokens=True).ids
-        begins = bool(ids) and ids[0] == self.token_id("bos_token")
-        return (ids[0] if begins else -1), bool(ids) and ids[-1] == self.eos_id
+        """The token that it puts before a text, -1 for none; and whether it ends texts by EOS.
+
+        Its post-processor says so, of the beginning also the `add_bos_token` of older folders.
+        """
+        ids, bos = self._rendered.encode("", add_special_tokens=True).ids, self.token_id("bos_token")
+        begins = bool(ids) and ids[0] == bos
+        ends = len(ids) > begins and ids[-1] == self.eos_id
+        if bos is not None and (begins or self.settings.get("add_bos_token")):
+            return bos, ends
+        return -1, ends
 
     @functools.cached_property
     def chat_template(self) -> str | None:

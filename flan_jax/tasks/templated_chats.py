@@ -19,6 +19,7 @@ from flan_jax.tasks.encoding import Finisher
 from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import Row
 from flan_jax.tasks.tally import BadRow
+from flan_jax.tasks.templates import cut
 
 _TRIES = 4
 
@@ -68,8 +69,8 @@ class TemplatedEncoder:
             return None
         self._request.tally.kept += 1
         first, end = fitted.answers[0][0], fitted.answers[-1][1]
-        cut = max(0, whole - len(fitted.ids))
-        self._finisher.count_cut(cut)
+        lost = max(0, whole - len(fitted.ids))
+        self._finisher.count_cut(lost)
         weights = fitted.weights[first:end]
         said = "\n".join(turn.text for turn in fitted.turns if turn.role == "assistant")
         return Example(
@@ -80,7 +81,7 @@ class TemplatedEncoder:
             objective="chat",
             inputs_text=fitted.text[: fitted.start],
             targets_text=said,
-            cut_tokens=cut,
+            cut_tokens=lost,
             references=(said,),
         )
 
@@ -94,15 +95,19 @@ class TemplatedEncoder:
         except UserError as fault:
             raise BadRow(str(fault)) from None
         ids, offsets = self._tokenizer.encode_rendered(text)
-        begins = [begin for begin, _ in offsets]
+        begins, stops = [begin for begin, _ in offsets], [stop for _, stop in offsets]
+        eos_ids = self._tokenizer.eos_ids
         weights, answers = [0.0] * len(ids), []
         for number, first, end in spans:
-            here, after = bisect.bisect_left(begins, first), bisect.bisect_left(begins, end)
-            ends = [at for at in range(here, after) if ids[at] in self._tokenizer.eos_ids]
+            # A token that reaches from the template into the answer is the answer's.
+            here, after = bisect.bisect_right(stops, first), bisect.bisect_left(begins, end)
+            ends = [at for at in range(here, after) if ids[at] in eos_ids]
+            if not ends and after < len(ids) and ids[after] in eos_ids:
+                ends = [after]  # generation marks around what is said alone: its end is learnt too
             after = ends[-1] + 1 if ends else after
             weights[here:after] = [turns[number].weight] * (after - here)
             answers.append((here, after))
-        if ids[answers[-1][1] - 1] not in self._tokenizer.eos_ids:  # a template that ends no answer
+        if ids[answers[-1][1] - 1] not in eos_ids:  # a template that ends no answer
             at = answers[-1][1]
             ids[at:], weights[at:] = self._finisher.end, [turns[spans[-1][0]].weight]
             answers[-1] = (answers[-1][0], len(ids))
@@ -140,19 +145,19 @@ class TemplatedEncoder:
         return dataclasses.replace(found, ids=ids, weights=weights, answers=kept)
 
     def _shortened(self, found: _Encoded, limit: int) -> _Encoded | None:
-        """The conversation with the longest turn before the first answer cut from its end; None where that is not
-        enough."""
+        """The conversation with the longest turn before the first answer cut in its middle, as its instruction may
+        stand at either end; None where that is not enough."""
         for _ in range(_TRIES):
             over = found.answers[0][0] - limit
             if over <= 0:
                 return found
             early = next(number for number, turn in enumerate(found.turns) if turn.role == "assistant")
-            counts = [len(ids) for ids in self._tokenizer.encode([turn.text for turn in found.turns[:early]])]
-            longest = max(range(early), key=counts.__getitem__, default=None)
-            if longest is None or counts[longest] <= over:
+            known = self._tokenizer.encode([turn.text for turn in found.turns[:early]])
+            longest = max(range(early), key=lambda number: len(known[number]), default=None)
+            if longest is None or len(known[longest]) <= over:
                 return None
-            turn = found.turns[longest]
-            text = self._tokenizer.prefix(turn.text, counts[longest] - over).rstrip()
+            turn, keep = found.turns[longest], len(known[longest]) - over
+            text = cut(turn.text, known[longest], keep, self._tokenizer, "middle")
             turns = [*found.turns[:longest], dataclasses.replace(turn, text=text), *found.turns[longest + 1 :]]
             found = self._encoded(turns)
         return found if found.answers[0][0] <= limit else None

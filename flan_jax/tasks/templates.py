@@ -230,11 +230,12 @@ def fit(
         if longest is None or lengths[longest] == 0:
             return None
         keep = max(0, lengths[longest] - -(-over // pattern.count(longest)))
-        shortened[longest] = _cut(values[longest], known[longest], keep, tokenizer, trim_from)
+        shortened[longest] = cut(values[longest], known[longest], keep, tokenizer, trim_from)
         lengths[longest] = min(keep, len(tokenizer.encode_one(shortened[longest])))
 
 
-def _cut(text: str, ids: list[int], keep: int, tokenizer: Tokenizer, trim_from: str) -> str:
+def cut(text: str, ids: list[int], keep: int, tokenizer: Tokenizer, trim_from: str) -> str:
+    """A text shortened to about `keep` tokens, from its end, or from its middle; `ids` are its own."""
     if trim_from == "end" or keep < 4:
         return tokenizer.prefix(text, keep, ids).rstrip()
     head, tail = tokenizer.prefix(text, keep // 2, ids), tokenizer.suffix(text, keep // 2, ids)

@@ -42,7 +42,9 @@ def _load(name: str) -> seqio.Vocabulary:
     if os.path.basename(name) == TOKENIZER or os.path.isfile(os.path.join(name, TOKENIZER)):
         return TokenizerJsonVocabulary(name)
     if os.path.isfile(os.path.join(name, T5_MODEL)):
-        return seqio.SentencePieceVocabulary(os.path.join(name, T5_MODEL), extra_ids=EXTRA_IDS)
+        # mT5's model has its sentinels among its own pieces, and its folder says so.
+        count = TokenizerFolder(name).settings.get("extra_ids", EXTRA_IDS)
+        return seqio.SentencePieceVocabulary(os.path.join(name, T5_MODEL), extra_ids=int(count))
     if os.path.isfile(os.path.join(name, LLAMA_MODEL)):
         return seqio.SentencePieceVocabulary(os.path.join(name, LLAMA_MODEL))
     if os.path.isdir(name):
