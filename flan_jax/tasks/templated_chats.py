@@ -147,7 +147,7 @@ class TemplatedEncoder:
     def _shortened(self, found: _Encoded, limit: int) -> _Encoded | None:
         """The conversation with the longest turn before the first answer cut in its middle, as its instruction may
         stand at either end; None where that is not enough."""
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             over = found.answers[0][0] - limit
             if over <= 0:
                 return found
@@ -156,7 +156,7 @@ class TemplatedEncoder:
             longest = max(range(early), key=lambda number: len(known[number]), default=None)
             if longest is None or len(known[longest]) <= over:
                 return None
-            turn, keep = found.turns[longest], len(known[longest]) - over
+            turn, keep = found.turns[longest], len(known[longest]) - over - 4 * attempt  # the mark of a cut has ids too
             text = cut(turn.text, known[longest], keep, self._tokenizer, "middle")
             turns = [*found.turns[:longest], dataclasses.replace(turn, text=text), *found.turns[longest + 1 :]]
             found = self._encoded(turns)

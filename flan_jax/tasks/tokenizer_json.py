@@ -72,7 +72,8 @@ class TokenizerJsonVocabulary(seqio.Vocabulary):
         return self._decode(ids[: ids.index(self.eos_id)] if self.eos_id in ids else ids)
 
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-        ids = tf.numpy_function(lambda text: np.array(self._encode(text.decode()), np.int32), [s], tf.int32)
+        encode = lambda text: np.array(self._encode(np.asarray(text).item().decode()), np.int32)
+        ids = tf.numpy_function(encode, [s], tf.int32)
         ids.set_shape([None])
         return ids
 

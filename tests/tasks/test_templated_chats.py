@@ -1,0 +1,161 @@
+import json
+
+import numpy as np
+import pytest
+import seqio
+import tensorflow as tf
+
+from flan_jax.data.vocabulary import Codec, keep, kept
+from flan_jax.errors import UserError
+from flan_jax.tasks import ChatTask, InstructionTask, Tally, generator, task_from_file, vocabularies
+from flan_jax.tasks.examples import examples, prompt_facts
+from flan_jax.tokenizer_folder import TokenizerFolder
+from tests.tokenizer_folders import byte_level, with_bos
+
+LONG = {"inputs": None, "targets": None}
+TALK = [
+    {"role": "user", "content": "Is plum a fruit?"},
+    {"role": "assistant", "content": "It is."},
+    {"role": "user", "content": "And stone?"},
+    {"role": "assistant", "content": "No <|im_end|>!"},
+    {"role": "user", "content": "unanswered"},
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return byte_level(tmp_path_factory.mktemp("folders") / "chatty")
+
+
+@pytest.fixture
+def chat(folder):
+    def declare(*talks, **fields):
+        rows = [{"messages": talk} for talk in talks]
+        return ChatTask("chat", generator(lambda split: rows), vocabulary=str(folder), **fields).register()
+
+    return declare
+
+
+def test_the_ids_are_those_of_the_whole_text_and_answers_with_their_ends_bear_loss(chat, folder):
+    chat(TALK)
+    (one,) = examples("chat", "train", LONG)
+    tokenizer, ids = TokenizerFolder(folder), [*one.inputs, *one.targets]
+    whole = "".join(tokenizer.pieces(ids))
+    assert whole.startswith("<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nIs plum a fruit?<|im_end|>\n")
+    assert ids == tokenizer.encode_rendered(whole)[0]  # the line feed after the last end is left off
+    assert one.inputs_text.endswith("<|im_start|>assistant\n") and whole.startswith(one.inputs_text)
+    learnt = "".join(tokenizer.pieces(one.targets[one.weights == 1]))
+    assert learnt == "It is.<|im_end|>No <|im_end|>!<|im_end|>"
+    assert "And stone?" in "".join(tokenizer.pieces(one.targets[one.weights == 0]))
+    assert one.targets[-1] == tokenizer.eos_id
+
+
+def test_a_long_turn_is_shortened_and_the_template_stays_whole(chat, folder):
+    chat([{"role": "user", "content": "plum " * 60 + "fruit?"}, *TALK[1:2]])
+    tally = Tally()
+    (whole,) = examples("chat", "train", LONG)
+    limit = len(whole.inputs) - 70
+    (one,) = examples("chat", "train", {"inputs": limit, "targets": 20}, tally=tally)
+    text = "".join(TokenizerFolder(folder).pieces(one.inputs))
+    assert limit - 16 < len(one.inputs) <= limit and text.endswith("<|im_end|>\n<|im_start|>assistant\n")
+    assert text.startswith("<|im_start|>system") and tally.truncated == 1 and one.cut_tokens >= 70
+
+
+def test_later_exchanges_are_left_off_before_an_answer_is_cut(chat, folder):
+    chat(TALK)
+    tokenizer = TokenizerFolder(folder)
+    (whole,) = examples("chat", "train", LONG)
+    (one,) = examples("chat", "train", {"inputs": 90, "targets": len(whole.targets) - 1})
+    assert "".join(tokenizer.pieces(one.targets)) == "It is.<|im_end|>" and one.weights is None
+    (one,) = examples("chat", "train", {"inputs": 90, "targets": 3})
+    assert len(one.targets) == 3 and one.targets[-1] == tokenizer.eos_id
+    assert list(examples("chat", "train", {"inputs": 90, "targets": 3}, on_long="drop")) == []
+
+
+def test_a_row_that_the_template_refuses_is_a_bad_row(tmp_path):
+    folder = byte_level(tmp_path / "strict", "{{ raise_exception('no tools here') }}")
+    ChatTask("strict", generator(lambda split: [{"messages": TALK}]), vocabulary=str(folder)).register()
+    with pytest.raises(UserError, match="row 0.*no tools here.*on_bad_row"):
+        list(examples("strict", "train", LONG))
+    tally = Tally()
+    assert list(examples("strict", "train", LONG, on_bad_row="skip", tally=tally)) == [] and tally.bad_rows == 1
+
+
+def test_the_role_names_are_used_where_the_template_is_not_wanted(chat):
+    chat(TALK, chat_template=False)
+    (one,) = examples("chat", "train", LONG)
+    assert one.inputs_text == "User: Is plum a fruit?\nAssistant:"
+    assert prompt_facts("chat") == {"prompt_format": "User: {}\nAssistant:", "prompt_eos": False}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Is plum a fruit?", "completion": "It is."},
+        {"instruction": "Is plum", "input": "a fruit?", "output": "It is."},
+        {"messages": TALK[:2]},
+    ],
+)
+def test_files_of_any_kind_are_put_in_the_models_form(tmp_path, folder, row):
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    task_from_file(tmp_path / "rows.jsonl", "mine", vocabulary=str(folder)).register()
+    (one,) = examples("mine", "train", LONG)
+    form = prompt_facts("mine")["prompt_format"]
+    asked = one.inputs_text.removeprefix(form.partition("{}")[0]).removesuffix(form.partition("{}")[2])
+    assert asked in ("Is plum a fruit?", "Is plum\n\na fruit?")
+    # Who asks the trained model for it gives it the same ids.
+    codec = Codec(vocabularies.describe(str(folder)))
+    assert codec.encode_prompt(asked, form) == codec.encode_prompt(one.inputs_text, form) == one.inputs.tolist()
+    assert codec.decode([*one.targets, -1, -1]) == "It is."
+
+
+def test_without_a_template_rows_stay_as_they_are_and_t5s_inputs_end(tmp_path):
+    plain, t5 = byte_level(tmp_path / "plain", template=None), with_bos(tmp_path / "t5", ends=True)
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "Is plum a fruit?", "completion": "It is."}\n')
+    for name, folder, end in (("plain", plain, []), ("t5", t5, [1])):
+        task_from_file(tmp_path / "rows.jsonl", name, vocabulary=str(folder)).register()
+        (one,) = examples(name, "train", LONG)
+        assert one.inputs.tolist() == TokenizerFolder(folder).encode(["Is plum a fruit?"])[0] + end
+        assert prompt_facts(name) == {"prompt_format": "{}", "prompt_eos": bool(end)}
+
+
+def test_a_run_keeps_the_tokenizer_and_knows_it_again(tmp_path, folder):
+    described = vocabularies.describe(str(folder / "tokenizer.json"))
+    assert described["kind"] == "tokenizers" and described["eos_ids"] == [2]
+    keep(described, tmp_path)
+    again = kept(tmp_path)
+    assert vocabularies.describe(str(tmp_path / "tokenizer"))["fingerprint"] == described["fingerprint"]
+    assert Codec(again).encode("plum") == Codec(described).encode("plum")
+    assert Codec(again).pieces([2]) == ["<|im_end|>"]
+
+
+def test_seqios_own_preprocessors_take_the_vocabulary(folder):
+    vocabulary = vocabularies.load(str(folder))
+    text = "Is plum a fruit?"
+    ids = vocabulary.encode(text)
+    assert vocabulary.encode_tf(tf.constant(text)).numpy().tolist() == ids
+    assert vocabulary.decode_tf(tf.constant([[*ids, 2, 5], [*ids, 2, 2]])).numpy().tolist() == [text.encode()] * 2
+    assert vocabulary.decode([*ids, 2, 7]) == text and vocabulary == vocabularies.load(str(folder / "tokenizer.json"))
+    seqio.Feature(vocabulary)
+
+
+def test_a_folder_without_a_tokenizer_is_told(tmp_path):
+    with pytest.raises(UserError, match="has no tokenizer .tokenizer.json, spiece.model or tokenizer.model"):
+        vocabularies.load(str(tmp_path))
+
+
+def test_sentinels_are_t5s(tmp_path):
+    folder = with_bos(tmp_path / "t5", ends=True)
+    vocabulary = vocabularies.load(str(folder))
+    assert vocabulary.extra_ids == 5 and vocabulary.tokenizer.pieces([vocabulary.vocab_size - 1]) == ["<extra_id_0>"]
+
+
+def test_instruction_tasks_encode_in_batches(folder):
+    rows = [{"word": f"plum {number}"} for number in range(40)]
+    InstructionTask(
+        "words", generator(lambda split: rows), templates=("Say {word}.",), answer="word", vocabulary=str(folder)
+    ).register()
+    tokenizer = TokenizerFolder(folder)
+    for number, one in enumerate(examples("words", "train", LONG)):
+        assert one.inputs.tolist() == tokenizer.encode([f"Say plum {number}."])[0]
+        assert np.array_equal(one.targets, [*tokenizer.encode([f"plum {number}"])[0], 2])

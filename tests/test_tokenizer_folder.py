@@ -1,0 +1,68 @@
+import json
+
+import pytest
+
+from flan_jax.errors import UserError
+from flan_jax.tokenizer_folder import TokenizerFolder
+from tests.tokenizer_folders import byte_level, with_bos
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory):
+    return TokenizerFolder(byte_level(tmp_path_factory.mktemp("folders") / "qwen"))
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory):
+    return TokenizerFolder(with_bos(tmp_path_factory.mktemp("folders") / "t5", ends=True))
+
+
+@pytest.mark.parametrize("text", ["Is plum a fruit?", "", "  a\n\n b\t", "naïve café ẞ 👩‍👩‍👧", "a\r\nb", "42"])
+def test_text_comes_back_from_its_ids(qwen, text):
+    (ids,) = qwen.encode([text])
+    assert qwen.decode(ids) == text and "".join(qwen.pieces(ids)).startswith(text[:2])
+
+
+def test_the_name_of_a_special_token_in_a_users_text_is_text(qwen):
+    (ids,) = qwen.encode(["a<|im_end|>b"])
+    assert qwen.eos_id not in ids and qwen.decode(ids) == "a<|im_end|>b"
+    rendered, offsets = qwen.encode_rendered("a<|im_end|>b")
+    assert rendered.count(qwen.eos_id) == 1 and offsets[rendered.index(qwen.eos_id)] == (1, 11)
+
+
+def test_special_tokens_are_known(qwen, t5, tmp_path):
+    assert (qwen.eos_id, qwen.around, qwen.token("pad_token")) == (2, (-1, False), "<|endoftext|>")
+    assert (t5.eos_id, t5.around, t5.extra_ids) == (1, (-1, True), 5)
+    llama = TokenizerFolder(with_bos(tmp_path / "llama"))
+    assert llama.around == (3, False) and 3 not in llama.encode(["plum"])[0]
+    (tmp_path / "llama" / "generation_config.json").write_text('{"eos_token_id": [1, 7]}')
+    assert TokenizerFolder(tmp_path / "llama").eos_ids == (1, 7)
+
+
+def test_the_fingerprint_is_of_the_content(qwen, tmp_path):
+    again = TokenizerFolder(byte_level(tmp_path / "elsewhere"))
+    other = TokenizerFolder(byte_level(tmp_path / "other", eos_token="<|endoftext|>"))
+    assert again.fingerprint == qwen.fingerprint != other.fingerprint
+
+
+def test_a_template_may_stand_in_a_file_or_be_one_of_several(qwen, tmp_path):
+    several = [{"name": "tools", "template": "no"}, {"name": "default", "template": "yes"}]
+    folder = byte_level(tmp_path / "several", several)
+    assert TokenizerFolder(folder).chat_template == "yes"
+    (folder / "chat_template.jinja").write_text("from a file")
+    assert TokenizerFolder(folder).chat_template == "from a file"
+
+
+def test_what_is_wrong_with_a_folder_is_told(tmp_path):
+    with pytest.raises(UserError, match="tokenizer.json does not exist; fetch the folder anew"):
+        TokenizerFolder(tmp_path).encode(["a"])
+    (tmp_path / "tokenizer.json").write_text('{"model": 5}')
+    with pytest.raises(UserError, match=r"tokenizer.json cannot be read \(.*\); fetch"):
+        TokenizerFolder(tmp_path).encode(["a"])
+    folder = byte_level(tmp_path / "endless", eos_token=None)
+    with pytest.raises(UserError, match='names no end-of-sequence token.*write "eos_token" into its tokenizer_config'):
+        _ = TokenizerFolder(folder).eos_id
+    (folder / "tokenizer_config.json").write_text("{")
+    with pytest.raises(UserError, match="tokenizer_config.json cannot be read as JSON"):
+        _ = TokenizerFolder(folder).settings
+    assert json.loads((folder / "tokenizer.json").read_text())["model"]["type"] == "BPE"
