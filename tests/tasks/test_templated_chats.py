@@ -54,11 +54,11 @@ def test_a_long_turn_is_shortened_and_the_template_stays_whole(chat, folder):
     chat([{"role": "user", "content": "plum " * 60 + "fruit?"}, *TALK[1:2]])
     tally = Tally()
     (whole,) = examples("chat", "train", LONG)
-    limit = len(whole.inputs) - 70
+    limit = len(whole.inputs) - 30
     (one,) = examples("chat", "train", {"inputs": limit, "targets": 20}, tally=tally)
     text = "".join(TokenizerFolder(folder).pieces(one.inputs))
     assert limit - 16 < len(one.inputs) <= limit and text.endswith("<|im_end|>\n<|im_start|>assistant\n")
-    assert text.startswith("<|im_start|>system") and tally.truncated == 1 and one.cut_tokens >= 70
+    assert text.startswith("<|im_start|>system") and tally.truncated == 1 and one.cut_tokens >= 30
 
 
 def test_later_exchanges_are_left_off_before_an_answer_is_cut(chat, folder):
