@@ -38,9 +38,11 @@ def examples(lengths: list[tuple[int, int]], seed: int = 0) -> list[Example]:
     return [(draw(n), draw(m)) for n, m in lengths]
 
 
-def shifted(tokens: np.ndarray) -> np.ndarray:
-    """0 first, the last token gone."""
-    return np.concatenate([np.zeros(1, np.int32), tokens[:-1]])
+def read_and_predicted(tokens: np.ndarray, begin_id: int) -> Example:
+    """What a decoder reads and what it predicts: the last predicts nothing (0) where there is no token to begin with."""
+    if begin_id < 0:
+        return tokens, np.append(tokens[1:], np.int32(0))
+    return np.concatenate([np.full(1, begin_id, np.int32), tokens[:-1]]), tokens
 
 
 def rows(
@@ -62,12 +64,15 @@ def rows(
             tokens = targets if both else np.concatenate([inputs, targets])
             here = slice(at, at + len(tokens))
             at += len(tokens)
-            batch["decoder_input_tokens"][row, here] = shifted(tokens)
-            batch["decoder_target_tokens"][row, here] = tokens
+            places, shift = np.arange(len(tokens)), int(config.begin_id < 0)
+            read, predicted = read_and_predicted(tokens, config.begin_id)
+            batch["decoder_input_tokens"][row, here] = read
+            batch["decoder_target_tokens"][row, here] = predicted
             batch["decoder_segment_ids"][row, here] = segment
-            batch["decoder_positions"][row, here] = np.arange(len(tokens))
-            batch["decoder_loss_weights"][row, here] = np.arange(len(tokens)) >= (0 if both else len(inputs))
-            batch["decoder_prefix_mask"][row, here] = np.arange(len(tokens)) <= len(inputs)
+            batch["decoder_positions"][row, here] = places
+            first = (0 if both else len(inputs)) - shift
+            batch["decoder_loss_weights"][row, here] = (places >= first) & (places < len(tokens) - shift)
+            batch["decoder_prefix_mask"][row, here] = places <= len(inputs) - shift
             if both:
                 there = slice(encoder_at, encoder_at + len(inputs))
                 encoder_at += len(inputs)
