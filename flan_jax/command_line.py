@@ -163,6 +163,7 @@ The folder holds config.json, safetensors and a tokenizer, as transformers saves
     "export": """examples:
   flan-jax export runs/llama exported/llama
   flan-jax export runs/llama exported/llama --step 2000 --dtype bfloat16
+  flan-jax export runs/tuned exported/adapter --adapter      (of a run with --lora)
 
 The folder is read back, and prompts must give the same ids and the same logits, before this says done.""",
     "prepare": """examples:
@@ -291,6 +292,7 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
             "folder", metavar="HF_FOLDER", help="a folder with config.json, safetensors and a tokenizer"
         )
         option("--output", str, "FOLDER", "the run's folder (runs/ and the folder's name)")
+        option("--base", str, "FOLDER", "where HF_FOLDER is an adapter of PEFT's: its base, if it does not name one")
     if command == "export":
         parser.add_argument("run", metavar="RUN", help="the folder of a run")
         parser.add_argument("folder", metavar="HF_FOLDER", help="the folder to make")
@@ -298,6 +300,9 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
             "--dtype",
             choices=("float32", "bfloat16", "float16"),
             help="of the weights (float32; as they came where nothing was trained)",
+        )
+        parser.add_argument(
+            "--adapter", action="store_true", help="write the run's adapters alone, as a folder that PEFT loads"
         )
     if command in ("eval", "export", "generate", "inspect"):
         option("--step", read_whole, "N", "the step looked at (a checkpoint's; the latest by default)")
@@ -424,7 +429,9 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace, dict[str, Any],
     macros = {name: value for name in MACROS if (value := getattr(options, f"macro_{name}")) is not None}
     if command == "import":
         name = os.path.basename(os.path.abspath(options.folder))
-        macros = {"RUN_DIR": options.output or f"runs/{name}", **macros, "INIT_FROM": options.folder}
+        macros = {"RUN_DIR": options.output or f"runs/{name}", **macros, "INIT_FROM": options.base or options.folder}
+        if options.base:
+            bindings.append(f"Lora.init_from={options.folder!r}")
     if command == "export":
         macros["RUN_DIR"] = options.run
     return command, options, macros, bindings

@@ -334,7 +334,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
             raise UserError("--score and --output go with --prompts FILE")
     names = {
         "eval": ("split", "step"),
-        "export": ("folder", "step", "dtype"),
+        "export": ("folder", "step", "dtype", "adapter"),
         "generate": (
             *("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p"),
             *("num_beams", "length_penalty", "stop", "scores", "step"),

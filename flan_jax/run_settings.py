@@ -18,7 +18,7 @@ from flan_jax.errors import UserError
 from flan_jax.gin_files import PLAIN_FLAGS, UNDER_FILES, Binding, Reference, Statements
 from flan_jax.models import hugging_face
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.hugging_face import t5x
+from flan_jax.models.hugging_face import peft_folders, t5x
 
 DEFAULT_MODEL = "t5_starter"
 DATA_DEFAULTS: dict[str, Any] = {
@@ -111,6 +111,9 @@ def starting_model(statements: Statements, base: RunConfig | None) -> tuple[RunC
     final = statements.final()
     model = final["MODEL"].value if "MODEL" in final else None
     init_from = final["INIT_FROM"].value if "INIT_FROM" in final else None
+    if base is None:
+        with_adapter(statements)
+        init_from = statements.final()["INIT_FROM"].value if init_from is not None else None
     if model is None and base is not None:
         return base, None, ""
     if model is None and isinstance(init_from, str):
@@ -120,6 +123,38 @@ def starting_model(statements: Statements, base: RunConfig | None) -> tuple[RunC
     name = model or DEFAULT_MODEL
     start = dataclasses.replace(base or RunConfig(), model=RunConfig().model, model_name=name)
     return start, name, f"{final['MODEL'].place}: MODEL: " if model else ""
+
+
+def with_adapter(statements: Statements) -> None:
+    """Where a run starts from an adapter of PEFT's kind, adds its settings beneath all else, and names its base.
+
+    INIT_FROM may be the adapter's folder, or its base with Lora.init_from for the adapter.
+
+    Raises:
+      UserError: it cannot be used, or its base is not here or not its base.
+    """
+    final = statements.final()
+    start, named = final.get("INIT_FROM"), final.get("Lora.init_from")
+    if named is None and start is not None and isinstance(start.value, str) and peft_folders.is_adapter(start.value):
+        adapter = peft_folders.read_adapter(start.value)
+        base = peft_folders.base_of(adapter)
+        statements.bindings.append(dataclasses.replace(start, value=base))
+        statements.bindings.append(Binding("Lora", "init_from", start.value, "", start.place, start.rank))
+    elif named is not None and isinstance(named.value, str):
+        adapter = peft_folders.read_adapter(named.value)
+        if start is None:
+            base = peft_folders.base_of(adapter)
+            statements.bindings.append(Binding("INIT_FROM", "", base, "", named.place, named.rank))
+        else:
+            base = start.value
+    else:
+        return
+    place = statements.final()["INIT_FROM"].place
+    lora = peft_folders.fitted(adapter, _model_of(base, place), base)
+    beneath = [Binding("LORA", "", lora.rank, "", place, UNDER_FILES)]
+    for name in ("alpha", "dropout", "rs_lora", "targets"):
+        beneath.append(Binding("Lora", name, getattr(lora, name), "", place, UNDER_FILES))
+    statements.bindings[:0] = beneath
 
 
 def _model_of(init_from: str, place: str) -> ModelConfig:

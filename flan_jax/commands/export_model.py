@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from flan_jax import atomic
+from flan_jax.commands.export_adapter import export_adapter
 from flan_jax.config import RunConfig
 from flan_jax.data import vocabulary
 from flan_jax.data.vocabulary import Codec
@@ -45,7 +46,9 @@ class _Form:
     layout: Mapping[str, str] | None
 
 
-def export_command(config: RunConfig, folder: str, step: int | None = None, dtype: str | None = None) -> int:
+def export_command(
+    config: RunConfig, folder: str, step: int | None = None, dtype: str | None = None, adapter: bool = False
+) -> int:
     """Writes a checkpoint of a run as a folder, reads it back and compares.
 
     Args:
@@ -53,6 +56,7 @@ def export_command(config: RunConfig, folder: str, step: int | None = None, dtyp
       folder: to be made; adapters, if the run has any, are folded into the weights.
       step: which checkpoint; by default the latest.
       dtype: of the weights; by default float32, or as they came where nothing was trained yet.
+      adapter: write the adapter alone, as a folder of PEFT's kind.
 
     Raises:
       UserError: no family of transformers computes this model, the folder is there already, or what was written does
@@ -67,7 +71,9 @@ def export_command(config: RunConfig, folder: str, step: int | None = None, dtyp
         raise UserError(f"{run_dir} holds no vocabulary.json: no run was started there; name one that was")
     step = _step_of(run_dir, step)
     form = _form_of(config, described)
-    if dtype is None and (step > 0 or form.layout is None):
+    if adapter:
+        return export_adapter(config, target, step, form.scales)
+    if dtype is None and (step > 0 or form.layout is None or config.lora.init_from):
         dtype = "float32"
     mesh = meshes.make_mesh(config.mesh)
     params = start.merged_params(config, described, mesh, step)

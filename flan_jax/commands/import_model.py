@@ -14,9 +14,11 @@ from flan_jax.data import vocabulary
 from flan_jax.errors import UserError
 from flan_jax.models import hugging_face
 from flan_jax.models.hugging_face import originals
+from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
 from flan_jax.run_folder import versions
+from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints
 
 
@@ -24,8 +26,8 @@ def import_command(config: RunConfig) -> int:
     """Writes a run's folder with a checkpoint of step 0.
 
     Args:
-      config: its `init_from` is the Hugging Face folder, its `run_dir` the folder to write, its `model` the folder's
-        with what `Model.` settings changed.
+      config: its `init_from` is the Hugging Face folder, its `lora.init_from` an adapter that is folded in where there
+        is one, its `run_dir` the folder to write, its `model` the folder's with what `Model.` settings changed.
 
     Raises:
       UserError: the folder cannot be loaded or has no tokenizer, or a run stands in `run_dir` already.
@@ -40,7 +42,7 @@ def import_command(config: RunConfig) -> int:
     mesh = meshes.make_mesh(config.mesh)
     with setup.worker_of(config) as worker:
         described = worker.call("describe", vocabulary=str(folder.path.absolute()))
-    params = hugging_face.load_params(folder, config.model, mesh)
+    params = start.with_adapter(hugging_face.load_params(folder, config.model, mesh), config, mesh)
     state = {"params": params, "opt": {}, "step": np.zeros((), np.int32)}
     if jax.process_index() == 0:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -51,7 +53,8 @@ def import_command(config: RunConfig) -> int:
         checkpoints.save(0, state, {"step": 0, "imported": str(folder.path.absolute())})
     if jax.process_index() == 0:
         # Last: a folder with a configuration is a run.
-        kept = dataclasses.replace(config, init_from=str(folder.path.absolute()))
+        folded = LoraConfig(init_from=config.lora.init_from)  # the run is of the whole model
+        kept = dataclasses.replace(config, init_from=str(folder.path.absolute()), lora=folded)
         atomic.write_text(run_dir / configs.CONFIG_FILE, configs.to_json(kept))
         count = sum(leaf.size for leaf in jax.tree.leaves(params))
         print(f"{folder.path}: {folder.raw['model_type']}, {count:,} parameters, in {run_dir}")

@@ -41,6 +41,8 @@ class LoraConfig:
         does, and needs the extra `quant`.
       block: inputs that share a scale in "int4" and "nf4"; a kernel whose inputs it does not divide takes the largest
         size below that does. An "int8" kernel has a scale for each output.
+      init_from: a folder of PEFT's kind; the run goes on from its adapter, or with rank 0 from the model with it folded
+        in. INIT_FROM is then its base. (INIT_FROM may name the adapter's folder as well, if that names its base.)
     """
 
     rank: int = 0
@@ -50,6 +52,7 @@ class LoraConfig:
     rs_lora: bool = False
     base_dtype: Literal["auto", "float32", "bfloat16", "int8", "int4", "nf4"] = "auto"
     block: int = 64
+    init_from: str | None = None
 
     def __bool__(self) -> bool:
         """Whether adapters are trained."""

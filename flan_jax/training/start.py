@@ -16,7 +16,8 @@ from flan_jax.errors import UserError
 from flan_jax.models import hugging_face
 from flan_jax.models import lora as adapters
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.hugging_face import t5x
+from flan_jax.models.hugging_face import peft_folders, peft_params, t5x
+from flan_jax.models.lora_config import LoraConfig
 from flan_jax.models.model import abstract_model, build
 from flan_jax.training import frozen
 from flan_jax.training import state as states
@@ -41,9 +42,12 @@ def fresh_state(
     seed = config.seed
     if config.lora:
         shapes = program.abstract["params"]
+        if config.lora.init_from:
+            return states.create_state(_read_adapter(config, mesh)[1], program.tx, mesh)
         return states.create_state(lambda: adapters.draw(shapes, seed), program.tx, mesh)
     if config.init_from:
-        return states.create_state(parameters_of(config.init_from, described, config.model, mesh), program.tx, mesh)
+        params = parameters_of(config.init_from, described, config.model, mesh)
+        return states.create_state(with_adapter(params, config, mesh), program.tx, mesh)
     return states.create_state(lambda: nnx.split(build(config.model, nnx.Rngs(seed)), nnx.Param)[1], program.tx, mesh)
 
 
@@ -67,6 +71,50 @@ def frozen_base(config: RunConfig, described: Mapping[str, Any], mesh: Mesh) -> 
     params = parameters_of(place, described, config.model, mesh)
     frozen.known_base(config, place, params)
     return (adapters.stored(params, config.model, config.lora, mesh),)
+
+
+def with_adapter(params: Any, config: RunConfig, mesh: Mesh) -> Any:
+    """Parameters of a base with the adapter of `Lora.init_from`, if any, folded in.
+
+    Args:
+      params: the base's.
+      config: the run.
+      mesh: where they lie.
+    """
+    if not config.lora.init_from:
+        return params
+    lora, adapter = _read_adapter(config, mesh)
+    return _folded(adapter, params, lora.scale, config.model, mesh)
+
+
+def _read_adapter(config: RunConfig, mesh: Mesh) -> tuple[LoraConfig, Any]:
+    """The adapter of `Lora.init_from` as its folder has it.
+
+    Raises:
+      UserError: it is for another base, or the run's own settings would make another adapter of it.
+    """
+    folder = peft_folders.read_adapter(str(config.lora.init_from))
+    lora = peft_folders.fitted(folder, config.model, str(config.init_from))
+    asked = {"LORA": "rank", "Lora.alpha": "effective_alpha", "Lora.rs_lora": "rs_lora"}
+    changed = [
+        f"{setting} is {getattr(config.lora, name)}, its own is {getattr(lora, name)}"
+        for setting, name in asked.items()
+        if getattr(config.lora, name) != getattr(lora, name)
+    ]
+    if set(config.lora.modules(config.model)) != set(lora.modules(config.model)):
+        changed.append(f"Lora.targets is {config.lora.targets}, its own is {lora.targets}")
+    if config.lora and changed:
+        raise UserError(
+            f"the adapter in {folder.path} cannot go on as another one: {'; '.join(changed)}; leave those settings "
+            "out, or give --lora 0 to fold it in and train the whole model"
+        )
+    return lora, peft_params.load_adapter(folder, config.model, lora, mesh)
+
+
+def _folded(adapter: Any, base: Any, scale: float, model: ModelConfig, mesh: Mesh) -> Any:
+    plain = states.placed(nnx.split(abstract_model(model), nnx.Param)[1], mesh)
+    fold = functools.partial(adapters.folded, scale=scale, dtype=model.param_dtype)
+    return jax.jit(fold, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, plain))(adapter, base)
 
 
 def parameters_of(folder: str, described: Mapping[str, Any], model: ModelConfig, mesh: Mesh) -> Any:
@@ -121,7 +169,4 @@ def merged_params(
     if not beside:
         return params
     (base,) = frozen_base(config, described, mesh)
-    plain = states.placed(nnx.split(abstract_model(model), nnx.Param)[1], mesh)
-    fold = functools.partial(adapters.folded, scale=config.lora.scale, dtype=model.param_dtype)
-    places = jax.tree.map(lambda leaf: leaf.sharding, plain)
-    return jax.jit(fold, out_shardings=places)(params, base)
+    return _folded(params, base, config.lora.scale, model, mesh)

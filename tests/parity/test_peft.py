@@ -13,7 +13,8 @@ from flax import nnx
 
 from flan_jax.models import lora as adapters
 from flan_jax.models.hugging_face import load_params, read_folder
-from flan_jax.models.hugging_face.peft_folders import load_adapter, read_adapter, save_adapter
+from flan_jax.models.hugging_face.peft_folders import fitted, read_adapter
+from flan_jax.models.hugging_face.peft_params import load_adapter, save_adapter
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel.mesh import make_mesh
 
@@ -114,7 +115,8 @@ def test_an_adapter_of_pefts_gives_its_logits_here(base, tmp_path):
     model = peft.get_peft_model(kind.from_pretrained(path), how)
     model.save_pretrained(tmp_path / "theirs")
     read = read_adapter(tmp_path / "theirs")
-    lora, adapter = load_adapter(read, config, mesh)
+    lora = fitted(read, config)
+    adapter = load_adapter(read, config, lora, mesh)
     graph, *_ = adapters.parts(config, lora)
     close(our_logits(graph, (adapter, params), tokens), logits_of_peft(model, tokens))
 

@@ -131,7 +131,7 @@ def base_of(folder: AdapterFolder) -> str:
             return str(place)
     raise UserError(
         f"the adapter in {folder.path} names {named!r} as its base, which is no folder here; name that folder "
-        f"with --init_from, and the adapter with --gin.Lora.init_from=\"'{folder.path}'\" (or `flan-jax import` with --base)"
+        f"with --init_from and the adapter with --gin.Lora.init_from=\"'{folder.path}'\", or give --base to `import`"
     )
 
 
