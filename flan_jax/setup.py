@@ -132,6 +132,8 @@ def request_of(config: RunConfig, mixture: str, split: str, limit: int | None = 
         data_files=config.data_files,
         data_fields=config.data_fields,
         data_held_out=config.data_held_out,
+        # One that is learnt follows from the files.
+        data_vocabulary=data_vocabulary(config) if config.data_files and config.init_from else "",
     )
 
 

@@ -46,6 +46,7 @@ class Request:
       data_files: files of `--data`.
       data_fields: which column is which in them.
       data_held_out: how many rows of each are its validation split; None: a tenth, at most 50.
+      data_vocabulary: their vocabulary, where it is that of a model that the run starts from.
     """
 
     mixture: str
@@ -61,6 +62,7 @@ class Request:
     data_files: tuple[str, ...] = ()
     data_fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
     data_held_out: int | None = None
+    data_vocabulary: str = ""
 
     def arguments(self) -> dict[str, Any]:
         """The part that the child is told with each call; modules and files it was started with."""
@@ -77,6 +79,7 @@ class Request:
             "files": [filesystem.absolute(path) for path in self.data_files],
             "fields": dict(self.data_fields),
             "held_out": self.data_held_out,
+            "vocabulary": self.data_vocabulary,
             "versions": {name: _version(name) for name in _VERSIONS},
             "format": stores.FORMAT,
         }
