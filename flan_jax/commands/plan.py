@@ -114,7 +114,9 @@ def _finish(
         "full": full,
         "tasks": rows,
         "total": total,
-        "model": footprint(setup.model_for(config.model, vocab_size), config.optimizer.name, config.store_dir),
+        "model": footprint(
+            setup.model_for(config.model, vocab_size), config.optimizer.name, config.store_dir, config.lora
+        ),
     }
     speed = _measured_speed(config)
     if speed:
@@ -179,11 +181,13 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
     full = ", ".join(f"{name} {share:.1%}" for name, share in table["full"].items())
     row = " + ".join(f"{length} {name}" for name, length in table["row"].items())
     model = table["model"]
+    adapters = model["trained"] if model["trained"] != model["parameters"] else 0
+    beside = f" that stay as they are, {adapters:,} in adapters" if adapters else ""
     lines = [
         f"Plan of {table['mixture']!r}" + (" (an estimate from a sample)" if table["estimate"] else ""),
         tables.table(heads, shown, rule_before=[len(shown) - 1]),
         f"{table['steps']:,} steps of {table['batch_size']} rows ({row} tokens); positions that hold tokens: {full}",
-        f"model: {model['parameters']:,} parameters; with the optimiser's state {_bytes(model['state_bytes'])}",
+        f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
     ]
     if "seconds" in table:
         minutes, speed = table["seconds"] / 60, table["tokens_per_second"]

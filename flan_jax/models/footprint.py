@@ -10,9 +10,12 @@ from typing import Any
 
 from flan_jax import atomic
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.lora_config import LoraConfig
 
 
-def footprint(config: ModelConfig, optimizer: str, folder: str | os.PathLike | None = None) -> dict[str, Any]:
+def footprint(
+    config: ModelConfig, optimizer: str, folder: str | os.PathLike | None = None, lora: LoraConfig | None = None
+) -> dict[str, Any]:
     """Counts parameters and the bytes that travel from step to step.
 
     Args:
@@ -20,38 +23,54 @@ def footprint(config: ModelConfig, optimizer: str, folder: str | os.PathLike | N
       optimizer: "adamw" keeps two more floats a parameter; "adafactor" next to nothing.
       folder: a store folder, in whose "resolved" answers are kept, so that the next one for the same config and code
         needs no JAX.
+      lora: the adapters that are trained beside it, if any.
 
     Returns:
-      {"parameters", "state_bytes"}: over all devices together.
+      {"parameters", "trained", "state_bytes"}: over all devices together. With adapters, "parameters" are the base's,
+      and the bytes are those of the adapters' state and of the base.
     """
+    lora = lora or LoraConfig()
     if folder is None:
-        return _counted(config, optimizer)
-    path = pathlib.Path(folder) / "resolved" / f"footprint-{_key(config, optimizer)}.json"
+        return _counted(config, optimizer, lora)
+    path = pathlib.Path(folder) / "resolved" / f"footprint-{_key(config, optimizer, lora)}.json"
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
-        found = _counted(config, optimizer)
+        found = _counted(config, optimizer, lora)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_json(path, found)
     return found
 
 
-def _counted(config: ModelConfig, optimizer: str) -> dict[str, Any]:
+def _counted(config: ModelConfig, optimizer: str, lora: LoraConfig) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
     from flax import nnx
 
+    from flan_jax.models.lora import parts
     from flan_jax.models.model import abstract_model
 
-    leaves = jax.tree.leaves(nnx.state(abstract_model(config), nnx.Param))
-    parameters = sum(math.prod(leaf.shape) for leaf in leaves)
-    each = jnp.dtype(config.param_dtype).itemsize + (8 if optimizer == "adamw" else 0)
-    return {"parameters": parameters, "state_bytes": parameters * each}
+    def size(tree: Any) -> int:
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+    def held(leaf: Any) -> int:
+        about = jnp.finfo if jnp.issubdtype(leaf.dtype, jnp.floating) else jnp.iinfo
+        return math.prod(leaf.shape) * about(leaf.dtype).bits // 8
+
+    _, trained, frozen = parts(config, lora)
+    more = 8 if optimizer == "adamw" else 0
+    moving = sum(held(leaf) for leaf in jax.tree.leaves(trained)) + more * size(trained)
+    return {
+        "parameters": size(nnx.state(abstract_model(config), nnx.Param)),
+        "trained": size(trained),
+        "state_bytes": moving + sum(held(leaf) for leaf in jax.tree.leaves(frozen)),
+    }
 
 
-def _key(config: ModelConfig, optimizer: str) -> str:
+def _key(config: ModelConfig, optimizer: str, lora: LoraConfig) -> str:
     """Changes with the config and with every line of this package that makes a model of it."""
-    whole = hashlib.sha256(json.dumps([dataclasses.asdict(config), optimizer], sort_keys=True).encode())
+    asked = [dataclasses.asdict(config), optimizer, dataclasses.asdict(lora)]
+    whole = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
     for source in sorted(pathlib.Path(__file__).parent.glob("*.py")):
         whole.update(source.read_bytes())
     return whole.hexdigest()[:16]
