@@ -87,3 +87,17 @@ def test_faults_of_a_template_are_told(source, words):
 
 def test_a_prompt_that_the_template_repeats_has_no_format():
     assert of("{{ messages[0].content }}{{ messages[0].content }}").prompt_format() == "{}"
+
+
+def test_the_date_is_the_same_every_day():
+    assert of("{{ strftime_now('%d %b %Y') }}").render(TALK) == "26 Jul 2024"
+
+
+def test_whatever_goes_wrong_in_a_template_is_told():
+    with pytest.raises(UserError, match="cannot be rendered .TypeError: .*mend it"):
+        of("{{ messages[0].content + 5 }}").render(TALK)
+
+
+def test_what_follows_an_answer():
+    assert of(CHATML).after_answer() == "<|im_end|>\n" and of(LLAMA2, begins=True).after_answer() == "</s>"
+    assert of("{{ messages | length }}").after_answer() == of("{% x %}").after_answer() == ""

@@ -35,6 +35,8 @@ def test_special_tokens_are_known(qwen, t5, tmp_path):
     assert (t5.eos_id, t5.around, t5.extra_ids) == (1, (-1, True), 5)
     llama = TokenizerFolder(with_bos(tmp_path / "llama"))
     assert llama.around == (3, False) and 3 not in llama.encode(["plum"])[0]
+    older = byte_level(tmp_path / "older", add_bos_token=True, bos_token="<|endoftext|>")
+    assert TokenizerFolder(older).around == (0, False)
     (tmp_path / "llama" / "generation_config.json").write_text('{"eos_token_id": [1, 7]}')
     assert TokenizerFolder(tmp_path / "llama").eos_ids == (1, 7)
 
@@ -66,3 +68,22 @@ def test_what_is_wrong_with_a_folder_is_told(tmp_path):
     with pytest.raises(UserError, match="tokenizer_config.json cannot be read as JSON"):
         _ = TokenizerFolder(folder).settings
     assert json.loads((folder / "tokenizer.json").read_text())["model"]["type"] == "BPE"
+
+
+def test_a_token_that_begins_texts_and_ends_them_by_name_does_not_end_inputs(tmp_path):
+    from tokenizers import Tokenizer, processors
+
+    folder = byte_level(tmp_path / "gpt", eos_token="<|endoftext|>", bos_token="<|endoftext|>")
+    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    made.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    made.save(str(folder / "tokenizer.json"))
+    assert TokenizerFolder(folder).around == (0, False)
+
+
+def test_the_end_of_a_turn_in_the_template_ends_answers_too(tmp_path):
+    folder = byte_level(tmp_path / "base", eos_token="<|endoftext|>")
+    assert TokenizerFolder(folder).eos_ids == (0, 2)
+    (folder / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
+    assert TokenizerFolder(folder).eos_ids == (0,)

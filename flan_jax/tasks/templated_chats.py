@@ -101,10 +101,11 @@ class TemplatedEncoder:
         for number, first, end in spans:
             # A token that reaches from the template into the answer is the answer's.
             here, after = bisect.bisect_right(stops, first), bisect.bisect_left(begins, end)
-            ends = [at for at in range(here, after) if ids[at] in eos_ids]
-            if not ends and after < len(ids) and ids[after] in eos_ids:
-                ends = [after]  # generation marks around what is said alone: its end is learnt too
-            after = ends[-1] + 1 if ends else after
+            ended = max((at for at in range(here, after) if ids[at] in eos_ids), default=None)
+            if ended is not None and not text[stops[ended] : end].strip():
+                after = ended + 1  # without the line feed that follows
+            elif after < len(ids) and ids[after] in eos_ids:
+                after += 1  # generation marks stand around what is said alone: its end is learnt too
             weights[here:after] = [turns[number].weight] * (after - here)
             answers.append((here, after))
         if ids[answers[-1][1] - 1] not in eos_ids:  # a template that ends no answer

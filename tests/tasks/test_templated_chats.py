@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -159,3 +160,32 @@ def test_instruction_tasks_encode_in_batches(folder):
     for number, one in enumerate(examples("words", "train", LONG)):
         assert one.inputs.tolist() == tokenizer.encode([f"Say plum {number}."])[0]
         assert np.array_equal(one.targets, [*tokenizer.encode([f"plum {number}"])[0], 2])
+
+
+def test_generation_marks_around_what_is_said_alone_teach_its_end_too(tmp_path):
+    marked = (
+        "{% for m in messages %}{{ m.role + ':\n' }}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}"
+        "{% endgeneration %}{{ eos_token }}{% else %}{{ m.content }}{% endif %}{{ '\n' }}{% endfor %}"
+    )
+    folder = byte_level(tmp_path / "marked", marked)
+    ChatTask("marked", generator(lambda split: [{"messages": TALK}]), vocabulary=str(folder)).register()
+    (one,) = examples("marked", "train", LONG)
+    learnt = "".join(TokenizerFolder(folder).pieces(one.targets[one.weights == 1]))
+    assert learnt == "It is.<|im_end|>No <|im_end|>!<|im_end|>"
+
+
+def test_what_is_cut_of_a_long_question_is_its_middle(chat, folder):
+    question = "Say yes or no. " + "plum " * 60 + "Is that a fruit?"
+    chat([{"role": "user", "content": question}, *TALK[1:2]])
+    (one,) = examples("chat", "train", {"inputs": 120, "targets": 20})
+    text = "".join(TokenizerFolder(folder).pieces(one.inputs))
+    assert "user\nSay yes or no. plum" in text and "plum Is that a fruit?<|im_end|>" in text
+
+
+def test_a_sentencepiece_model_of_a_folder_has_the_sentinels_that_the_folder_says(tmp_path, model):
+    for name in ("t5", "mt5", "llama"):
+        (tmp_path / name).mkdir()
+        shutil.copy(model, tmp_path / name / ("tokenizer.model" if name == "llama" else "spiece.model"))
+    (tmp_path / "mt5" / "tokenizer_config.json").write_text('{"extra_ids": 0}')
+    sizes = [vocabularies.load(str(tmp_path / name)).vocab_size for name in ("t5", "mt5", "llama")]
+    assert sizes == [500, 400, 400]
