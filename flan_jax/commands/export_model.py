@@ -145,12 +145,12 @@ def _write_beside(
         else:
             print(f"no tokenizer is written: the run's vocabulary is of kind {described['kind']!r}")
     if originals.GENERATION not in names:
-        ends = list(described.get("eos_ids") or [described["eos_id"]])
-        generation = {"eos_token_id": ends if len(ends) > 1 else ends[0], "pad_token_id": described.get("pad_id") or 0}
+        generation = {"pad_token_id": described.get("pad_id") or 0}
         if model.begin_id >= 0:
             key = "bos_token_id" if model.architecture == "decoder" else "decoder_start_token_id"
             generation[key] = model.begin_id
         atomic.write_json(target / originals.GENERATION, generation)
+    originals.add_ends(target, described.get("eos_ids") or [described["eos_id"]])
 
 
 def _rounded(params: Any, dtype: str | None) -> Any:

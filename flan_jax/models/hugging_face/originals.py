@@ -5,7 +5,7 @@ With it an export gives the same config.json, tokenizer and chat template back, 
 
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flan_jax import atomic
 from flan_jax.models.hugging_face.folder import CONFIG, Folder, is_folder, read_folder
@@ -54,6 +54,20 @@ def copy_files(source: pathlib.Path, target: pathlib.Path, names: tuple[str, ...
             partial = target / f"{name}{atomic.PARTIAL}"
             shutil.copyfile(source / name, partial)
             partial.replace(target / name)
+
+
+def add_ends(folder: str | pathlib.Path, eos_ids: Sequence[int]) -> None:
+    """Has a folder's generation config stop at all tokens that end an answer; it is left alone where it does.
+
+    The chat template of a base model may end its turns by a token that its generation config does not name (Qwen 2.5).
+    """
+    path = pathlib.Path(folder) / GENERATION
+    generation = read_json(path)
+    named = generation.get("eos_token_id")
+    known = named if isinstance(named, list) else [] if named is None else [named]
+    ends = list(dict.fromkeys([*known, *eos_ids]))
+    if ends != known:
+        atomic.write_json(path, {**generation, "eos_token_id": ends if len(ends) > 1 else ends[0]})
 
 
 def copy_beside(run_dir: str | pathlib.Path, folder: str | pathlib.Path) -> list[str]:
