@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +26,52 @@ class KeysValues:
 
     keys: Array
     values: Array
+    order: ClassVar[str] = "bsnk"
 
-    def write(self, more: "KeysValues", index: Array | int) -> "KeysValues":
-        """A copy with `more` written from position `index` of the length on."""
-        put = lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), index, axis=-3)
-        return KeysValues(put(self.keys, more.keys), put(self.values, more.values))
+    def read(self) -> tuple[Array, Array]:
+        """Keys and values."""
+        return self.keys, self.values
+
+    def kept(self) -> "Kept":
+        """The same, laid out for being read again and again."""
+        return Kept(jnp.swapaxes(self.keys, -3, -2), jnp.swapaxes(self.values, -3, -2))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """Keys and values of a cache, [B, N, Lk, K]: as products with few queries read them, without a copy each time.
+
+    Attributes:
+      keys: stacked layers in front where there are.
+      values: likewise.
+      layer: of stacked layers, the one that is read and written; None: there is one layer, or all are meant.
+    """
+
+    keys: Array
+    values: Array
+    layer: Int[Array, ""] | None = None
+    order: ClassVar[str] = "bnsk"
+
+    def write(self, more: KeysValues, index: Array | int) -> "Kept":
+        """The same with `more` written from position `index` of the length on, in place inside a loop."""
+        new = more.kept()
+        start = (0, 0, index, 0)
+
+        def put(old: Array, new: Array) -> Array:
+            new = new.astype(old.dtype)
+            if self.layer is None:
+                return jax.lax.dynamic_update_slice(old, new, start)
+            return jax.lax.dynamic_update_slice(old, new[None], (self.layer, *start))
+
+        return dataclasses.replace(self, keys=put(self.keys, new.keys), values=put(self.values, new.values))
+
+    def read(self) -> tuple[Array, Array]:
+        """Keys and values of the one layer."""
+        if self.layer is None:
+            return self.keys, self.values
+        take = lambda leaf: jax.lax.dynamic_index_in_dim(leaf, self.layer, keepdims=False)
+        return take(self.keys), take(self.values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +81,7 @@ class Source:
     Where `packed` says the same as the biases, as the mask of a layer that is `local` or not, a kernel may read it.
     """
 
-    seen: KeysValues
+    seen: KeysValues | Kept
     biases: tuple[Array, ...] = ()
     packed: Packed | None = None
     local: Bool[Array, ""] | None = None
@@ -238,7 +280,7 @@ class Attention(nnx.Module):
         """
         first, drops = sources[0], key is not None and self.config.dropout_rate > 0
         kernel = "xla" if first.packed is None else kernel_of(self.config, q.shape[1], drops=drops)
-        if first.packed is None or kernel == "xla":
+        if first.packed is None or isinstance(first.seen, Kept) or kernel == "xla":
             seen = self._by_xla(q, sources, key)
         else:
             seen = attend(self.config, kernel, q, first.seen.keys, first.seen.values, first.packed, first.local)
@@ -249,15 +291,15 @@ class Attention(nnx.Module):
         batch, length, heads, width = q.shape
         kv_heads = self.config.kv_heads
         grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, width)
-        logits = []
-        for source in sources:
-            raw = jnp.einsum("blngk,bsnk->bngls", grouped, source.seen.keys, preferred_element_type=jnp.float32)
+        logits, seen = [], [(*source.seen.read(), source.seen.order) for source in sources]
+        for source, (keys, _, order) in zip(sources, seen, strict=True):
+            raw = jnp.einsum(f"blngk,{order}->bngls", grouped, keys, preferred_element_type=jnp.float32)
             logits.append(functools.reduce(jnp.add, source.biases, capped(raw, self.config.attention_cap)))
         weights = jax.nn.softmax(jnp.concatenate(logits, axis=-1) if len(logits) > 1 else logits[0], axis=-1)
         weights = dropout(weights, self.config.dropout_rate, key).astype(q.dtype)
         parts, start = [], 0
-        for source in sources:
-            end = start + source.seen.keys.shape[1]
-            parts.append(jnp.einsum("bngls,bsnk->blngk", weights[..., start:end], source.seen.values))
+        for _, values, order in seen:
+            end = start + values.shape[order.index("s")]
+            parts.append(jnp.einsum(f"bngls,{order}->blngk", weights[..., start:end], values))
             start = end
         return functools.reduce(jnp.add, parts).reshape(batch, length, heads, width)

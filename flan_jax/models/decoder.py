@@ -2,16 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from flan_jax.models.attention import KeysValues, mask_bias, rotary, rotary_frequencies, segment_mask
+from flan_jax.models.attention import mask_bias, rotary, rotary_frequencies, segment_mask
 from flan_jax.models.attention_kernels import Packed
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import Embedding
-from flan_jax.models.stack import Cache, Context, Sight, Stack
+from flan_jax.models.stack import Apart, Cache, Context, Sight, Stack
+
+C = TypeVar("C", Cache, Apart)
 
 
 class Decoder(nnx.Module):
@@ -76,17 +79,15 @@ class Decoder(nnx.Module):
         )
         x, prompt = self.decoder(self.embedding(tokens), context, keep=True)
         last = jnp.take_along_axis(x, jnp.maximum(valid.sum(axis=1) - 1, 0)[:, None, None], axis=1)
-        shape = (config.num_decoder_layers, inputs.shape[0], room, config.kv_heads, config.width)
-        empty = jnp.zeros(shape, config.compute_dtype)
-        return Cache(new=KeysValues(empty, empty), prompt=prompt), self.logits(last)[:, 0]
+        return Cache(self.decoder.room(inputs.shape[0], room), prompt=prompt.kept()), self.logits(last)[:, 0]
 
     def extend(
-        self, cache: Cache, tokens: Int[Array, "B n"], index: Int[Array, ""] | int, inputs: Int[Array, "B Lp"]
-    ) -> tuple[Float[Array, "B n V"], Cache]:
+        self, cache: C, tokens: Int[Array, "B n"], index: Int[Array, ""] | int, inputs: Int[Array, "B Lp"]
+    ) -> tuple[Float[Array, "B n V"], C]:
         """Feeds tokens after those already in the cache.
 
         Args:
-          cache: from `start` or an earlier call.
+          cache: from `start` or an earlier call; or that of `start` taken apart by `decoder.apart`.
           tokens: the next n tokens of every row.
           index: how many tokens have been fed since `start`.
           inputs: the prompts, as in `start`.
@@ -95,7 +96,7 @@ class Decoder(nnx.Module):
           float32 logits of the token after each, and the cache.
         """
         valid = self._valid(inputs)
-        prompt, fed, keys = valid.shape[1], index + jnp.arange(tokens.shape[1]), cache.new.keys.shape[-3]
+        prompt, fed, keys = valid.shape[1], index + jnp.arange(tokens.shape[1]), cache.room
         positions = valid.sum(axis=1)[:, None] + fed[None]
 
         def among_new(window: int) -> Bool[Array, "1 n K"]:

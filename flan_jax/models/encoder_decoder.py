@@ -1,16 +1,19 @@
 """The encoder-decoder: T5, 1.0 and 1.1, mT5, UMT5, UL2."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from flan_jax.models.attention import KeysValues, RelativeBias, mask_bias, segment_mask
+from flan_jax.models.attention import RelativeBias, mask_bias, segment_mask
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import Embedding
-from flan_jax.models.stack import Cache, Context, Sight, Stack
+from flan_jax.models.stack import Apart, Cache, Context, Sight, Stack
+
+C = TypeVar("C", Cache, Apart)
 
 
 class EncoderDecoder(nnx.Module):
@@ -89,21 +92,18 @@ class EncoderDecoder(nnx.Module):
           A cache, and float32 logits of the first new token.
         """
         memory = self.decoder.memory(self.encode(inputs, (inputs >= 0).astype(jnp.int32)))
-        config = self.config
-        shape = (config.num_decoder_layers, inputs.shape[0], room + 1, config.kv_heads, config.width)
-        empty = jnp.zeros(shape, config.compute_dtype)
-        cache = Cache(new=KeysValues(empty, empty), memory=memory)
-        begin = jnp.full((inputs.shape[0], 1), config.begin_id, jnp.int32)
+        cache = Cache(new=self.decoder.room(inputs.shape[0], room + 1), memory=memory)
+        begin = jnp.full((inputs.shape[0], 1), self.config.begin_id, jnp.int32)
         logits, cache = self._step(cache, begin, 0, inputs)
         return cache, logits[:, 0]
 
     def extend(
-        self, cache: Cache, tokens: Int[Array, "B n"], index: Int[Array, ""] | int, inputs: Int[Array, "B Li"]
-    ) -> tuple[Float[Array, "B n V"], Cache]:
+        self, cache: C, tokens: Int[Array, "B n"], index: Int[Array, ""] | int, inputs: Int[Array, "B Li"]
+    ) -> tuple[Float[Array, "B n V"], C]:
         """Feeds tokens after those already in the cache.
 
         Args:
-          cache: from `start` or an earlier call.
+          cache: from `start` or an earlier call; or that of `start` taken apart by `decoder.apart`.
           tokens: the next n tokens of every row.
           index: how many tokens have been fed since `start`.
           inputs: the prompts, as in `start`.
@@ -113,8 +113,8 @@ class EncoderDecoder(nnx.Module):
         """
         return self._step(cache, tokens, index + 1, inputs)
 
-    def _step(self, cache: Cache, tokens: Array, index: Array | int, inputs: Array) -> tuple[Array, Cache]:
-        queries, keys = tokens.shape[1], cache.new.keys.shape[-3]
+    def _step(self, cache: C, tokens: Array, index: Array | int, inputs: Array) -> tuple[Array, C]:
+        queries, keys = tokens.shape[1], cache.room
         order = jnp.arange(keys)[None, :] <= (index + jnp.arange(queries))[:, None]
         crossing = jnp.broadcast_to((inputs >= 0)[:, None, :], (tokens.shape[0], queries, inputs.shape[1]))
         context = Context(

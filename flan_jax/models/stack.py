@@ -10,7 +10,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from flan_jax.models.attention import Attention, KeysValues, RelativeBias, Source
+from flan_jax.models.attention import Attention, Kept, KeysValues, RelativeBias, Source
 from flan_jax.models.attention_kernels import RESIDUAL, Packed
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import FeedForward, Linear, RMSNorm, dropout
@@ -30,9 +30,32 @@ class Cache:
       memory: keys and values of the encoder's output for cross-attention, computed once.
     """
 
-    new: KeysValues
-    prompt: KeysValues | None = None
-    memory: KeysValues | None = None
+    new: Kept
+    prompt: Kept | None = None
+    memory: Kept | None = None
+
+    @property
+    def room(self) -> int:
+        """How many tokens fit in."""
+        return self.new.keys.shape[-2]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Apart:
+    """A stack's parameters and caches layer by layer, instead of stacked; no array has the layers in front.
+
+    A scan over layers copies each layer's kernels out of the stack, on CPU, which costs as much again as their product
+    with the few rows of one token.
+    """
+
+    params: tuple[Any, ...]
+    caches: tuple[Cache, ...]
+
+    @property
+    def room(self) -> int:
+        """How many tokens fit in."""
+        return self.caches[0].room
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +101,12 @@ class Context:
     index: Int[Array, ""] | int = 0
     packed: Packed | None = None
 
-    def sight_of(self, local: Bool[Array, ""] | None) -> Sight:
+    def sight_of(self, local: Bool[Array, ""] | bool | None) -> Sight:
         """What a layer sees; None for `local` where all layers are of one kind."""
         if self.local_sight is None or local is None:
             return self.sight
+        if isinstance(local, bool):
+            return self.local_sight if local else self.sight
         return jax.tree.map(lambda near, far: jnp.where(local, near, far), self.local_sight, self.sight)
 
 
@@ -109,7 +134,7 @@ class Layer(nnx.Module):
         context: Context,
         cache: Cache | None = None,
         key: PRNGKeyArray | None = None,
-        local: Bool[Array, ""] | None = None,
+        local: Bool[Array, ""] | bool | None = None,
     ) -> tuple[Float[Array, "B L D"], Cache | KeysValues]:
         """Applies the layer.
 
@@ -131,6 +156,7 @@ class Layer(nnx.Module):
         own = self.self_attention.keys_values(h, sight.turns)
         result: Cache | KeysValues = own
         if cache is None:
+            assert not isinstance(local, bool)
             sources = [Source(own, biases, context.packed, local)]
         else:
             result = dataclasses.replace(cache, new=cache.new.write(own, context.index))
@@ -147,7 +173,7 @@ class Layer(nnx.Module):
 
     def _cross(self, h: Array, context: Context, cache: Cache | None, key: PRNGKeyArray | None) -> Array:
         attention = self.cross_attention
-        memory = cache.memory if cache is not None else None
+        memory: KeysValues | Kept | None = cache.memory if cache is not None else None
         if memory is None:
             assert context.memory is not None
             memory = attention.keys_values(context.memory)
@@ -212,7 +238,7 @@ class Stack(nnx.Module):
         x: Float[Array, "B L D"],
         context: Context,
         *,
-        cache: Cache | None = None,
+        cache: Cache | Apart | None = None,
         keep: bool = False,
         dropout_key: PRNGKeyArray | None = None,
     ) -> tuple[Float[Array, "B L D"], Any]:
@@ -221,13 +247,15 @@ class Stack(nnx.Module):
         Args:
           x: embedded tokens.
           context: what the layers share.
-          cache: stacked caches of earlier tokens.
+          cache: caches of earlier tokens, stacked or apart.
           keep: whether to return keys and values although there is no cache.
           dropout_key: None for no dropout; otherwise each layer draws from its own fold of it.
 
         Returns:
-          The activations, and the stacked caches (or keys and values), or None.
+          The activations, and the caches (or stacked keys and values), or None.
         """
+        if isinstance(cache, Apart):
+            return self._one_by_one(x, context, cache)
         graph, stacked = nnx.split(self.layers)
         keys = None
         if dropout_key is not None:
@@ -237,22 +265,51 @@ class Stack(nnx.Module):
 
         local = None if self.mixed is None else jnp.array(self.mixed)
 
-        def layer(x: Array, one: tuple[Any, Cache | None, PRNGKeyArray | None, Array | None]) -> tuple[Array, Any]:
-            params, past, key, local = one
+        # New tokens' keys and values are carried whole and written in place; as what is scanned over they would be
+        # copied, all of them, for each token.
+        new = None if cache is None else dataclasses.replace(cache.new, layer=jnp.int32(0))
+        rest = None if cache is None else (cache.prompt, cache.memory)
+
+        def layer(carried: tuple[Array, Kept | None], one: tuple[Any, ...]) -> tuple[tuple[Array, Kept | None], Any]:
+            (x, new), (params, rest, key, local) = carried, one
             module = nnx.merge(graph, params)
             give_keys(module, key)
-            x, result = module(x, context, past, key, local)
-            return x, result if keep or past is not None else None
+            x, result = module(x, context, None if new is None else Cache(new, *rest), key, local)
+            if new is None:
+                return (x, None), result if keep else None
+            return (x, dataclasses.replace(result.new, layer=new.layer + 1)), None
 
         scanned = rematerialised(layer, self.config.remat)
-        x, results = jax.lax.scan(
-            scanned, x, (stacked, cache, keys, local), unroll=min(self.config.unroll, self.num_layers)
-        )
+        unroll = min(self.config.unroll, self.num_layers)
+        (x, new), results = jax.lax.scan(scanned, (x, new), (stacked, rest, keys, local), unroll=unroll)
+        if cache is not None:
+            results = dataclasses.replace(cache, new=dataclasses.replace(new, layer=None))
         x = self.norm(x)
         return x if dropout_key is None else dropout(x, self.config.dropout_rate, leave), results
 
-    def memory(self, encoded: Float[Array, "B Lk D"]) -> KeysValues:
-        """Every layer's keys and values [layers, B, Lk, N, K] of the encoder's output."""
+    def _one_by_one(self, x: Array, context: Context, cache: Apart) -> tuple[Array, Apart]:
+        graph, caches = nnx.graphdef(self.layers), []
+        locals_ = self.mixed or [None] * self.num_layers
+        for params, past, local in zip(cache.params, cache.caches, locals_, strict=True):
+            x, kept = nnx.merge(graph, params)(x, context, past, None, local)
+            caches.append(kept)
+        return self.norm(x), Apart(cache.params, tuple(caches))
+
+    def apart(self, cache: Cache) -> Apart:
+        """A stacked cache, and this stack's parameters, layer by layer."""
+        take = lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree)
+        params = nnx.state(self.layers)
+        layers = range(self.num_layers)
+        return Apart(tuple(take(params, i) for i in layers), tuple(take(cache, i) for i in layers))
+
+    def memory(self, encoded: Float[Array, "B Lk D"]) -> Kept:
+        """Every layer's keys and values [layers, B, N, Lk, K] of the encoder's output."""
         graph, stacked = nnx.split(self.layers)
-        one = lambda params: nnx.merge(graph, params).cross_attention.keys_values(encoded)
+        one = lambda params: nnx.merge(graph, params).cross_attention.keys_values(encoded).kept()
         return jax.lax.map(one, stacked)
+
+    def room(self, batch: int, tokens: int) -> Kept:
+        """Place for the keys and values of new tokens, in every layer."""
+        config = self.config
+        empty = jnp.zeros((self.num_layers, batch, config.kv_heads, tokens, config.width), config.compute_dtype)
+        return Kept(empty, empty)

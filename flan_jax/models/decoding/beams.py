@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,9 +12,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.errors import UserError
 from flan_jax.models.decoding.choice import ids_of, without_end
-from flan_jax.models.decoding.tokens import Decoded
+from flan_jax.models.decoding.tokens import Decoded, laid_out
 from flan_jax.models.model import Model
-from flan_jax.models.stack import Cache
+from flan_jax.models.stack import Apart, Cache
 
 WORST = -1e9  # the score of a beam that is not there
 
@@ -117,7 +117,7 @@ class _Search:
     """
 
     made: Int[Array, ""]
-    cache: Cache
+    cache: Cache | Apart
     origins: Int[Array, "B W"]
     running: _Answers
     ended: _Answers
@@ -204,13 +204,31 @@ def _taken(values: Array, places: Int[Array, "B C"]) -> Array:
     return jnp.take_along_axis(values, places.reshape(*places.shape, *[1] * (values.ndim - 2)), axis=1)
 
 
-def _first(cache: Cache, batch: int, rules: _Rules) -> _Search:
+def _each_new(cache: Cache | Apart, change: Callable[[Array, int], Any]) -> Cache | Apart:
+    """The cache with its arrays of new tokens changed by a function of each and of the dimension that is the batch."""
+    if isinstance(cache, Apart):
+        caches = [
+            dataclasses.replace(one, new=jax.tree.map(lambda leaf: change(leaf, 0), one.new)) for one in cache.caches
+        ]
+        return Apart(cache.params, tuple(caches))
+    return dataclasses.replace(cache, new=jax.tree.map(lambda leaf: change(leaf, 1), cache.new))
+
+
+def _beams(cache: Cache | Apart) -> Cache | Apart:
+    """Where the beams are in each array, as vmap wants it; what was computed of the prompt is shared by all."""
+    if isinstance(cache, Apart):
+        return Apart(None, (Cache(new=1, prompt=None, memory=None),) * len(cache.caches))  # type: ignore[arg-type]
+    return Cache(new=2, prompt=None, memory=None)  # type: ignore[arg-type]
+
+
+def _first(cache: Cache | Apart, batch: int, rules: _Rules) -> _Search:
     """A search in which no token has been made; of the beams, all alike, only the first counts."""
     shape = (batch, rules.num_beams, rules.max_new_tokens)
     nothing = _Answers(jnp.full(shape, -1, jnp.int32), jnp.zeros(shape), jnp.full(shape[:2], WORST))
     running = dataclasses.replace(nothing, scores=nothing.scores.at[:, 0].set(0.0))
-    wide = lambda leaf: jnp.repeat(leaf[:, :, None], rules.num_beams, axis=2)
-    cache = dataclasses.replace(cache, new=jax.tree.map(wide, cache.new))
+    cache = _each_new(
+        cache, lambda leaf, batch: jnp.repeat(jnp.expand_dims(leaf, batch + 1), rules.num_beams, batch + 1)
+    )
     no, yes = jnp.zeros(shape[:2], bool), jnp.ones((batch, 1), bool)
     return _Search(jnp.int32(0), cache, jnp.zeros(shape[:2], jnp.int32), running, nothing, no, yes, jnp.array(False))
 
@@ -219,14 +237,19 @@ def _first(cache: Cache, batch: int, rules: _Rules) -> _Search:
 def _search(graph: Any, params: Any, inputs: Array, rules: _Rules, num_returned: int) -> Decoded:
     model = nnx.merge(graph, params)
     start, logits = model.start(inputs, rules.max_new_tokens)
-    beams = Cache(new=2, prompt=None, memory=None)  # the prompt's keys and values are shared by all beams
+    start = laid_out(model, start)
 
     def one(now: _Search) -> _Search:
-        origins = now.origins
-        reordered = jax.tree.map(lambda leaf: jax.vmap(_taken, (0, None))(leaf, origins), now.cache.new)
+        cache = _each_new(
+            now.cache,
+            lambda leaf, batch: (
+                _taken(leaf, now.origins) if not batch else jax.vmap(_taken, (0, None))(leaf, now.origins)
+            ),
+        )
         last = jax.lax.dynamic_slice_in_dim(now.running.tokens, now.made - 1, 1, axis=2)
+        beams = _beams(cache)
         extend = jax.vmap(lambda cache, token: model.extend(cache, token, now.made - 1, inputs), (beams, 1), (1, beams))
-        logits, cache = extend(dataclasses.replace(now.cache, new=reordered), last)
+        logits, cache = extend(cache, last)
         return rules.select(dataclasses.replace(now, cache=cache), logits[:, :, 0])
 
     wide = jnp.broadcast_to(logits[:, None], (len(logits), rules.num_beams, logits.shape[-1]))

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from flan_jax.errors import UserError
 from flan_jax.models.decoding.choice import draw, ids_of, without_end
 from flan_jax.models.model import Model
-from flan_jax.models.stack import Cache
+from flan_jax.models.stack import Apart, Cache
 
 
 class Decoded(NamedTuple):
@@ -45,7 +45,7 @@ class Progress:
     """
 
     made: Int[Array, ""]
-    cache: Cache
+    cache: Cache | Apart
     tokens: Int[Array, "B N"]
     token_scores: Float[Array, "B N"]
     done: Bool[Array, " B"]
@@ -176,9 +176,15 @@ def begin(model: Model, inputs: Int[Array, "B Lp"], max_new_tokens: int, choice:
       choice: how tokens are chosen.
     """
     cache, logits = model.start(inputs, max_new_tokens)
+    cache = laid_out(model, cache)
     shape = (inputs.shape[0], max_new_tokens)
     tokens, scores = jnp.full(shape, -1, jnp.int32), jnp.zeros(shape)
     return _put(Progress(jnp.int32(0), cache, tokens, scores, jnp.zeros(shape[:1], bool)), logits, choice)
+
+
+def laid_out(model: Model, cache: Cache) -> Cache | Apart:
+    """A cache in the form that tokens are made fastest with on this machine."""
+    return model.decoder.apart(cache) if jax.default_backend() == "cpu" else cache
 
 
 def advance(
