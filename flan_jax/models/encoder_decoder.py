@@ -13,7 +13,7 @@ from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import Embedding
 from flan_jax.models.stack import Apart, Cache, Context, Sight, Stack
 
-C = TypeVar("C", Cache, Apart)
+C = TypeVar("C", bound=Cache | Apart)
 
 
 class EncoderDecoder(nnx.Module):

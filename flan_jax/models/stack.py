@@ -267,23 +267,25 @@ class Stack(nnx.Module):
 
         # New tokens' keys and values are carried whole and written in place; as what is scanned over they would be
         # copied, all of them, for each token.
-        new = None if cache is None else dataclasses.replace(cache.new, layer=jnp.int32(0))
-        rest = None if cache is None else (cache.prompt, cache.memory)
+        new, given, number = None, None, None
+        if cache is not None:
+            new, given, number = cache.new, (cache.prompt, cache.memory), jnp.arange(self.num_layers)
 
         def layer(carried: tuple[Array, Kept | None], one: tuple[Any, ...]) -> tuple[tuple[Array, Kept | None], Any]:
-            (x, new), (params, rest, key, local) = carried, one
+            (x, new), (params, given, key, local, number) = carried, one
             module = nnx.merge(graph, params)
             give_keys(module, key)
-            x, result = module(x, context, None if new is None else Cache(new, *rest), key, local)
-            if new is None:
-                return (x, None), result if keep else None
-            return (x, dataclasses.replace(result.new, layer=new.layer + 1)), None
+            past = None if new is None else Cache(dataclasses.replace(new, layer=number), *given)
+            x, result = module(x, context, past, key, local)
+            if isinstance(result, Cache):
+                return (x, dataclasses.replace(result.new, layer=None)), None
+            return (x, None), result if keep else None
 
         scanned = rematerialised(layer, self.config.remat)
         unroll = min(self.config.unroll, self.num_layers)
-        (x, new), results = jax.lax.scan(scanned, (x, new), (stacked, rest, keys, local), unroll=unroll)
-        if cache is not None:
-            results = dataclasses.replace(cache, new=dataclasses.replace(new, layer=None))
+        (x, new), results = jax.lax.scan(scanned, (x, new), (stacked, given, keys, local, number), unroll=unroll)
+        if cache is not None and new is not None:
+            results = dataclasses.replace(cache, new=new)
         x = self.norm(x)
         return x if dropout_key is None else dropout(x, self.config.dropout_rate, leave), results
 

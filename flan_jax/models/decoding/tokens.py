@@ -175,8 +175,8 @@ def begin(model: Model, inputs: Int[Array, "B Lp"], max_new_tokens: int, choice:
       max_new_tokens: the most tokens to make, at least 1.
       choice: how tokens are chosen.
     """
-    cache, logits = model.start(inputs, max_new_tokens)
-    cache = laid_out(model, cache)
+    start, logits = model.start(inputs, max_new_tokens)
+    cache = laid_out(model, start)
     shape = (inputs.shape[0], max_new_tokens)
     tokens, scores = jnp.full(shape, -1, jnp.int32), jnp.zeros(shape)
     return _put(Progress(jnp.int32(0), cache, tokens, scores, jnp.zeros(shape[:1], bool)), logits, choice)
