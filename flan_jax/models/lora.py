@@ -7,7 +7,7 @@ weights but `folded`.
 
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -139,12 +139,12 @@ def _fold(kernel: Any, a: Any, b: Any, scale: float) -> Any:
     return kernel.replace(weights.astype(jnp.float32) + scale * product.reshape(weights.shape))
 
 
-def stored(base: Any, config: ModelConfig, lora: LoraConfig, mesh: Mesh) -> Any:
+def stored(base: Iterable[tuple[Any, Any]], config: ModelConfig, lora: LoraConfig, mesh: Mesh) -> Any:
     """A base as it is kept while its adapter is trained; see `LoraConfig.base_dtype`.
 
     Args:
-      base: parameters of the plain model. Used up: the buffers are let go one after another, so that no more than one
-        leaf is held twice.
+      base: paths and parameters of the plain model. Used up: their buffers are let go one after another, so that one
+        leaf at a time is held in both forms.
       config: the model.
       lora: its adapters.
       mesh: where they lie.
@@ -153,7 +153,7 @@ def stored(base: Any, config: ModelConfig, lora: LoraConfig, mesh: Mesh) -> Any:
     (shapes,) = parts(config, lora)[2]
     places = {path: leaf.get_value() for path, leaf in nnx.to_flat_state(sharding_of(shapes, mesh))}
     flat: dict[tuple[Any, ...], nnx.Param] = {}
-    for path, leaf in nnx.to_flat_state(base):
+    for path, leaf in base:
         array, place = leaf.get_value(), places[path]
         if path[-1] == "kernel" and lora.base_dtype in QUANTISED:
             beside = (*path[:-1], "kernel_scale")

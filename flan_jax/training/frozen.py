@@ -9,12 +9,11 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from flan_jax import atomic
 from flan_jax.config import RunConfig
@@ -43,18 +42,18 @@ def place_of_base(config: RunConfig) -> str:
     )
 
 
-def known_base(config: RunConfig, place: str, params: Any) -> None:
+def known_base(config: RunConfig, place: str, found: str) -> None:
     """Compares a base with the one that the run's folder notes; notes it where nothing is noted yet.
 
     Args:
       config: the run.
       place: the folder that it was read from.
-      params: its parameters, as they were read.
+      found: its fingerprint.
 
     Raises:
       UserError: it is another one.
     """
-    note, found = _read_note(config.run_dir), fingerprint(params)
+    note = _read_note(config.run_dir)
     if note and note["fingerprint"] != found:
         raise UserError(
             f"{place} is not the model that the adapters of {config.run_dir} were trained beside: its parameters are "
@@ -66,14 +65,25 @@ def known_base(config: RunConfig, place: str, params: Any) -> None:
         atomic.write_json(pathlib.Path(config.run_dir) / BASE_FILE, wanted)
 
 
-def fingerprint(params: Any) -> str:
+class Fingerprint:
     """A digest of parameters: the same on any mesh, and another after any change of a name, a shape or a bit."""
-    whole = hashlib.sha256()
-    for path, leaf in sorted(nnx.to_flat_state(params), key=lambda pair: tuple(map(str, pair[0]))):
-        value = leaf.get_value()
-        whole.update(json.dumps([list(map(str, path)), value.shape, value.dtype.name]).encode())
-        whole.update(json.dumps(jax.device_get(_digest(value)).tolist()).encode())
-    return whole.hexdigest()
+
+    def __init__(self) -> None:
+        self._leaves: dict[tuple[str, ...], Any] = {}
+
+    def of(self, leaves: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        """Passes paths and parameters on, and takes note of them."""
+        for path, leaf in leaves:
+            value = leaf.get_value()
+            self._leaves[tuple(map(str, path))] = [value.shape, value.dtype.name, _digest(value)]
+            yield path, leaf
+
+    def __str__(self) -> str:
+        """The digest of what passed, as hexadecimal digits."""
+        whole = hashlib.sha256()
+        for path, (shape, dtype, sums) in sorted(self._leaves.items()):
+            whole.update(json.dumps([path, shape, dtype, jax.device_get(sums).tolist()]).encode())
+        return whole.hexdigest()
 
 
 @jax.jit

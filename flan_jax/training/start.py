@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -47,7 +47,7 @@ def fresh_state(
         return states.create_state(lambda: adapters.draw(shapes, seed), program.tx, mesh)
     if config.init_from:
         params = parameters_of(config.init_from, described, config.model, mesh)
-        return states.create_state(with_adapter(params, config, mesh), program.tx, mesh)
+        return states.create_state(with_adapter(params, config, mesh), program.tx, mesh, donate=True)
     return states.create_state(lambda: nnx.split(build(config.model, nnx.Rngs(seed)), nnx.Param)[1], program.tx, mesh)
 
 
@@ -68,9 +68,20 @@ def frozen_base(config: RunConfig, described: Mapping[str, Any], mesh: Mesh) -> 
     if not config.lora:
         return ()
     place = frozen.place_of_base(config)
-    params = parameters_of(place, described, config.model, mesh)
-    frozen.known_base(config, place, params)
-    return (adapters.stored(params, config.model, config.lora, mesh),)
+    read = frozen.Fingerprint()
+    base = adapters.stored(read.of(_leaves_of(place, described, config.model, mesh)), config.model, config.lora, mesh)
+    frozen.known_base(config, place, str(read))
+    return (base,)
+
+
+def _leaves_of(
+    folder: str, described: Mapping[str, Any], model: ModelConfig, mesh: Mesh
+) -> Iterable[tuple[Any, nnx.Param]]:
+    """As `parameters_of`, with a Hugging Face folder's read one by one as they are asked for."""
+    if not hugging_face.is_folder(folder):
+        return nnx.to_flat_state(parameters_of(folder, described, model, mesh))
+    vocabulary.check_folder(described, folder)
+    return hugging_face.load_leaves(folder, model, mesh)
 
 
 def with_adapter(params: Any, config: RunConfig, mesh: Mesh) -> Any:

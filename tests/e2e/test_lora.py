@@ -1,11 +1,12 @@
 """`train --lora`: adapters beside the model of another run, from the first step to an answer."""
 
 import json
+import pathlib
 import shutil
 
 import pytest
 
-from tests.project import check_refused, losses, rows
+from tests.project import check_refused, losses, rows, run, write_rows
 
 HOW = ["--lora", 4, "--steps", 12, "--save_period", 4, "--learning_rate", 0.02]
 DROPS = ["--gin.Lora.dropout=0.1"]
@@ -89,3 +90,62 @@ def test_settings_that_cannot_be_are_told(project, base, tuned, tmp_path, change
     argv = ["--lora", 4, "--gin_file", "run.gin", "--steps", 20, "--run_dir", tmp_path / "run"]
     words = [base if word == "BASE" else tuned[0] if word == "TUNED" else word for word in change]
     check_refused(project("train", *argv, *words), *told)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A small T5 of random weights as a Hugging Face folder, with the starter vocabulary."""
+    import sentencepiece
+    from flax import nnx
+
+    from flan_jax.mixtures import starter
+    from flan_jax.models import ModelConfig, build
+    from flan_jax.models.hugging_face import exporting, sentencepiece_files
+    from flan_jax.models.hugging_face.expressing import config_json
+
+    vocabulary = pathlib.Path(starter.__file__).parent / "starter.model"
+    size = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary)).get_piece_size()
+    how = {"embed_dim": 32, "num_heads": 2, "mlp_dim": 48, "num_encoder_layers": 2, "num_decoder_layers": 1}
+    how |= {"scale_attention": False, "tie_embeddings": False, "scale_logits": False}
+    config = ModelConfig(vocab_size=size, **how)
+    raw, scales = config_json(config, eos_id=1)
+    target = tmp_path / "base"
+    exporting.save_folder(target, nnx.split(build(config, nnx.Rngs(0)), nnx.Param)[1], config, raw, scales=scales)
+    sentencepiece_files.write_tokenizer(vocabulary, target, 0, -1)
+    return target
+
+
+@pytest.mark.slow
+def test_a_folder_is_tuned_and_given_back_merged_and_as_an_adapter(project, folder, tmp_path):
+    said = [{"prompt": f"Which colour has thing number {i}?", "completion": ("red", "green")[i % 2]} for i in range(60)]
+    data = write_rows(tmp_path / "pairs.jsonl", said)
+    common = ["--data", data, "--feature_lengths", "inputs=48,targets=16", "--batch_size", 4, "--mesh", "data=1"]
+
+    def go(*argv):
+        done = run(*argv, "--store_dir", tmp_path / "stores", cwd=tmp_path, compiled=project.compiled)
+        assert done.code == 0, done.err
+        return done
+
+    go("train", *common, "--init_from", folder, "--lora", 4, "--steps", 6, "--run_dir", "lora", "--learning_rate", 0.01)
+    assert "bit for bit" in go("export", "lora", "merged").out
+    assert "the same tensors" in go("export", "lora", "adapter", "--adapter").out
+    # The adapter goes on where it was, and is the merged model once it is folded into its base.
+    go("train", *common, "--init_from", "adapter", "--steps", 1, "--run_dir", "more")
+    go("train", *common, "--init_from", "adapter", "--lora", 0, "--steps", 1, "--run_dir", "whole")
+    loss = lambda name, step: read_scores(tmp_path / name, step)["user_data"]["loss"]
+    assert loss("lora", 6) < loss("lora", 0)
+    assert loss("more", 0) == pytest.approx(loss("lora", 6), rel=1e-5)
+    assert loss("whole", 0) == pytest.approx(loss("lora", 6), rel=1e-5)
+    go("import", "adapter", "--base", folder, "--output", "imported")
+    go("export", "imported", "again")
+    assert (tmp_path / "again/model.safetensors").read_bytes() == (tmp_path / "merged/model.safetensors").read_bytes()
+    how = {"cwd": tmp_path, "compiled": project.compiled}
+    check_refused(run("export", "imported", "none", "--adapter", **how), "trained no adapter")
+    refused = run("train", *common, "--init_from", "adapter", "--lora", 8, "--steps", 1, "--run_dir", "no", **how)
+    check_refused(refused, "LORA is 8, its own is 4", "--lora 0")
+
+
+def read_scores(run_dir, step):
+    """What a run scored after a step, by task."""
+    rows_ = json.loads((run_dir / f"scores/step-{step}.json").read_text())["tasks"]
+    return {row["task"]: row["metrics"] for row in rows_}

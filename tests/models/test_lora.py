@@ -127,7 +127,7 @@ def test_a_quantised_base_is_kept_as_asked_and_gives_near_logits():
     mesh, batch = make_mesh({"data": 1}, jax.devices()[:1]), batch_of(config)
     graph, shapes, (wanted,) = adapters.parts(config, lora)
     plain = logits(adapters.parts(config, LoraConfig())[0], batch, base_of(config))
-    kept = adapters.stored(base_of(config), config, lora, mesh)
+    kept = adapters.stored(nnx.to_flat_state(base_of(config)), config, lora, mesh)
     described = lambda tree: {path: (leaf.shape, leaf.dtype) for path, leaf in nnx.to_flat_state(tree)}
     assert described(kept) == described(wanted)
     assert jax.tree.structure(kept) == jax.tree.structure(sharding_of(wanted, mesh))
@@ -144,7 +144,7 @@ def test_a_bfloat16_base_changes_nothing_that_is_computed_in_bfloat16():
     config = dataclasses.replace(MODELS["decoder"], dtype="bfloat16")
     lora, mesh = LoraConfig(rank=2), make_mesh({"data": 1}, jax.devices()[:1])
     graph, shapes, _ = adapters.parts(config, lora)
-    kept = adapters.stored(base_of(config), config, lora, mesh)
+    kept = adapters.stored(nnx.to_flat_state(base_of(config)), config, lora, mesh)
     assert (
         kept["embedding"]["embedding"].dtype == jnp.bfloat16 and kept["decoder"]["norm"]["scale"].dtype == jnp.float32
     )

@@ -9,11 +9,11 @@ from flan_jax.models.hugging_face.folder import Folder, is_folder, read_folder
 
 if TYPE_CHECKING:
     from flan_jax.models.hugging_face.exporting import save_folder
-    from flan_jax.models.hugging_face.placing import load_params
+    from flan_jax.models.hugging_face.placing import load_leaves, load_params
 
-__all__ = ["Folder", "is_folder", "load_params", "read_folder", "save_folder"]
+__all__ = ["Folder", "is_folder", "load_leaves", "load_params", "read_folder", "save_folder"]
 
-_WITH_JAX = {"load_params": "placing", "save_folder": "exporting"}
+_WITH_JAX = {"load_leaves": "placing", "load_params": "placing", "save_folder": "exporting"}
 
 
 def __getattr__(name: str) -> Any:

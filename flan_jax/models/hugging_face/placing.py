@@ -45,6 +45,17 @@ def load_params(folder: Folder | str, config: ModelConfig | None = None, mesh: M
     Raises:
       UserError: the folder is faulty (`read_folder`), or `config` has other tensors than it.
     """
+    return nnx.from_flat_state(list(load_leaves(folder, config, mesh)))
+
+
+def load_leaves(
+    folder: Folder | str, config: ModelConfig | None = None, mesh: Mesh | None = None
+) -> Iterator[tuple[Any, nnx.Param]]:
+    """As `load_params`, parameter by parameter, for those who need not hold all of them in this form.
+
+    Yields:
+      The path of each parameter, and the parameter.
+    """
     folder = folder if isinstance(folder, Folder) else read_folder(folder)
     config = config or folder.model
     places, faults = match(placements(config), folder.tensors, "the model's settings")
@@ -56,7 +67,7 @@ def load_params(folder: Folder | str, config: ModelConfig | None = None, mesh: M
         with opened(folder.tensors[place.tensor]) as array:
             yield array
 
-    return place_params(places, read, config, mesh)
+    yield from _placed_leaves(places, read, config, mesh)
 
 
 def place_params(placements: Iterable[Placement], read: Opener, config: ModelConfig, mesh: Mesh | None = None) -> Any:
@@ -71,6 +82,12 @@ def place_params(placements: Iterable[Placement], read: Opener, config: ModelCon
     Returns:
       An `nnx.State` of parameters.
     """
+    return nnx.from_flat_state(list(_placed_leaves(placements, read, config, mesh)))
+
+
+def _placed_leaves(
+    placements: Iterable[Placement], read: Opener, config: ModelConfig, mesh: Mesh | None
+) -> Iterator[tuple[Any, nnx.Param]]:
     if mesh is None:
         mesh = Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), ("data", "fsdp", "tensor"))
     abstract = nnx.split(abstract_model(config), nnx.Param)[1]
@@ -79,13 +96,9 @@ def place_params(placements: Iterable[Placement], read: Opener, config: ModelCon
         by_path.setdefault(place.path, []).append(place)
     shardings = dict(nnx.to_flat_state(sharding_of(abstract, mesh)))
 
-    def fill(path: tuple[Any, ...], leaf: Any) -> Any:
-        shape = leaf.get_value()
-        sharding = shardings[path].get_value()
-        return leaf.replace(_filled(by_path[path], read, shape.shape, shape.dtype, sharding))
-
-    flat = [(path, fill(path, leaf)) for path, leaf in nnx.to_flat_state(abstract)]
-    return nnx.from_flat_state(flat)
+    for path, leaf in nnx.to_flat_state(abstract):
+        shape, sharding = leaf.get_value(), shardings[path].get_value()
+        yield path, leaf.replace(_filled(by_path[path], read, shape.shape, shape.dtype, sharding))
 
 
 def _filled(places: list[Placement], read: Opener, shape: tuple[int, ...], dtype: Any, sharding: NamedSharding) -> Any:
