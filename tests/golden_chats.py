@@ -1,6 +1,6 @@
 """Chat templates of every kind that models come with, conversations, and what transformers makes of them.
 
-`testdata/golden/chats.json` is written by `python -m tests.parity.test_chats`, in the environment of tests/parity.
+`testdata/chats.json` is written by `python -m tests.parity.test_chats`, in the environment of tests/parity.
 """
 
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.tokenizer_folders import CHATML
 
-GOLDEN = pathlib.Path(__file__).parent / "testdata" / "golden" / "chats.json"
+GOLDEN = pathlib.Path(__file__).parent / "testdata" / "chats.json"
 _TURN = "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
 _ASKED = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 TEMPLATES: dict[str, tuple[str, str, str]] = {

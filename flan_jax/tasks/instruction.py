@@ -49,7 +49,7 @@ class InstructionTask:
         are.
       metrics: names ("accuracy", "exact_match", "f1") or functions of (targets, predictions); empty for accuracy with
         options and exact_match without.
-      vocabulary: "starter", a SentencePiece model's path, or a seqio vocabulary.
+      vocabulary: "starter", a SentencePiece model's path, a Hugging Face folder, or a seqio vocabulary.
       cap: the most examples that count for mixing rates; None leaves it to the mixture.
       cluster: the kind of task, for leaving out clusters and for reports.
       siblings: names of tasks over the same rows whose instruction asks for something else.

@@ -109,9 +109,22 @@ def files(described: Mapping[str, Any]) -> list[str]:
 
 
 def chat_template(vocabulary: VocabularyLike) -> ChatTemplate | None:
-    """The chat template that comes with a vocabulary, None where none does."""
+    """The chat template that comes with a vocabulary, None where none does.
+
+    Raises:
+      UserError: one comes with a SentencePiece model, which does not know the template's special tokens.
+    """
     found = load(vocabulary)
-    return ChatTemplate.of(found.tokenizer) if isinstance(found, TokenizerJsonVocabulary) else None
+    if isinstance(found, TokenizerJsonVocabulary):
+        return ChatTemplate.of(found.tokenizer)
+    folder, _, name = getattr(found, "sentencepiece_model_file", "").rpartition(os.sep)
+    if name in (T5_MODEL, LLAMA_MODEL) and TokenizerFolder(folder).chat_template:
+        raise UserError(
+            f"The folder {folder} has a chat template and {name}, but no {TOKENIZER}, which says what the template's "
+            "special tokens are; have transformers write it: AutoTokenizer.from_pretrained(FOLDER).save_pretrained("
+            "FOLDER), or take the template out, and conversations are written as User: and Assistant:."
+        )
+    return None
 
 
 def ends_inputs(vocabulary: VocabularyLike) -> bool:

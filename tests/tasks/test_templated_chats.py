@@ -189,3 +189,11 @@ def test_a_sentencepiece_model_of_a_folder_has_the_sentinels_that_the_folder_say
     (tmp_path / "mt5" / "tokenizer_config.json").write_text('{"extra_ids": 0}')
     sizes = [vocabularies.load(str(tmp_path / name)).vocab_size for name in ("t5", "mt5", "llama")]
     assert sizes == [500, 400, 400]
+
+
+def test_a_chat_template_beside_a_sentencepiece_model_is_told(tmp_path, model):
+    shutil.copy(model, tmp_path / "tokenizer.model")
+    assert vocabularies.chat_template(str(tmp_path)) is None
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    with pytest.raises(UserError, match="a chat template and tokenizer.model, but no tokenizer.json.*save_pretrained"):
+        vocabularies.chat_template(str(tmp_path))
