@@ -83,7 +83,9 @@ def state_sharding(state: TrainState, mesh: Mesh) -> TrainState:
     return {"params": shardings, "opt": jax.tree_util.tree_map_with_path(place, state["opt"]), "step": everywhere}
 
 
-def create_state(params: Any | Callable[[], Any], tx: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+def create_state(
+    params: Any | Callable[[], Any], tx: optax.GradientTransformation, mesh: Mesh, *, donate: bool = False
+) -> TrainState:
     """Makes the state of step 0, every leaf on its devices from the start.
 
     Args:
@@ -92,6 +94,8 @@ def create_state(params: Any | Callable[[], Any], tx: optax.GradientTransformati
         than its share; or parameters that exist already (pretrained ones), which are copied to their devices.
       tx: the optimiser.
       mesh: the mesh.
+      donate: whether parameters that exist, on their devices already, become the state's own instead of being copied;
+        the caller's arrays are gone then, and a large model is never held twice.
 
     Returns:
       The state; equal on any mesh, as JAX's random bits do not depend on the sharding.
@@ -102,7 +106,7 @@ def create_state(params: Any | Callable[[], Any], tx: optax.GradientTransformati
         return jax.jit(lambda: _fresh(init(), tx), out_shardings=shardings)()
     shardings = state_sharding(jax.eval_shape(lambda p: _fresh(p, tx), params), mesh)
     # jit's outputs are buffers of their own, so that donating the state later leaves the caller's arrays alive.
-    return jax.jit(lambda p: _fresh(p, tx), out_shardings=shardings)(params)
+    return jax.jit(lambda p: _fresh(p, tx), out_shardings=shardings, donate_argnums=0 if donate else ())(params)
 
 
 def _fresh(params: Any, tx: optax.GradientTransformation) -> TrainState:

@@ -1,0 +1,99 @@
+"""`flan-jax import` and `flan-jax export` on a folder with a tokenizer: byte for byte, and what they refuse."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import flan_jax.mixtures
+from flan_jax import config as configs
+from flan_jax.models.hugging_face.sentencepiece_files import write_tokenizer
+from tests.models.hugging_face.written import BFLOAT16, CONFIGS, shapes_of, write
+from tests.project import check_refused, run
+
+STARTER = pathlib.Path(flan_jax.mixtures.__file__).parent / "starter/starter.model"
+CONFIG = CONFIGS["llama"] | {"vocab_size": 1408, "tie_word_embeddings": True, "torch_dtype": "bfloat16"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder as transformers saves it in bfloat16, with a tokenizer and a chat template."""
+    made = tmp_path_factory.mktemp("models") / "tiny llama"
+    rng = np.random.default_rng(0)
+    shapes = shapes_of("llama") | {"model.embed_tokens.weight": (1408, 16)}
+    del shapes["lm_head.weight"]
+    write(made, tensors={name: rng.normal(size=shape).astype(BFLOAT16) for name, shape in shapes.items()})
+    (made / "config.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
+    write_tokenizer(STARTER, made, extra_ids=100, begin_id=-1)
+    (made / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}\n{% endfor %}")
+    (made / "generation_config.json").write_text('{"eos_token_id": [1, 2], "temperature": 0.6}')
+    return made
+
+
+@pytest.fixture(scope="module")
+def imported(folder, worker, tmp_path_factory):
+    """The folder as a run."""
+    import contextlib
+
+    from flan_jax import setup
+
+    place = tmp_path_factory.mktemp("a user's folder")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setup, "worker_of", lambda config, *_: contextlib.nullcontext(worker))
+        done = run("import", folder, "--output", "runs/tiny", "--mesh", "data=1", cwd=place)
+        assert done.code == 0, done.err
+        assert "llama, " in done.out and "flan-jax train --init_from runs/tiny" in done.out
+        check_refused(run("import", folder, "--output", "runs/tiny", cwd=place), "holds a run already")
+    return place
+
+
+def test_out_again_byte_for_byte(imported, folder):
+    done = run("export", "runs/tiny", "out", "--mesh", "data=1", cwd=imported)
+    assert done.code == 0, done.err
+    assert "20 prompts give the same ids and the same logits, bit for bit" in done.out
+    names = {path.name for path in folder.iterdir()}
+    assert {path.name for path in (imported / "out").iterdir()} == names
+    for name in names:
+        assert (imported / "out" / name).read_bytes() == (folder / name).read_bytes(), name
+    check_refused(run("export", "runs/tiny", "out", cwd=imported), "not an empty folder")
+
+
+def test_in_another_type(imported, folder):
+    done = run("export", "runs/tiny", "wide", "--dtype", "float32", "--mesh", "data=1", cwd=imported)
+    assert done.code == 0 and "in float32" in done.out, done.err
+    narrow, wide = (load_file(place / "model.safetensors") for place in (folder, imported / "wide"))
+    assert all(np.array_equal(narrow[name].astype(np.float32), wide[name]) for name in narrow)
+    assert json.loads((imported / "wide/config.json").read_text()) == CONFIG | {"torch_dtype": "float32"}
+
+
+def test_what_the_folders_config_cannot_say_is_refused(imported):
+    kept = configs.load_run(imported / "runs/tiny")
+    path = imported / "runs/tiny/config.json"
+    whole = path.read_text()
+    try:
+        for changes, word in (({"norm_eps": 1e-3}, "Model.norm_eps 0.001"), ({"prefix_lm": True}, "Model.prefix_lm")):
+            changed = dataclasses.replace(kept, model=dataclasses.replace(kept.model, **changes))
+            path.write_text(configs.to_json(changed))
+            check_refused(run("export", "runs/tiny", "other", cwd=imported), word)
+    finally:
+        path.write_text(whole)
+
+
+def test_what_is_no_folder_or_no_run_is_refused(tmp_path):
+    check_refused(run("import", "nowhere", cwd=tmp_path), "no run in 'nowhere'", "Hugging Face")
+    check_refused(run("export", "nowhere", "out", cwd=tmp_path), "no run in 'nowhere'")
+    check_refused(run("export", "nowhere", "out", "--dtype", "int8", cwd=tmp_path), "--dtype", "int8")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/model.safetensors").write_bytes(b"")
+    check_refused(run("import", "empty", cwd=tmp_path), "has no config.json")
+
+
+def test_a_damaged_export_is_not_called_done(imported, monkeypatch):
+    from flan_jax.models.hugging_face import exporting
+
+    whole = exporting.Placement.to_file
+    monkeypatch.setattr(exporting.Placement, "to_file", lambda place, array: whole(place, array)[..., ::-1])
+    check_refused(run("export", "runs/tiny", "bad", "--mesh", "data=1", cwd=imported), "does not give the run's logits")
