@@ -20,6 +20,7 @@ from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 from flan_jax.models import hugging_face
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.hugging_face import t5x
 from flan_jax.progress import WorkerProgress
 
 
@@ -107,6 +108,11 @@ def data_vocabulary(config: RunConfig) -> str:
 
 def learn_vocabulary(config: RunConfig, worker: Worker) -> None:
     """Learns the vocabulary of `--data` where there is none yet; a few thousand pieces, fewer for small files."""
+    if config.data_files and config.init_from and t5x.is_checkpoint(config.init_from):
+        raise UserError(
+            f"INIT_FROM {config.init_from} is a T5X checkpoint, which holds no vocabulary for --data; declare the "
+            "data as a task that names it: task_from_file(FILE, NAME, vocabulary='spiece.model'), and train with --module"
+        )
     path = pathlib.Path(data_vocabulary(config))
     if not config.data_files or config.init_from or path.exists():
         return
