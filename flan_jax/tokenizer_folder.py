@@ -90,6 +90,10 @@ class TokenizerFolder:
         """The text of ids, without special tokens."""
         return self._rendered.decode([int(one) for one in ids], skip_special_tokens=True)
 
+    def rendered(self, ids: Iterable[int]) -> str:
+        """The text of ids, special tokens by their names."""
+        return self._rendered.decode([int(one) for one in ids], skip_special_tokens=False)
+
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The written form of each token, for people."""
         return [self._rendered.decode([int(one)], skip_special_tokens=False) for one in ids]

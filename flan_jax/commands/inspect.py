@@ -4,8 +4,6 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from flan_jax import config as configs
 from flan_jax import setup
 from flan_jax.config import RunConfig
@@ -103,9 +101,9 @@ def _print_rows(loader: Loader, codec: Codec, step: int, num: int, facts: dict[s
                 f"draw {draw}  template {stored.template}  {store.manifest.get('objective', '')}"
             )
             weights = [1.0] * len(segment.targets) if segment.weights is None else segment.weights.tolist()
-            print(f"inputs  [{len(segment.inputs)}]: {codec.decode(segment.inputs)}")
+            print(f"inputs  [{len(segment.inputs)}]: {codec.text(segment.inputs)}")
             print(f"   ids: {segment.inputs.tolist()}")
-            print(f"targets [{len(segment.targets)}]: {_whole_text(codec, segment.targets)}")
+            print(f"targets [{len(segment.targets)}]: {codec.text(segment.targets)}")
             print(f"   ids: {segment.targets.tolist()}")
             print("   tokens (* bears loss): " + _marked(codec.pieces(segment.targets), weights))
 
@@ -122,12 +120,6 @@ def draw_row(lengths: Sequence[int], capacity: int, width: int = 64) -> str:
     )
     rest = max(0, round((capacity - sum(lengths)) * scale))
     return f"{drawn}|{'.' * rest} {sum(lengths)}/{capacity}"
-
-
-def _whole_text(codec: Codec, ids: np.ndarray) -> str:
-    """All the text of targets: a conversation has an end-of-sequence after each of its answers."""
-    turns = np.split(ids, np.flatnonzero(ids == codec.eos_id) + 1)
-    return "".join(codec.decode(turn) for turn in turns)
 
 
 def _marked(pieces: Sequence[str], weights: Sequence[float]) -> str:

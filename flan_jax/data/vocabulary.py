@@ -87,6 +87,13 @@ class Codec:
             return self._tokenizer.decode(ids)
         return self._ask("decode", ids=[ids])[0]
 
+    def text(self, ids: np.ndarray) -> str:
+        """All the text of an example, past the ends of answers; special tokens of a tokenizer.json by their names."""
+        if self.kind == "tokenizers":
+            return self._tokenizer.rendered(ids)
+        turns = np.split(ids, np.flatnonzero(ids == self.eos_id) + 1)
+        return "".join(self.decode(turn) for turn in turns)
+
     def pieces(self, ids: Sequence[int] | np.ndarray) -> list[str]:
         """The written form of each token, for people."""
         if self.kind == "tokenizers":

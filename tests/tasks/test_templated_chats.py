@@ -128,6 +128,9 @@ def test_a_run_keeps_the_tokenizer_and_knows_it_again(tmp_path, folder):
     assert vocabularies.describe(str(tmp_path / "tokenizer"))["fingerprint"] == described["fingerprint"]
     assert Codec(again).encode("plum") == Codec(described).encode("plum")
     assert Codec(again).pieces([2]) == ["<|im_end|>"]
+    ids = Codec(again).encode_prompt("plum", "<|im_start|>{}<|im_end|>")
+    assert Codec(again).text(np.array([*ids, 2])) == "<|im_start|>plum<|im_end|><|im_end|>"
+    assert Codec(again).decode([2, *ids]) == "" and Codec(again).decode([*ids[1:], 5]) == "plum"
 
 
 def test_seqios_own_preprocessors_take_the_vocabulary(folder):
