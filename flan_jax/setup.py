@@ -111,7 +111,7 @@ def learn_vocabulary(config: RunConfig, worker: Worker) -> None:
     if config.data_files and config.init_from and t5x.is_checkpoint(config.init_from):
         raise UserError(
             f"INIT_FROM {config.init_from} is a T5X checkpoint, which holds no vocabulary for --data; declare the "
-            "data as a task that names it: task_from_file(FILE, NAME, vocabulary='spiece.model'), and train with --module"
+            "data as a task that names it, task_from_file(FILE, NAME, vocabulary='spiece.model'), and add --module"
         )
     path = pathlib.Path(data_vocabulary(config))
     if not config.data_files or config.init_from or path.exists():
