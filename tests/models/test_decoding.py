@@ -189,3 +189,61 @@ def test_log_probs_of_samples_are_the_models_own():
         expected = (target_log_probs(model, batch) * batch["decoder_loss_weights"]).sum()
         assert log_prob == pytest.approx(expected, rel=1e-4)
     assert VOCAB > int(np.max(tokens)) >= 0
+
+
+def test_several_ends_and_a_least_length(model):
+    whole = np.asarray(decoding.greedy(model, padded(PROMPTS, LENGTH), NEW, ()).tokens)
+    ends = [int(whole[0, 1]), int(whole[1, 2])]
+    cut = np.asarray(decoding.greedy(model, padded(PROMPTS, LENGTH), NEW, ends).tokens)
+    for row, expected in zip(cut, whole, strict=True):
+        at = [i for i, token in enumerate(expected) if token in ends]
+        np.testing.assert_array_equal(row, np.where(np.arange(NEW) <= (at[0] if at else NEW), expected, -1))
+    late = decoding.greedy(model, padded(PROMPTS, LENGTH), NEW, ends, min_new_tokens=4)
+    assert not np.isin(late.tokens[:, :4], ends).any() and (np.asarray(late.tokens)[:, :4] >= 0).all()
+    np.testing.assert_allclose(late.scores, late.token_scores.sum(axis=1), rtol=1e-5)
+
+
+def test_a_row_draws_the_same_whatever_is_beside_it():
+    model = model_of(ALL["causal"])
+    prompts = padded(PROMPTS, LENGTH)
+    together = decoding.sample(model, prompts, NEW, (), jax.random.key(2)).tokens
+    keys = decoding.tokens.row_keys(jax.random.key(2), 1, first=3)
+    alone = decoding.sample(model, prompts[3:4], NEW, (), keys).tokens
+    np.testing.assert_array_equal(alone[0], together[3])
+    assert len({tuple(row) for row in np.asarray(together).tolist()}) == len(PROMPTS)
+
+
+@pytest.mark.slow
+def test_layers_apart_and_stacked_are_one(model, monkeypatch):
+    """What CPU decodes with, and what accelerators do."""
+    decode = lambda: jax.tree.map(
+        np.asarray,
+        (
+            decoding.greedy(model, padded(PROMPTS, LENGTH), NEW, EOS),
+            decoding.beam_search(model, padded(PROMPTS, LENGTH), NEW, EOS, 2),
+        ),
+    )
+    apart = decode()
+    for module in (decoding.tokens, decoding.beams):
+        monkeypatch.setattr(module, "laid_out", lambda model, cache: cache)
+    jax.clear_caches()
+    stacked = decode()
+    jax.clear_caches()
+    for one, other in zip(apart, stacked, strict=True):
+        np.testing.assert_array_equal(one.tokens, other.tokens)
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-5)
+
+
+def test_no_token_copies_a_cache(model, config):
+    """In the compiled loop an array of a cache's shape is written in place or read, never copied."""
+    graph, params = nnx.split(model, nnx.Param)
+    room, width = 77, config.width  # a length that no other array has
+    choice = decoding.tokens.Choice(decoding.choice.ids_of(EOS))
+    compiled = decoding.tokens._generate.lower(graph, params, padded(PROMPTS, LENGTH), choice, room).compile()
+    loops = [
+        part for part in compiled.as_text().split("\n\n") if "dynamic-update-slice" in part and "while/body" in part
+    ]
+    held = room + (config.architecture == "encoder_decoder")
+    cache = f"f32[{len(PROMPTS)},{config.kv_heads},{held},{width}]"
+    assert any(cache in part for part in loops)
+    assert not [line for part in loops for line in part.splitlines() if f"{cache}{{3,2,1,0}} copy(" in line]

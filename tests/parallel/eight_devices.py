@@ -1,6 +1,7 @@
 """Run by test_devices.py in a process with eight fake devices: the same logits and gradients on every mesh.
 
-Prints a line of JSON: for each architecture and mesh, how far results are from one device's.
+Prints a line of JSON: for each architecture and mesh, how far results are from one device's; and whether it decodes to
+the same tokens.
 """
 
 import json
@@ -11,11 +12,30 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from flan_jax.evaluation.model import Asked, Writing
+from flan_jax.models import Model, decoding
 from flan_jax.parallel.axes import sharding_of
 from flan_jax.parallel.mesh import batch_sharding, make_mesh
 from tests.models.batches import ALL, examples, model_of, rows
 
 MESHES = {"1": (1, 1, 1), "8x1x1": (8, 1, 1), "1x8x1": (1, 8, 1), "2x2x2": (2, 2, 2), "1x2x4": (1, 2, 4)}
+
+
+def decodes_alike(model: Model) -> list[bool]:
+    """Whether a mesh of all devices answers as one device does: greedily, and by beams."""
+    graph, params = nnx.split(model, nnx.Param)
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    asked = Asked(graph, jax.device_put(params, sharding_of(params, mesh)), mesh, (1, 5))
+    prompts = np.full((8, 12), -1, np.int32)
+    for row, (tokens, _) in enumerate(examples([(n, 0) for n in (9, 4, 0, 7, 1, 8, 3, 12)])):
+        prompts[row, : len(tokens)] = tokens
+    greedy = decoding.greedy(model, prompts, 7, (1, 5))
+    beams = decoding.beam_search(model, prompts, 7, (1, 5), 2)
+    return [
+        np.array_equal(asked.answers(prompts, Writing(7)).tokens, greedy.tokens),
+        np.array_equal(asked.answers(prompts, Writing(7, num_beams=2)).tokens, beams.tokens[:, 0]),
+        len(np.unique(greedy.tokens, axis=0)) > 4,
+    ]
 
 
 def main():
@@ -54,6 +74,8 @@ def main():
                 "compiles": compiles,
                 "size": float(np.abs(reference[1]).max()),
             }
+        if name != "prefix":
+            report[f"{name} decodes"] = decodes_alike(model)
     print("report", json.dumps(report))
 
 

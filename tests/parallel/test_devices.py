@@ -34,3 +34,8 @@ def test_a_mesh_changes_no_number(report, name, mesh):
     assert row["gradients"] < 1e-4
     assert row["compiles"] == 1
     assert (row["split"] > 5) == (mesh != "8x1x1")  # data parallelism alone keeps parameters whole
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "prefix"])
+def test_a_mesh_decodes_to_the_same_tokens(report, name):
+    assert report[f"{name} decodes"] == [True, True, True]
