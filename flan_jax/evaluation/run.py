@@ -19,7 +19,7 @@ from flan_jax.evaluation.scoring import TaskScore, score
 from flan_jax.models.lora import parts
 from flan_jax.parallel import mesh as meshes
 from flan_jax.progress import Progress
-from flan_jax.run_folder import RunFolder, read_plan
+from flan_jax.run_folder import read_plan
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints
 from flan_jax.training.state import placed
@@ -83,8 +83,10 @@ def evaluate_run(
     with setup.worker_of(config) as worker:
         asked, codec, step = load_model(config, step, worker)
         scores = Evaluator(config, worker, codec, asked.with_params)(asked.params)
-    folder = RunFolder(config.run_dir)
-    trained = [task["name"] for task in read_plan(folder.path)["plan"]["tasks"]]
+    try:
+        trained = [task["name"] for task in read_plan(pathlib.Path(config.run_dir))["plan"]["tasks"]]
+    except FileNotFoundError:  # imported, and not trained since
+        trained = []
     result = reports.table([dataclasses.asdict(s) for s in scores], None, trained, step)
     print(reports.render(result))
     return 0
