@@ -121,6 +121,32 @@ def test_scores_are_the_log_probabilities_of_the_targets(ask, model, tmp_path):
     assert found == pytest.approx(by_hand, abs=1e-4)
 
 
+def test_a_stop_ends_the_answer_and_scores_say_how_likely_it_is(ask):
+    plain = ask("--prompt", PROMPTS[3], "--scores")
+    assert plain.code == 0, plain.err
+    text, told = plain.out.rstrip("\n").rsplit("\n", 1)
+    score, tokens = (part.split()[1:] for part in told.split(";"))
+    assert float(score[0]) == pytest.approx(sum(map(float, tokens)), abs=1e-3) and float(score[0]) < 0
+    assert len(text) >= 2, "the answer is too short to be stopped"
+    stopped = ask("--prompt", PROMPTS[3], "--stop", text[1:2], "--stop", "no such text", "--scores")
+    assert stopped.out.startswith(text[: text.index(text[1:2])] + "\nscore ")
+    fewer = stopped.out.rstrip("\n").rsplit(";", 1)[1].split()[1:]
+    assert fewer == tokens[: len(fewer)]
+
+
+def test_beams_find_an_answer_at_least_as_likely(ask, tmp_path):
+    path = write_rows(tmp_path / "few.jsonl", [{"inputs": text} for text in PROMPTS[:3]])
+    found = {}
+    for beams in (1, 3):
+        output = tmp_path / f"{beams}.jsonl"
+        given = ["--num_beams", beams, "--length_penalty", 0.0, "--scores", "--output", output]
+        done = ask("--prompts", path, *given)
+        assert done.code == 0, done.err
+        found[beams] = [json.loads(line)["score"] for line in output.read_text().splitlines()]
+    # A search may lose the greedy answer on the way, but not each time.
+    assert sum(found[3]) >= sum(found[1]) - 1e-4 and len(found[3]) == 3
+
+
 def test_whoever_types_is_answered(ask, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{PROMPTS[3]}\n\n{'x' * 200}\n{PROMPTS[4]}\n"))
     told = ask()
@@ -133,6 +159,8 @@ def test_whoever_types_is_answered(ask, monkeypatch):
 def test_faults_are_one_sentence(ask, answered, tmp_path, project):
     path, _ = answered
     check_refused(ask("--prompt", "x" * 65), "65 tokens", "--feature_lengths")
+    check_refused(ask("--prompt", "a", "--num_beams", 2, "--temperature", 1.0), "num_beams is 2", "temperature")
+    check_refused(ask("--prompt", "a", "--stop", ""), "--stop", "empty")
     check_refused(ask("--prompts", tmp_path / "none.jsonl"), "none.jsonl")
     write_rows(tmp_path / "bad.jsonl", [{"inputs": "a"}, {"question": "b"}])
     check_refused(ask("--prompts", tmp_path / "bad.jsonl"), "bad.jsonl:2", "question", "'inputs'")
