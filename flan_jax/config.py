@@ -78,6 +78,7 @@ class EvaluationConfig:
       ranking: how answer options are compared: by the sum of their tokens' log-probabilities, the mean, or the sum less
         that of the option without its prompt.
       max_new_tokens: the longest answer that is generated; None: the length of the targets.
+      num_beams: answers that are followed at once while one is generated; 1: the likeliest token each time.
       measure: what is scored: each task's own "metrics" (its loss where it has none), or the "loss" of every task.
       before: whether to score before the first step too.
     """
@@ -87,6 +88,7 @@ class EvaluationConfig:
     batch_size: int = 64
     ranking: Literal["sum", "mean", "unconditional"] = "sum"
     max_new_tokens: int | None = None
+    num_beams: int = 1
     measure: Literal["metrics", "loss"] = "metrics"
     before: bool = False
 
@@ -167,6 +169,7 @@ _LEAST: dict[str, float] = {
     "evaluation.max_examples": 1,
     "evaluation.batch_size": 1,
     "evaluation.max_new_tokens": 1,
+    "evaluation.num_beams": 1,
 }
 
 

@@ -62,6 +62,7 @@ class Evaluator:
                 ranking=how.ranking,
                 measure=how.measure,
                 max_new_tokens=how.max_new_tokens,
+                num_beams=how.num_beams,
                 on_progress=lambda done, _: bar.update(done),
             )
 
