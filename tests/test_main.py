@@ -340,7 +340,9 @@ def test_a_commands_own_options_reach_its_function(monkeypatch):
 def test_help_shows_examples(command, capsys):
     assert main.main([*command, "--help"]) == 0
     out = capsys.readouterr().out
-    assert "flan-jax train --gin_file=quickstart.gin" in out or f"flan-jax {command[0]} " in out.partition("examples:")[2]
+    assert (
+        "flan-jax train --gin_file=quickstart.gin" in out or f"flan-jax {command[0]} " in out.partition("examples:")[2]
+    )
     for name in MACROS if command else ():
         assert f"--{name.lower()} " in out
 
