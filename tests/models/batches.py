@@ -39,7 +39,7 @@ def examples(lengths: list[tuple[int, int]], seed: int = 0) -> list[Example]:
 
 
 def read_and_predicted(tokens: np.ndarray, begin_id: int) -> Example:
-    """What a decoder reads and what it predicts: the last predicts nothing (0) where there is no token to begin with."""
+    """What a decoder reads and predicts: without a token to begin with, its last token predicts nothing (0)."""
     if begin_id < 0:
         return tokens, np.append(tokens[1:], np.int32(0))
     return np.concatenate([np.full(1, begin_id, np.int32), tokens[:-1]]), tokens

@@ -6,6 +6,7 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,8 +22,8 @@ from flan_jax.models.hugging_face.safetensors_file import opened
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from flan_jax.training.settings import OptimizerConfig
-from flan_jax.training.state import create_state, state_sharding
-from flan_jax.training.step import make_train_step
+from flan_jax.training.state import abstract_state, create_state, state_sharding
+from flan_jax.training.step import make_train_step, place_batch
 from tests.models.batches import Example, rows
 
 STEPS = 20
@@ -30,6 +31,7 @@ OPTIMIZER = OptimizerConfig(learning_rate=3e-3, weight_decay=0.1)
 LENGTHS = ((9, 7), (3, 5), (6, 9), (2, 3))
 INPUTS, TARGETS = 13, 12  # the room of a row; a decoder has both in one
 PROMPTS, NEW_TOKENS = (9, 4, 1, 6, 7), 8
+FIGURES = "figures.npz"
 RESERVED = 3  # ids that no example holds: padding and whatever a family begins and ends with
 
 
@@ -91,69 +93,84 @@ def batch_of(config: ModelConfig, step: int) -> dict[str, np.ndarray]:
     return batch | {"decoder_task_ids": np.zeros_like(batch["decoder_segment_ids"])}
 
 
-def measure(folder: Folder, eos_id: int) -> Figures:
-    """Reads a folder and measures its model.
+class Ours:
+    """A folder's model, read by us."""
 
-    Args:
-      folder: from `read_folder`.
-      eos_id: what ends an answer.
-    """
-    config = dataclasses.replace(folder.model, dtype="float32", dropout_rate=0.0)
-    params = load_params(folder, config)
-    graph = nnx.split(abstract_model(config), nnx.Param)[0]
-    padded, packed = logits(graph, params, batch_of(config, 0))
-    greedy, beam = answers(graph, params, config.vocab_size, eos_id)
-    gradient, losses = train(graph, params, config)
-    return Figures(padded, packed, gradient, losses, np.asarray(greedy.tokens), *searched(beam))
+    def __init__(self, folder: Folder, *, quick: bool = True):
+        """Reads the folder.
+
+        Args:
+          folder: from `read_folder`.
+          quick: whether to compile without optimising, in a fraction of the time.
+        """
+        self.config = dataclasses.replace(folder.model, dtype="float32", dropout_rate=0.0)
+        self.params = load_params(folder, self.config)
+        self.graph = nnx.split(abstract_model(self.config), nnx.Param)[0]
+        self.quick = quick
+
+    def figures(self, eos_id: int, search: Search | None = SEARCH) -> Figures:
+        """Measures all; no search: without beams.
+
+        Args:
+          eos_id: what ends an answer.
+          search: how beams are searched.
+        """
+        padded, packed = self.logits(batch_of(self.config, 0))
+        gradient, losses = self.train()
+        greedy, beam, scores = self.answers(eos_id, search)
+        return Figures(padded, packed, gradient, losses, greedy, beam, scores)
+
+    def logits(self, batch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Logits of the examples' tokens: of the padded rows, of the packed rows."""
+        found = np.asarray(_compiled(_logits, self.graph, quick=self.quick)(self.params, batch))
+        there = batch["decoder_segment_ids"] > 0
+        count = len(LENGTHS)
+        return found[:count][there[:count]], found[count:][there[count:]]
+
+    def answers(self, eos_id: int, search: Search | None = SEARCH) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Greedy answers to the prompts, those of a beam search (the same without one), and their scores."""
+        prompts = padded_prompts(self.config.vocab_size)
+        run = _compiled(_answers, self.graph, search, quick=self.quick)
+        greedy, found = run(self.params, prompts, np.int32(eos_id))
+        return np.asarray(greedy.tokens), np.asarray(found.tokens), np.asarray(found.scores)
+
+    def train(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The first step's gradient, and the losses of `STEPS` steps."""
+        config, params = self.config, self.params
+        step, tx, mesh = _train_step(config, self.quick)
+        state = create_state(params, tx, mesh)
+        gradient, losses = None, []
+        for number in range(STEPS):
+            state, metrics = step(state, place_batch(batch_of(config, number), mesh))
+            gradient = gradient or in_file_layout(state["opt"][0], config)
+            losses.append(float(metrics["loss_sum"] / metrics["weight_sum"]))
+        assert gradient is not None
+        return gradient, np.array(losses)
 
 
-def searched(found: decoding.Decoded) -> tuple[np.ndarray, np.ndarray]:
-    """The best answers and their scores."""
-    return np.asarray(found.tokens)[:, 0], np.asarray(found.scores)[:, 0]
+@functools.cache
+def _compiled(function: Callable[..., Any], *static: Any, quick: bool) -> Callable[..., Any]:
+    return jax.jit(functools.partial(function, *static), compiler_options=compiler_options(quick))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _logits(graph: Any, params: Any, batch: dict[str, np.ndarray]) -> jax.Array:
-    return nnx.merge(graph, params)(batch)
+def compiler_options(quick: bool) -> dict[str, Any]:
+    """Options with which XLA compiles such small models for CPU in a fraction of the time."""
+    if not quick or jax.default_backend() != "cpu":
+        return {}
+    return {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
-def logits(graph: Any, params: Any, batch: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of the examples' tokens: of the padded rows, of the packed rows."""
-    found = np.asarray(_logits(graph, params, batch))
-    there = batch["decoder_segment_ids"] > 0
-    count = len(LENGTHS)
-    return found[:count][there[:count]], found[count:][there[count:]]
-
-
-def padded_prompts(vocab: int) -> np.ndarray:
-    """The prompts in one array, -1 behind them."""
-    texts = prompts_of(vocab)
-    return np.stack([np.pad(text, (0, max(PROMPTS) - len(text)), constant_values=-1) for text in texts])
-
-
-@functools.partial(jax.jit, static_argnums=(0, 4))
-def _answers(graph: Any, params: Any, prompts: np.ndarray, eos_id: int, search: Search) -> Any:
-    model, settings = nnx.merge(graph, params), dataclasses.asdict(search)
-    return (
-        decoding.greedy(model, prompts, NEW_TOKENS, eos_id),
-        decoding.beam_search(model, prompts, NEW_TOKENS, eos_id, **settings),
-    )
-
-
-def answers(graph: Any, params: Any, vocab: int, eos_id: int, search: Search = SEARCH) -> Any:
-    """Greedy answers to the prompts and those of a beam search."""
-    return _answers(graph, params, padded_prompts(vocab), eos_id, search)
-
-
-def train(graph: Any, params: Any, config: ModelConfig) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The first step's gradient, and the losses of `STEPS` steps."""
+@functools.cache
+def _train_step(config: ModelConfig, quick: bool) -> tuple[Callable[..., Any], Any, Any]:
+    """The product's own step, compiled; its optimiser also keeps the gradient; and the mesh."""
     keep = optax.GradientTransformation(
         lambda params: jax.tree.map(jnp.zeros_like, params), lambda updates, kept, params=None: (updates, updates)
     )
     mesh = make_mesh({"data": 1}, jax.devices()[:1])
+    graph, params = nnx.split(abstract_model(config), nnx.Param)
     # Before clipping, so that the state holds the gradient itself.
     tx = optax.chain(keep, make_optimizer(OPTIMIZER, STEPS, params))
-    state = create_state(params, tx, mesh)
+    state = abstract_state(params, tx, mesh)
     step = make_train_step(
         graph,
         tx,
@@ -163,13 +180,27 @@ def train(graph: Any, params: Any, config: ModelConfig) -> tuple[dict[str, np.nd
         num_tasks=1,
         dropout=False,
     )
-    gradient, losses = None, []
-    for number in range(STEPS):
-        state, metrics = step(state, batch_of(config, number))
-        gradient = gradient or in_file_layout(state["opt"][0], config)
-        losses.append(float(metrics["loss_sum"] / metrics["weight_sum"]))
-    assert gradient is not None
-    return gradient, np.array(losses)
+    lowered = step.lower(state, place_batch(batch_of(config, 0), mesh))
+    return lowered.compile(compiler_options=compiler_options(quick)), tx, mesh
+
+
+def _logits(graph: Any, params: Any, batch: dict[str, np.ndarray]) -> jax.Array:
+    return nnx.merge(graph, params)(batch)
+
+
+def _answers(graph: Any, search: Search | None, params: Any, prompts: np.ndarray, eos_id: jax.Array) -> Any:
+    model = nnx.merge(graph, params)
+    greedy = decoding.greedy(model, prompts, NEW_TOKENS, eos_id)
+    if search is None:
+        return greedy, greedy
+    found = decoding.beam_search(model, prompts, NEW_TOKENS, eos_id, **dataclasses.asdict(search))
+    return greedy, jax.tree.map(lambda best: best[:, 0], found)
+
+
+def padded_prompts(vocab: int) -> np.ndarray:
+    """The prompts in one array, -1 behind them."""
+    texts = prompts_of(vocab)
+    return np.stack([np.pad(text, (0, max(PROMPTS) - len(text)), constant_values=-1) for text in texts])
 
 
 def in_file_layout(params: Any, config: ModelConfig) -> dict[str, np.ndarray]:
@@ -201,7 +232,7 @@ def differences(ours: Figures, theirs: Figures) -> dict[str, float]:
         "padded": relative(ours.padded, theirs.padded),
         "packed": relative(ours.packed, theirs.packed),
         "loss": relative(ours.losses[:1], theirs.losses[:1]),
-        "gradient": max(relative(ours.gradient[name], theirs.gradient[name]) for name in theirs.gradient),
+        "gradient": max(worst_gradients(ours, theirs).values()),
         "adamw": float(np.max(np.abs(ours.losses - theirs.losses) / np.abs(theirs.losses))),
         "greedy": int(np.sum(ours.greedy != theirs.greedy)),
         "beam": int(np.sum(ours.beam != theirs.beam)),
@@ -209,7 +240,30 @@ def differences(ours: Figures, theirs: Figures) -> dict[str, float]:
     }
 
 
+def worst_gradients(ours: Figures, theirs: Figures, count: int = 1) -> dict[str, float]:
+    """The parameters whose gradients are furthest apart, each relative to its own largest value."""
+    apart = {name: relative(ours.gradient[name], value) for name, value in theirs.gradient.items()}
+    return dict(sorted(apart.items(), key=lambda item: -item[1])[:count])
+
+
 def relative(ours: np.ndarray, theirs: np.ndarray) -> float:
     """The largest difference, relative to the largest value."""
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
     return float(np.max(np.abs(ours - theirs)) / np.max(np.abs(theirs)))
+
+
+def write_figures(folder: pathlib.Path, figures: Figures, eos_id: int) -> None:
+    """Keeps a model's figures beside it; of the logits, which are the same packed and padded, only one set."""
+    parts = figures._asdict() | {"eos_id": np.int32(eos_id)}
+    del parts["packed"], parts["gradient"]
+    parts |= {f"gradient/{name}": value for name, value in figures.gradient.items()}
+    np.savez_compressed(folder / FIGURES, **parts)
+
+
+def read_figures(folder: pathlib.Path) -> tuple[Figures, int]:
+    """The figures of a folder, and what ended the answers."""
+    with np.load(folder / FIGURES) as kept:
+        parts = dict(kept)
+    gradient = {name.removeprefix("gradient/"): value for name, value in parts.items() if "/" in name}
+    rest = {name: value for name, value in parts.items() if name in Figures._fields}
+    return Figures(packed=parts["padded"], gradient=gradient, **rest), int(parts["eos_id"])

@@ -23,7 +23,7 @@ class Sizes:
 
 
 PARITY = Sizes(vocab=101, width=48, head=16, mlp=56, layers=4)
-GOLDEN = Sizes(vocab=48, width=16, head=6, mlp=20, layers=3)
+GOLDEN = Sizes(vocab=48, width=16, head=6, mlp=20, layers=2)
 HEADS, KV_HEADS, WINDOW = 4, 2, 5
 
 
@@ -69,9 +69,11 @@ def _decoder(
     kind: Callable[..., hf.PretrainedConfig], *, tied: bool, begins: bool = False, head: bool = True, **settings
 ) -> Family:
     def config(sizes: Sizes) -> hf.PretrainedConfig:
-        kinds = settings.get("layer_types")
-        own = {"layer_types": kinds[: sizes.layers]} if kinds else {}
-        own |= {"head_dim": sizes.head} if head else {}
+        own = {"head_dim": sizes.head} if head else {}
+        if kinds := settings.get("layer_types"):
+            # Both kinds, though models be shallow.
+            count = max(sizes.layers, kinds.index(_GLOBAL) + 1)
+            own |= {"layer_types": kinds[:count], "num_hidden_layers": count}
         return kind(
             **{
                 "vocab_size": sizes.vocab,
@@ -174,8 +176,11 @@ def _drawn(name: str, value: torch.Tensor, sizes: Sizes) -> torch.Tensor:
     noise = torch.randn_like(value)
     if value.ndim == 1 or "relative_attention_bias" in name:
         return value + 0.3 * noise
-    if "embed" in name or "shared" in name or "lm_head" in name:
-        return noise * (0.4 if "lm_head" in name else 1.0)
+    if "shared" in name:
+        return noise
+    if "embed" in name or "lm_head" in name:
+        # Small enough that a model with a tied head does not say its last token again and again.
+        return noise * 0.3
     # T5 has no scale on the logits but starts with smaller queries.
     small = sizes.head**-0.5 if name.endswith("SelfAttention.q.weight") or name.endswith("Attention.q.weight") else 1.0
     return noise * small * value.shape[1] ** -0.5

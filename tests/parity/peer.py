@@ -134,6 +134,6 @@ def searched(model: Any, config: ModelConfig, eos_id: int, search: Search = SEAR
 
 
 def often_used(answers: np.ndarray) -> int:
-    """The token that most answers hold somewhere behind their first, but not all."""
-    counts = {int(token): sum(token in row[1:] for row in answers) for token in np.unique(answers)}
-    return max((count, token) for token, count in counts.items() if count < len(answers))[1]
+    """The token that most answers hold behind their first, of those that some answers do not hold at all."""
+    tokens = [int(token) for token in np.unique(answers) if 0 < sum(token in row for row in answers) < len(answers)]
+    return max(tokens, key=lambda token: sum(token in row[1:] and token != row[0] for row in answers))

@@ -25,7 +25,7 @@ def compared(name: str, work: pathlib.Path) -> dict[str, float]:
     families.save(name, work / name)
     folder = read_folder(work / name)
     theirs, eos_id = peer.measure(folder.path, folder.model)
-    found = measured.differences(measured.measure(folder, eos_id), theirs)
+    found = measured.differences(measured.Ours(folder, quick=False).figures(eos_id), theirs)
     return found | {"round trip": len(measured.changed_by_a_round_trip(folder, work / f"{name}-back"))}
 
 
