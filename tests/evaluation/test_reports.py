@@ -126,7 +126,7 @@ def test_losses_alone_are_told_as_losses():
     assert "not trained on, at step 7" in title and heads.split() == [
         "task",
         "examples",
-        *"loss before loss after".split(),
+        *["loss", "before", "loss", "after"],
     ]
     assert row.split() == ["chats", "400", "2.25", "1.50"]
     taken = TaskScore("chats", "loss", 400, {"loss": 1.5}, 1.5, None, {})

@@ -64,10 +64,10 @@ def test_kernels_are_split_and_norms_are_not():
     }
     layers = "['decoder']['layers']"
     assert specs["['embedding']['embedding']"] == PartitionSpec("tensor", "fsdp")
-    assert specs[layers + "['mlp']['up']"] == PartitionSpec(None, "fsdp", "tensor")
-    assert specs[layers + "['mlp']['down']"] == PartitionSpec(None, "tensor", "fsdp")
-    assert specs[layers + "['self_attention']['query']"] == PartitionSpec(None, "fsdp", "tensor", None)
-    assert specs[layers + "['self_attention']['out']"] == PartitionSpec(None, "tensor", None, "fsdp")
+    assert specs[layers + "['mlp']['up']['kernel']"] == PartitionSpec(None, "fsdp", "tensor")
+    assert specs[layers + "['mlp']['down']['kernel']"] == PartitionSpec(None, "tensor", "fsdp")
+    assert specs[layers + "['self_attention']['query']['kernel']"] == PartitionSpec(None, "fsdp", "tensor", None)
+    assert specs[layers + "['self_attention']['out']['kernel']"] == PartitionSpec(None, "tensor", None, "fsdp")
     assert specs[layers + "['mlp_norm']['scale']"] == PartitionSpec(None, None)
 
 
