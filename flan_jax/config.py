@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from flan_jax import filesystem
 from flan_jax.annotations import check_types, conform
-from flan_jax.command_line import MACROS
 from flan_jax.errors import UserError, nearest
+from flan_jax.macros import MACROS
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.named_functions import from_plain, to_plain
@@ -95,7 +95,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything a run is made of; each field that has a macro is described in `command_line.MACROS`.
+    """Everything a run is made of; each field that has a macro is described in `macros.MACROS`.
 
     Attributes:
       model_name: the word of MODEL; None: the model is that of `init_from`.

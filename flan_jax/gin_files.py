@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flan_jax.command_line import MACROS
 from flan_jax.errors import UserError, nearest
+from flan_jax.macros import MACROS
 
 CONFIG_FOLDERS = {"gin file": ("", "runs", "models", "mixtures"), "model": ("models",)}
 UNDER_FILES, FILES, GIN_FLAGS, PLAIN_FLAGS = range(4)  # ranks of a statement

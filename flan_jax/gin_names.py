@@ -10,10 +10,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flan_jax.command_line import MACROS, T5X_NAMES
 from flan_jax.config import SECTIONS, RunConfig
 from flan_jax.errors import UserError, nearest
 from flan_jax.gin_files import UNDER_FILES, Binding, Import, Reference, Statements, references
+from flan_jax.macros import MACROS, T5X_NAMES
 
 FunctionOf = Callable[[str, str], tuple[str, Any]]  # (name as written, place) -> (full name, function)
 

@@ -20,7 +20,6 @@ import gin
 from gin import config_parser
 
 from flan_jax import command_line, huge_pages, library_noise
-from flan_jax.command_line import MACROS
 from flan_jax.errors import UserError, nearest
 from flan_jax.gin_files import (
     FILES,
@@ -34,6 +33,7 @@ from flan_jax.gin_files import (
     find_gin_file,
     syntax_fault,
 )
+from flan_jax.macros import MACROS
 
 if TYPE_CHECKING:
     from flan_jax.config import RunConfig

@@ -8,9 +8,9 @@ import pytest
 
 from flan_jax import config as configs
 from flan_jax.annotations import check_types, conform, fits
-from flan_jax.command_line import MACROS
 from flan_jax.config import RunConfig, check, from_json, load_run, setting, to_json
 from flan_jax.errors import UserError
+from flan_jax.macros import MACROS
 
 GOOD = RunConfig(mixture="m", steps=3)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from flan_jax import command_line, config, main
-from flan_jax.command_line import MACROS, T5X_NAMES
 from flan_jax.gin_files import config_folder
+from flan_jax.macros import MACROS, T5X_NAMES
 
 SHAPE = ["--mixture", "m", "--steps", "3"]
 
@@ -160,15 +160,16 @@ def test_every_macro_has_a_flag_that_sets_it():
         "MICROBATCHES": ("2", 2), "STEPS": ("1_000", 1000), "EPOCHS": ("1.5", 1.5), "LEARNING_RATE": ("3e-4", 3e-4),
         "MESH": ("data=2,fsdp=-1", {"data": 2, "fsdp": -1}), "EVAL_MIXTURE": ("e", "e"), "EVAL_PERIOD": ("5", 5),
         "SAVE_PERIOD": ("6", 6), "LOG_PERIOD": ("7", 7), "RUN_DIR": ("r", "r"), "STORE_DIR": ("s", "s"),
-        "SEED": ("8", 8),
+        "SEED": ("8", 8), "LORA": ("16", 16),
     }  # fmt: skip
+    beside = {"INIT_FROM": ["--model", "t5_starter"], "LORA": ["--model", "t5_starter", "--init_from", "runs/a"]}
     assert set(values) == set(MACROS)
     for name, (text, value) in values.items():
         length = [] if name in ("STEPS", "EPOCHS") else ["--steps", "3"]
         run = resolved("train", *(["--mixture", "x"] if name != "MIXTURE" else []), *length, f"--{name.lower()}", text,
-                       *(["--model", "t5_starter"] if name == "INIT_FROM" else []))  # fmt: skip
+                       *beside.get(name, []))  # fmt: skip
         section, _, key = MACROS[name].target.partition(".")
-        assert getattr(run if section == "Run" else run.optimizer, key) == value
+        assert getattr(run if section == "Run" else getattr(run, section.lower()), key) == value
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import numpy as np
 from flan_jax.chat_templates import ChatTemplate
 from flan_jax.errors import UserError
 from flan_jax.tasks import vocabularies
-from flan_jax.tasks.chats import ChatRecipe, ChatTask, Turn, conversation_of, read_conversation
+from flan_jax.tasks.chats import ChatRecipe, ChatTask, conversation_of, read_conversation
+from flan_jax.tasks.conversations import Turn
 from flan_jax.tasks.encoding import Finisher
 from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import Row

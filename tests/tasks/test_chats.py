@@ -6,7 +6,7 @@ import seqio
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import ChatTask, Tally, generator
-from flan_jax.tasks.chats import turns_of
+from flan_jax.tasks.conversations import turns_of
 from flan_jax.tasks.examples import describe, examples
 from flan_jax.tasks.tally import BadRow
 from flan_jax.tasks.vocabularies import Tokenizer

@@ -64,7 +64,7 @@ def both(config, readout, chunk, given=None):
     return figures(lambda *a: in_chunks(*a, config, readout, chunk)), figures(lambda *a: whole(*a, config, readout))
 
 
-def close(ours, theirs, tolerance):
+def check_close(ours, theirs, tolerance):
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max())
@@ -74,14 +74,14 @@ def close(ours, theirs, tolerance):
 def test_values_and_gradients_are_those_of_whole_logits(case, chunk):
     ours, theirs = both(*CASES[case], chunk)
     assert theirs[0][1][1][0].any() and np.abs(theirs[1][1]).max() > 1e-3
-    close(ours, theirs, 2e-6)
+    check_close(ours, theirs, 2e-6)
 
 
 def test_bfloat16_sums_in_float32():
     ours, theirs = both(*CASES["plain"], 5, arrays(jnp.bfloat16))
     assert ours[1][0].dtype == jnp.bfloat16 and ours[1][1].dtype == jnp.float32
-    close(ours[0], theirs[0], 1e-5)
-    close(ours[1], theirs[1], 1e-2)
+    check_close(ours[0], theirs[0], 1e-5)
+    check_close(ours[1], theirs[1], 1e-2)
 
 
 def test_a_batch_without_loss_costs_nothing():
@@ -133,7 +133,7 @@ def on_meshes():
     case = list(CASES.values())[1]
     wanted = both(*case, 4)[1]
     with jax.set_mesh(make_mesh({"data": 2, "fsdp": 2, "tensor": 2})):
-        close(both(*case, 4)[0], wanted, 3e-6)
+        check_close(both(*case, 4)[0], wanted, 3e-6)
     print("equal on", jax.device_count())
 
 
@@ -159,7 +159,7 @@ def test_a_models_losses_and_gradients_do_not_change():
 
         return jax.jit(jax.value_and_grad(total, has_aux=True))(params)
 
-    close(of(3), of(0), 1e-5)
+    check_close(of(3), of(0), 1e-5)
 
 
 def test_a_users_function_gets_whole_logits():

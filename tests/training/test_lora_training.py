@@ -60,7 +60,7 @@ def once():
     return run, before, run.step()
 
 
-def close(ours, theirs, atol=1e-6):
+def check_close(ours, theirs, atol=1e-6):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol, rtol=1e-5), ours, theirs)
 
 
@@ -74,9 +74,9 @@ def test_a_step_moves_the_adapter_alone_by_the_gradient_through_the_folded_weigh
 
     mean, grads = jax.jit(jax.value_and_grad(loss))(before)
     np.testing.assert_allclose(metrics["loss_sum"] / metrics["weight_sum"], mean, rtol=1e-5)
-    close(run.state["params"], jax.tree.map(lambda p, g: p - 0.5 * g, before, grads))
+    check_close(run.state["params"], jax.tree.map(lambda p, g: p - 0.5 * g, before, grads))
     assert max(float(abs(g).max()) for g in jax.tree.leaves(grads)) > 1e-3
-    close(run.base, base(), atol=0)  # neither moved nor donated
+    check_close(run.base, base(), atol=0)  # neither moved nor donated
     names = {path[-1] for path, _ in nnx.to_flat_state(run.state["params"])}
     assert names == {"lora_a", "lora_b"}
     assert run.program.step._cache_size() == 1
@@ -85,7 +85,7 @@ def test_a_step_moves_the_adapter_alone_by_the_gradient_through_the_folded_weigh
 def test_microbatches_and_remat_change_nothing(once):
     other = Run(dataclasses.replace(MODEL, remat="full"), microbatches=2)
     other.step()
-    close(other.state["params"], once[0].state["params"])
+    check_close(other.state["params"], once[0].state["params"])
 
 
 def test_optimisers_see_the_adapter_and_nothing_else():

@@ -10,7 +10,7 @@ from flan_jax.models.hugging_face import is_folder, read_folder
 from tests.models.hugging_face.written import CONFIGS, D, V, shapes_of, tensors_of, write
 
 
-def refused(folder, *words: str) -> None:
+def check_refused(folder, *words: str) -> None:
     with pytest.raises(UserError) as told:
         read_folder(folder)
     for word in words:
@@ -24,12 +24,12 @@ def test_every_tensor_of_a_folder_has_its_place(kind, tmp_path):
 
 
 def test_no_config(tmp_path):
-    refused(tmp_path / "absent", "is no folder")
+    check_refused(tmp_path / "absent", "is no folder")
     (write(tmp_path) / "config.json").unlink()
-    refused(tmp_path, "has no config.json")
+    check_refused(tmp_path, "has no config.json")
     assert is_folder(tmp_path)  # it is meant as one
     (tmp_path / "config.json").write_text("{")
-    refused(tmp_path, "cannot be read as JSON")
+    check_refused(tmp_path, "cannot be read as JSON")
 
 
 def test_tensors_that_are_missing_left_over_and_misshapen_are_told_at_once(tmp_path):
@@ -39,7 +39,7 @@ def test_tensors_that_are_missing_left_over_and_misshapen_are_told_at_once(tmp_p
     tensors["lm_head.weight"] = np.zeros((V + 1, D), np.float32)
     tensors["model.layers.0.mlp.down_proj.weight"] = tensors["model.layers.0.mlp.down_proj.weight"].astype(np.int8)
     write(tmp_path, tensors=tensors)
-    refused(
+    check_refused(
         tmp_path,
         "2 tensors are missing: model.layers.1.mlp.up_proj.weight, model.norm.weight",
         "1 tensors are unexpected: model.layers.0.self_attn.q_proj.bias",
@@ -53,30 +53,30 @@ def test_an_index_that_names_an_absent_file_and_a_file_cut_short(tmp_path):
     (tmp_path / "model-00002-of-00003.safetensors").unlink()
     cut = tmp_path / "model-00003-of-00003.safetensors"
     cut.write_bytes(cut.read_bytes()[:-100])
-    refused(tmp_path, "names model-00002-of-00003.safetensors, which is not there", "model-00003", "is damaged")
+    check_refused(tmp_path, "names model-00002-of-00003.safetensors, which is not there", "model-00003", "is damaged")
 
 
 @pytest.mark.parametrize("length", [0, 5, 60, -1])
 def test_a_truncated_file(length, tmp_path):
     path = write(tmp_path) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:length])
-    refused(tmp_path, "model.safetensors is damaged")
+    check_refused(tmp_path, "model.safetensors is damaged")
 
 
 def test_a_header_of_nonsense(tmp_path):
     path = write(tmp_path) / "model.safetensors"
     for header in (b"[1, 2]", b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}', b'{"a": 1}', b'{"a"'):
         path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-        refused(tmp_path, "its header cannot be read")
+        check_refused(tmp_path, "its header cannot be read")
     path.unlink()
-    refused(tmp_path, "neither model.safetensors nor")
+    check_refused(tmp_path, "neither model.safetensors nor")
     (tmp_path / "model.safetensors.index.json").write_text("{}")
-    refused(tmp_path, "neither model.safetensors nor")
+    check_refused(tmp_path, "neither model.safetensors nor")
 
 
 def test_a_pickle_is_refused_with_the_way_to_convert_it(tmp_path):
     (write(tmp_path, "t5") / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    refused(tmp_path, "pytorch_model.bin is a pickle", "AutoModelForSeq2SeqLM", "save_pretrained")
+    check_refused(tmp_path, "pytorch_model.bin is a pickle", "AutoModelForSeq2SeqLM", "save_pretrained")
 
 
 def test_a_tokenizer_larger_than_the_embedding(tmp_path):
@@ -84,7 +84,7 @@ def test_a_tokenizer_larger_than_the_embedding(tmp_path):
     added = [{"id": V, "content": "<extra>", "special": False}, {"id": V + 7, "content": "<image>", "special": True}]
     tokenizer = {"model": {"type": "BPE", "vocab": {"a": 0, "b": V - 1}}, "added_tokens": added}
     (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
-    refused(tmp_path, f"tokenizer.json has ids up to {V}, the embedding has {V} rows")
+    check_refused(tmp_path, f"tokenizer.json has ids up to {V}, the embedding has {V} rows")
     tokenizer["added_tokens"] = added[1:]  # nobody types an image
     (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
     read_folder(tmp_path)
@@ -97,9 +97,9 @@ def test_a_sentencepiece_model_larger_than_the_embedding(tmp_path):
 
     starter = here.replace("__init__.py", "starter/starter.model")
     shutil.copy(starter, write(tmp_path, "t5") / "spiece.model")
-    refused(tmp_path, "spiece.model has ids up to")
+    check_refused(tmp_path, "spiece.model has ids up to")
     (tmp_path / "spiece.model").write_bytes(b"no model")
-    refused(tmp_path, "is no SentencePiece model")
+    check_refused(tmp_path, "is no SentencePiece model")
 
 
 def test_a_head_is_tied_where_the_files_hold_no_other(tmp_path):

@@ -1,0 +1,129 @@
+"""The macros of a run: a gin macro and a plain flag for each of its main settings. Standard library only."""
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def read_whole(text: str) -> int:
+    """Reads a whole number; `1_000` and `2e3` are understood.
+
+    >>> read_whole("2e3")
+    2000
+    """
+    number = float(text.replace("_", ""))
+    if number != int(number):
+        raise ValueError(text)
+    return int(number)
+
+
+def read_pairs(text: str) -> dict[str, int]:
+    """Reads `inputs=64,targets=16`, or the same as a Python dict.
+
+    >>> read_pairs("data=1,fsdp=-1")
+    {'data': 1, 'fsdp': -1}
+    """
+    if text.lstrip().startswith("{"):
+        value = ast.literal_eval(text)
+        return {str(name): read_whole(str(size)) for name, size in value.items()}
+    return {name: read_whole(size) for name, size in read_fields(text).items()}
+
+
+def read_fields(text: str) -> dict[str, str]:
+    """Reads `inputs=question,targets=answer`.
+
+    >>> read_fields("inputs=question,targets=answer")
+    {'inputs': 'question', 'targets': 'answer'}
+    """
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(equals and name.strip() and value.strip() for name, equals, value in pairs):
+        raise ValueError(text)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+WANTED: dict[Callable[[str], Any], str] = {
+    str: "a word",
+    float: "a number",
+    read_whole: "a whole number",
+    read_pairs: "NAME=SIZE,NAME=SIZE",
+    read_fields: "inputs=COLUMN,targets=COLUMN",
+}
+
+
+@dataclass(frozen=True)
+class Macro:
+    """One setting of a run: a gin macro `NAME = value`, and a plain flag `--name value`.
+
+    Attributes:
+      target: the parameter that the macro sets, as gin names it.
+      read: turns the flag's text into the value.
+      metavar: what `--help` shows in the value's place.
+      help: one line for `--help`.
+    """
+
+    target: str
+    read: Callable[[str], Any]
+    metavar: str
+    help: str
+
+
+MACROS: dict[str, Macro] = {
+    "MIXTURE": Macro("Run.mixture", str, "NAME", "the mixture or task to train on (see `flan-jax tasks`)"),
+    "MODEL": Macro("Run.model_name", str, "NAME", "a model: gin_configs/models/NAME.gin, or a gin file of your own"),
+    "INIT_FROM": Macro(
+        "Run.init_from", str, "FOLDER", "start from the parameters of this run, Hugging Face folder or T5X checkpoint"
+    ),
+    "LORA": Macro(
+        "Lora.rank",
+        read_whole,
+        "RANK",
+        "train adapters of this rank beside the frozen model of INIT_FROM; 0: all of it",
+    ),
+    "FEATURE_LENGTHS": Macro(
+        "Run.feature_lengths", read_pairs, "inputs=N,targets=N", "the length of a packed row, in tokens"
+    ),
+    "BATCH_SIZE": Macro("Run.batch_size", read_whole, "N", "rows in a batch, over all devices and hosts"),
+    "MICROBATCHES": Macro("Run.microbatches", read_whole, "N", "parts a batch is computed in, to save memory"),
+    "STEPS": Macro("Run.steps", read_whole, "N", "how long to train, in steps (or give --epochs)"),
+    "EPOCHS": Macro("Run.epochs", float, "X", "how long to train, in passes over the mixture (or give --steps)"),
+    "LEARNING_RATE": Macro("Optimizer.learning_rate", float, "X", "the highest learning rate of the schedule"),
+    "MESH": Macro("Run.mesh", read_pairs, "data=N,fsdp=N", "devices along each axis; -1 takes what is left"),
+    "EVAL_MIXTURE": Macro("Run.eval_mixture", str, "NAME", "the mixture or task to score"),
+    "EVAL_PERIOD": Macro("Run.eval_period", read_whole, "N", "steps from one scoring to the next; 0: only at the end"),
+    "SAVE_PERIOD": Macro("Run.save_period", read_whole, "N", "steps from one checkpoint to the next; 0: only the last"),
+    "LOG_PERIOD": Macro("Run.log_period", read_whole, "N", "steps from one row of per-task losses to the next"),
+    "RUN_DIR": Macro("Run.run_dir", str, "FOLDER", "where checkpoints, metrics and results go"),
+    "STORE_DIR": Macro("Run.store_dir", str, "FOLDER", "where tokenised examples are kept and shared by runs"),
+    "SEED": Macro("Run.seed", read_whole, "N", "every random draw of the run follows from it"),
+}
+
+T5X_NAMES: dict[str, str] = {
+    "MIXTURE_OR_TASK_NAME": "MIXTURE",
+    "MIXTURE_OR_TASK_MODULE": "Run.modules (or the flag --module)",
+    "TASK_FEATURE_LENGTHS": "FEATURE_LENGTHS",
+    "TRAIN_STEPS": "STEPS (of this run alone, pretraining's steps not counted)",
+    "MODEL_DIR": "RUN_DIR",
+    "INITIAL_CHECKPOINT_PATH": "INIT_FROM",
+    "CHECKPOINT_PATH": "INIT_FROM",
+    "EVAL_STEPS": "Evaluation.max_examples",
+    "EVAL_OUTPUT_DIR": "RUN_DIR",
+    "INFER_OUTPUT_DIR": "RUN_DIR",
+    "CHECKPOINT_PERIOD": "SAVE_PERIOD",
+    "SAVING_PERIOD": "SAVE_PERIOD",
+    "DROPOUT_RATE": "Model.dropout_rate",
+    "Z_LOSS": "Loss.z_loss",
+    "LABEL_SMOOTHING": "Loss.label_smoothing",
+    "LOSS_NORMALIZING_FACTOR": "nothing to set: a loss is summed and divided by its weight once",
+    "USE_CACHED_TASKS": "nothing to set: every task is prepared once, into STORE_DIR",
+    "USE_HARDWARE_RNG": "nothing to set",
+    "RANDOM_SEED": "SEED",
+    "SHUFFLE_TRAIN_EXAMPLES": "nothing to set: the plan permutes the examples of every epoch by SEED",
+    "NUM_MICROBATCHES": "MICROBATCHES",
+    "NUM_PARTITIONS": "MESH",
+    "MODEL_PARALLEL_SUBMESH": "MESH",
+    "OPTIMIZER": "Optimizer.name or Optimizer.factory",
+    "VOCABULARY": "nothing to set: the vocabulary comes with the tasks",
+    "PACK": "Data.pack",
+    "SPLIT": "Data.split",
+}
