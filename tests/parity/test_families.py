@@ -79,7 +79,7 @@ def test_a_prefix_lm_is_transformers_with_that_mask(name, folder_of):
     layout = [*([one] for one in examples), examples[:2], examples[2:]]
     padded, packed = ours.logits(rows(layout, ours.config, INPUTS, TARGETS))
     with torch.no_grad():
-        mask = prefix_mask(examples, begin, folder.model.window)
+        mask = prefix_mask(examples, begin, folder.model)
         out = peer.forward(peer.load(folder.path), examples, False, begin, attention_mask=mask)
     theirs = peer.of_tokens(out.logits, examples, False, begin)
     causal, _ = Ours(folder).logits(rows(layout, folder.model, INPUTS, TARGETS))
@@ -87,16 +87,16 @@ def test_a_prefix_lm_is_transformers_with_that_mask(name, folder_of):
     assert relative(causal, theirs) > 1e-2
 
 
-def prefix_mask(examples, begin, window):
+def prefix_mask(examples, begin, model):
     """What transformers adds to the attention logits [B, 1, L, L], for each kind of layers where there are two."""
     counts = [(len(inputs) + (begin >= 0), len(inputs) + len(targets) + (begin >= 0)) for inputs, targets in examples]
     length = max(whole for _, whole in counts)
     query, key = np.ogrid[:length, :length]
     seen = np.stack([(key <= query) | (np.maximum(key, query) < inputs) for inputs, _ in counts])
-    near = seen & (np.abs(key - query) < window)
+    near = seen & (np.abs(key - query) < model.window)
     far, close = (torch.tensor(np.where(one, 0.0, -1e30)[:, None]).float() for one in (seen, near))
-    if not window:
-        return far
+    if len(set(model.layer_pattern)) == 1:
+        return close if model.window else far
     return {"full_attention": far, "sliding_attention": close}
 
 

@@ -45,7 +45,7 @@ def encoded(folder, prompts):
 
 
 def furthest_logits(theirs, graph, params, texts):
-    """The largest difference of logits, relative to a text's largest, and at how many tokens another is most probable."""
+    """The largest difference of logits, relative to a text's largest; how many tokens have another most probable."""
     ours = jax.jit(lambda params, batch: nnx.merge(graph, params)(batch))
     apart, others = [], 0
     for ids in texts:
