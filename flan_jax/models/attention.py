@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from flan_jax.models.attention_kernels import Packed, attend, kernel_of
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import Linear, RMSNorm, capped, dropout, kernel
+from flan_jax.models.products import for_rows, mix, scores, softmax
 from flan_jax.parallel.axes import shard
 
 MASKED = -1e9  # finite, so that a row that may look at nothing stays finite
@@ -291,6 +292,8 @@ class Attention(nnx.Module):
         batch, length, heads, width = q.shape
         kv_heads = self.config.kv_heads
         grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, width)
+        if len(sources) == 1 and isinstance(sources[0].seen, KeysValues):
+            return self._of_one(grouped, sources[0], key).reshape(q.shape)
         logits, seen = [], [(*source.seen.read(), source.seen.order) for source in sources]
         for source, (keys, _, order) in zip(sources, seen, strict=True):
             raw = jnp.einsum(f"blngk,{order}->bngls", grouped, keys, preferred_element_type=jnp.float32)
@@ -303,3 +306,15 @@ class Attention(nnx.Module):
             parts.append(jnp.einsum(f"bngls,{order}->blngk", weights[..., start:end], values))
             start = end
         return functools.reduce(jnp.add, parts).reshape(batch, length, heads, width)
+
+    def _of_one(self, q: Float[Array, "B Lq N G K"], source: Source, key: PRNGKeyArray | None) -> Array:
+        """The same of one source, as in training: what is seen is [B, Lq, N, G, K]."""
+        batch, length, kv_heads, group, width = q.shape
+        k, v = (x.swapaxes(1, 2) for x in source.seen.read())
+        flat = q.transpose(0, 2, 3, 1, 4).reshape(batch, kv_heads, group * length, width)
+        logits = capped(scores(flat, k).reshape(batch, kv_heads, group, length, -1), self.config.attention_cap)
+        shared = [bias.shape[0] == 1 and batch > 1 for bias in source.biases]
+        biases = [for_rows(bias, batch) if one else bias for bias, one in zip(source.biases, shared, strict=True)]
+        weights = dropout(softmax(functools.reduce(jnp.add, biases, logits)), self.config.dropout_rate, key)
+        seen = mix(weights.astype(q.dtype).reshape(batch, kv_heads, group * length, -1), v)
+        return seen.reshape(batch, kv_heads, group, length, width).transpose(0, 3, 1, 2, 4)

@@ -75,11 +75,11 @@ def chunk_tokens(tokens: int, vocab: int, platform: str) -> int:
       platform: "cpu", "gpu" or "tpu".
 
     >>> chunk_tokens(512, 32_128, "cpu"), chunk_tokens(2048, 151_936, "cpu"), chunk_tokens(16_384, 32_128, "tpu")
-    (0, 512, 2048)
+    (512, 512, 2048)
     """
     fitting = max(1, CHUNK_BYTES.get(platform, CHUNK_BYTES_ELSEWHERE) // (4 * vocab))
     chunk = max(LEAST_TOKENS, 1 << (fitting.bit_length() - 1))
-    return 0 if tokens <= chunk else chunk
+    return 0 if tokens <= fitting else chunk
 
 
 def local_sizes(tokens: tuple[int, ...], vocab: int) -> tuple[int, int]:

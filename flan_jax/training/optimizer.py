@@ -96,7 +96,7 @@ def make_optimizer(config: OptimizerConfig, total_steps: int, params: Any) -> op
       UserError: settings that make no optimiser.
     """
     schedule = learning_rate_schedule(config, total_steps)
-    stages = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
+    stages = [] if config.clip_norm is None else [_clip_by_global_norm(config.clip_norm)]
     if config.factory is not None:
         made = config.factory(learning_rate=schedule)
         if not (callable(getattr(made, "init", None)) and callable(getattr(made, "update", None))):
@@ -165,6 +165,16 @@ def layer_counts(params: Any) -> Any:
         return jax.tree.map(lambda array: int(array.shape[0]) if stacked else 0, leaf)
 
     return jax.tree.map(count, params, is_leaf=lambda leaf: hasattr(leaf, "axes"))
+
+
+def _clip_by_global_norm(largest: float) -> optax.GradientTransformation:
+    """optax's, with one factor for all leaves: its choice between two arrays is written out for every leaf on CPU."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        factor = jnp.minimum(1.0, largest / optax.global_norm(updates))
+        return jax.tree.map(lambda g: (g * factor).astype(g.dtype), updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def _adafactor_direction() -> optax.GradientTransformation:

@@ -81,7 +81,9 @@ def make_train_step(
             key = jax.random.fold_in(jax.random.key(seed), state["step"]) if dropout else None
             grads, totals = accumulate(state["params"], batch, key, frozen)
             weight = totals["weight_sum"]
-            grads = jax.tree.map(lambda g: g / jnp.where(weight > 0, weight, 1.0), grads)
+            # A factor is fused into all that reads a gradient; a division would write it out first.
+            inverse = 1.0 / jnp.where(weight > 0, weight, 1.0)
+            grads = jax.tree.map(lambda g: g * inverse, grads)
             updates, opt = tx.update(grads, state["opt"], state["params"])
             params = optax.apply_updates(state["params"], updates)
             metrics = totals | {

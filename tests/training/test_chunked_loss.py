@@ -122,7 +122,7 @@ def test_memory_does_not_grow_with_the_batch():
 
 
 def test_chunks_suit_the_device():
-    assert chunk_tokens(512, 32_128, "cpu") == 0
+    assert chunk_tokens(512, 32_128, "cpu") == 512 and chunk_tokens(64, 32_128, "cpu") == 0
     assert chunk_tokens(100_000, 256, "cpu") == 8192
     assert chunk_tokens(4096, 262_144, "tpu") == 512
     assert chunk_tokens(1024, 32_128, "tpu") == 0

@@ -1,0 +1,95 @@
+"""Attention's products as the XLA compiler for CPUs takes them without copies of the large arrays.
+
+XLA multiplies on CPU with the left side's last dimension summed over; anything else is first copied, transposed. JAX's
+own gradients put the array of all attention weights [B, H, Lq, Lk] there, a layer's largest. Here whatever is turned is
+small: queries, keys and values, or their gradients.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def _product(left: Array, right: Array, dims: tuple[int, int], dtype: jnp.dtype) -> Array:
+    """For each row and head a product over dimension `dims[0]` of `left` and `dims[1]` of `right`."""
+    sums = ((dims[0],), (dims[1],))
+    return jax.lax.dot_general(left, right, (sums, ((0, 1), (0, 1))), preferred_element_type=dtype)
+
+
+@jax.custom_vjp
+def scores(q: Float[Array, "B N M K"], k: Float[Array, "B N S K"]) -> Float[Array, "B N M S"]:
+    """Each query's product with each key, in float32."""
+    return _product(q, k, (3, 3), jnp.float32)
+
+
+def _scores_forward(q: Array, k: Array) -> tuple[Array, tuple[Array, Array]]:
+    return scores(q, k), (q, k)
+
+
+def _scores_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    q, k = kept
+    gradient = gradient.astype(q.dtype)
+    k_grad = _product(q.swapaxes(2, 3), gradient, (3, 2), k.dtype)
+    return _product(gradient, k, (3, 2), q.dtype), k_grad.swapaxes(2, 3)
+
+
+scores.defvjp(_scores_forward, _scores_backward)
+
+
+@jax.custom_vjp
+def mix(weights: Float[Array, "B N M S"], v: Float[Array, "B N S K"]) -> Float[Array, "B N M K"]:
+    """The values, weighted and summed."""
+    return _product(weights, v, (3, 2), v.dtype)
+
+
+def _mix_forward(weights: Array, v: Array) -> tuple[Array, tuple[Array, Array]]:
+    return mix(weights, v), (weights, v)
+
+
+def _mix_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    weights, v = kept
+    v_grad = _product(gradient.swapaxes(2, 3), weights, (3, 2), v.dtype)
+    return _product(gradient, v, (3, 3), weights.dtype), v_grad.swapaxes(2, 3)
+
+
+mix.defvjp(_mix_forward, _mix_backward)
+
+
+@jax.custom_vjp
+def softmax(logits: Float[Array, "*B S"]) -> Float[Array, "*B S"]:
+    """Over the last dimension; its result alone is kept for the gradient."""
+    return jax.nn.softmax(logits, axis=-1)
+
+
+def _softmax_forward(logits: Array) -> tuple[Array, Array]:
+    weights = jax.nn.softmax(logits, axis=-1)
+    return weights, weights
+
+
+def _softmax_backward(weights: Array, gradient: Array) -> tuple[Array]:
+    inner = jnp.sum(gradient * weights, axis=-1, keepdims=True)
+    return (weights * (gradient - inner),)
+
+
+softmax.defvjp(_softmax_forward, _softmax_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def for_rows(bias: Float[Array, "1 N G Lq Lk"], rows: int) -> Float[Array, "B N G Lq Lk"]:
+    """A bias that all rows share. On CPU its gradient is summed over the rows as a product: twenty times as fast."""
+    return jnp.broadcast_to(bias, (rows, *bias.shape[1:]))
+
+
+def _for_rows_forward(bias: Array, rows: int) -> tuple[Array, None]:
+    return for_rows(bias, rows), None
+
+
+def _for_rows_backward(rows: int, _: None, gradient: Array) -> tuple[Array]:
+    by_product = lambda g: jnp.tensordot(jnp.ones(rows, g.dtype), g, 1)[None]
+    by_sum = functools.partial(jnp.sum, axis=0, keepdims=True)
+    return (jax.lax.platform_dependent(gradient, cpu=by_product, default=by_sum),)
+
+
+for_rows.defvjp(_for_rows_forward, _for_rows_backward)
