@@ -88,7 +88,7 @@ def shape_table(name: str, dtype: str, found: dict[str, Any]) -> str:
 def depth_table(name: str, found: dict[str, Any]) -> str:
     """Compile times."""
     rows = []
-    for kind in ("ours", "bare"):
+    for kind in ("ours",):
         for layers in DEPTHS:
             if one := found.get(kind, {}).get(str(layers)):
                 figures = [
@@ -125,7 +125,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--show", type=pathlib.Path, metavar="FILE", help="measure nothing: print tables of a --json")
     parser.add_argument("--only", nargs="+", choices=[*SIDES], default=[*SIDES], help="shapes to measure")
     parser.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
-    parser.add_argument("--rounds", type=int, default=6, help="timed steps of each side")
+    parser.add_argument("--rounds", type=int, default=5, help="timed steps of each side (3 at most in bfloat16)")
     parser.add_argument("--torch", type=pathlib.Path, help="Python of the environment with torch, transformers, TRL")
     parser.add_argument("--tunix", type=pathlib.Path, help="Python of the environment with Tunix")
     parser.add_argument("--no_depth", action="store_true", help="leave out compile times at 4 and 32 layers")
