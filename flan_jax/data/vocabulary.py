@@ -152,8 +152,13 @@ def check_same(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None, where:
         raise UserError(
             f"the checkpoint in {where} was trained with another vocabulary ({theirs['size']} tokens, "
             f"{theirs['fingerprint'][:8]}) than the tasks use ({ours['size']} tokens, {ours['fingerprint'][:8]}); "
-            f"give the tasks vocabulary={theirs.get('path') or where!r}"
+            f"give the tasks {_how_to_have(theirs, where)}"
         )
+
+
+def _how_to_have(theirs: Mapping[str, Any], where: str) -> str:
+    path = theirs.get("path")
+    return f"vocabulary={path!r}" if path else f"its {theirs['kind']} vocabulary (see {where}/vocabulary.json)"
 
 
 def check_folder(ours: Mapping[str, Any], folder: str | pathlib.Path) -> None:

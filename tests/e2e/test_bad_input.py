@@ -161,7 +161,7 @@ def test_a_checkpoint_of_another_model_is_refused(project, trained, copied):
 
 
 def test_a_vocabulary_that_is_not_the_checkpoints_is_refused(tried, trained, copied):
-    check_refused(tried("other_vocabulary", "--init_from", trained), "another vocabulary", "vocabulary.model")
+    check_refused(tried("other_vocabulary", "--init_from", trained), "another vocabulary", "vocabulary.json")
     # Also where the plan is gone on with: what was learnt belongs to the old vocabulary.
     more = ["--gin.Data.on_changed_plan='continue'", "--steps", 40, "--run_dir", copied]
     check_refused(tried("other_vocabulary", *more), "another vocabulary")
