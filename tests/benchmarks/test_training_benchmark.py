@@ -30,7 +30,7 @@ def test_ours_and_the_bare_step_are_timed_and_no_peer_is_invented():
     assert found["reached"] is False
 
 
-@pytest.mark.parametrize("name", ["t5", "qwen3"])
+@pytest.mark.parametrize("name", [pytest.param("t5", marks=pytest.mark.slow), "qwen3"])
 def test_the_bare_step_computes_what_ours_does(monkeypatch, name):
     monkeypatch.syspath_prepend(str(HERE))
     import jax
