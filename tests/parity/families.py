@@ -58,7 +58,7 @@ def _t5(kind: Callable[..., hf.PretrainedConfig], projection: str, tied: bool) -
             relative_attention_max_distance=10,
             feed_forward_proj=projection,
             tie_word_embeddings=tied,
-            layer_norm_epsilon=1e-5,
+            layer_norm_epsilon=1e-3,
             decoder_start_token_id=0,
         )
 
@@ -86,7 +86,7 @@ def _decoder(
                 "tie_word_embeddings": tied,
                 "bos_token_id": BEGIN,
                 "pad_token_id": 0,
-                "rms_norm_eps": 1e-5,
+                "rms_norm_eps": 1e-3,
                 **settings,
                 **own,
             }
