@@ -128,6 +128,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="timed steps of each side (3 at most in bfloat16)")
     parser.add_argument("--torch", type=pathlib.Path, help="Python of the environment with torch, transformers, TRL")
     parser.add_argument("--tunix", type=pathlib.Path, help="Python of the environment with Tunix")
+    parser.add_argument("--leave_out", nargs="+", default=[], metavar="SIDE", help="sides not to measure: compiled, …")
     parser.add_argument("--no_depth", action="store_true", help="leave out compile times at 4 and 32 layers")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: to see that it runs, not how fast")
     return parser.parse_args()
@@ -140,7 +141,7 @@ def main() -> None:
         print(render(json.loads(given.show.read_text())))
         return
     rounds = min(given.rounds, 2) if given.quick else given.rounds
-    bench = Bench(given.torch, given.tunix, rounds, given.quick, tuple(given.dtypes))
+    bench = Bench(given.torch, given.tunix, rounds, given.quick, tuple(given.dtypes), tuple(given.leave_out))
     found = measure(bench, given.only, not given.no_depth)
     print(json.dumps(found, indent=1) if given.json else render(found))
     sys.stdout.flush()

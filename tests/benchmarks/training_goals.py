@@ -35,6 +35,7 @@ class Bench:
       rounds: timed steps of each side; no more than 3 in bfloat16, of which no goal is made.
       quick: tiny shapes.
       dtypes: what is computed in.
+      leave_out: sides that are not measured.
     """
 
     torch: pathlib.Path | None
@@ -42,6 +43,7 @@ class Bench:
     rounds: int = 5
     quick: bool = False
     dtypes: tuple[str, ...] = ("float32", "bfloat16")
+    leave_out: tuple[str, ...] = ()
 
     def shape(self, name: str) -> Shape:
         """A shape, tiny if asked."""
@@ -72,6 +74,8 @@ def measure_shape(bench: Bench, name: str, dtype: str) -> dict[str, Any]:
     for kind in ("matmul", *SIDES[name]):
         say(f"{name}, {dtype}: {kind} starts")
         try:
+            if kind in bench.leave_out:
+                raise LostError("left out by --leave_out")
             given = {"dtype": dtype} | ({} if kind == "matmul" else {"shape": dataclasses.asdict(shape)})
             given |= {"size": 256} if kind == "matmul" and bench.quick else {}
             side = bench.start(kind, **given)
