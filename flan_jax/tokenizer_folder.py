@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 TOKENIZER = "tokenizer.json"
+SENTENCEPIECE_FILES = ("spiece.model", "tokenizer.model")  # of T5 and of Llama, in folders without a tokenizer.json
 COMPANIONS = (
     "tokenizer_config.json",
     "special_tokens_map.json",

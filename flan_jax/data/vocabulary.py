@@ -15,7 +15,7 @@ import numpy as np
 from flan_jax import atomic
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
-from flan_jax.tokenizer_folder import TOKENIZER, TokenizerFolder
+from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder
 
 KEPT_MODEL, KEPT_TOKENIZER = "vocabulary.model", "tokenizer"  # in a run's folder
 
@@ -177,4 +177,4 @@ def check_folder(ours: Mapping[str, Any], folder: str | pathlib.Path) -> None:
         )
 
 
-_TOKENIZERS = ("tokenizer.json", "spiece.model", "tokenizer.model")
+_TOKENIZERS = (TOKENIZER, *SENTENCEPIECE_FILES)

@@ -19,9 +19,9 @@ from flan_jax.chat_templates import ChatTemplate
 from flan_jax.errors import UserError
 from flan_jax.tasks.tokenizer_json import TokenizerJsonVocabulary
 from flan_jax.tasks.words import word_encoder
-from flan_jax.tokenizer_folder import TOKENIZER, TokenizerFolder
+from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder
 
-T5_MODEL, LLAMA_MODEL = "spiece.model", "tokenizer.model"  # SentencePiece models in Hugging Face folders
+T5_MODEL, LLAMA_MODEL = SENTENCEPIECE_FILES
 EXTRA_IDS = 100  # T5's number of sentinels; given to vocabularies that are named by a path
 VocabularyLike: TypeAlias = str | os.PathLike[str] | seqio.Vocabulary
 

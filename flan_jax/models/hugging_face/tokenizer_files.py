@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError
+from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER
 
-SENTENCEPIECE_FILES = ("spiece.model", "tokenizer.model")
 TOKENIZER_FILES = (
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",

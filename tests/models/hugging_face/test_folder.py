@@ -115,7 +115,8 @@ def test_a_head_is_tied_where_the_files_hold_no_other(tmp_path):
 
 def test_tensors_that_nobody_reads_any_more_are_passed_over(tmp_path):
     tensors = tensors_of("llama") | {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(2, np.float32)}
-    read_folder(write(tmp_path, tensors=tensors))
+    plain = read_folder(write(tmp_path / "plain"))
+    assert read_folder(write(tmp_path / "older", tensors=tensors)).model == plain.model
 
 
 TEMPLATE = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]}
