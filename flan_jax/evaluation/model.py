@@ -16,6 +16,7 @@ from flan_jax.models import decoding
 from flan_jax.models.decoding import Decoded
 from flan_jax.models.decoding.beams import check_beams
 from flan_jax.models.decoding.tokens import Choice, Progress, check_sampling, row_keys
+from flan_jax.models.model import Model
 from flan_jax.parallel.mesh import batch_sharding
 from flan_jax.training.loss import CROSS_ENTROPY, token_losses
 
@@ -83,6 +84,14 @@ class Asked:
     mesh: Mesh
     eos_id: int | Sequence[int]
 
+    @functools.cached_property
+    def laid_out(self) -> tuple[Any, Any]:
+        """Graph and parameters of the model as it is decoded with."""
+        if jax.default_backend() != "cpu":
+            return self.graph, self.params
+        with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+            return _lay_out(self.graph, self.params)
+
     def with_params(self, params: Any) -> "Asked":
         """The same model with other parameters; nothing is compiled anew."""
         return dataclasses.replace(self, params=params)
@@ -128,19 +137,21 @@ class Asked:
         how.check()
         ends = np.atleast_1d(np.asarray(self.eos_id, np.int32))
         placed = self._placed(fitted(inputs))
+        graph, params = self.laid_out
         if how.num_beams > 1:
             fixed = (how.max_new_tokens, how.num_beams, how.early_stopping, how.min_new_tokens)
-            found = _jitted(self.graph, self.mesh, "beam_search", fixed)(self.params, *placed, ends, how.length_penalty)
+            search = _jitted(graph, self.mesh, "beam_search", fixed)
+            found = search(params, *placed, ends, how.length_penalty)
             return jax.tree.map(lambda leaf: np.asarray(leaf)[:, 0], found)
         rules = (how.temperature > 0, how.top_k, how.top_p < 1, how.min_new_tokens > 0)
         given = (ends, how.min_new_tokens, how.seed, first_row, how.temperature or 1.0, how.top_p)
-        begin = _jitted(self.graph, self.mesh, "begin", (*rules, how.max_new_tokens))
-        advance = _jitted(self.graph, self.mesh, "advance", rules)
-        progress = begin(self.params, *placed, *given)
+        begin = _jitted(graph, self.mesh, "begin", (*rules, how.max_new_tokens))
+        advance = _jitted(graph, self.mesh, "advance", rules)
+        progress = begin(params, *placed, *given)
         limit = how.max_new_tokens
         stopped = np.zeros(len(inputs), bool)
         for until in range(CHUNK, limit + CHUNK, CHUNK) if ended else [limit]:
-            progress = advance(self.params, progress, *placed, *self._placed(stopped), min(until, limit), *given)
+            progress = advance(params, progress, *placed, *self._placed(stopped), min(until, limit), *given)
             if ended is None or bool(np.all(progress.done)):
                 break
             stopped = ended(np.asarray(progress.tokens))
@@ -175,6 +186,15 @@ def fitted(inputs: np.ndarray) -> np.ndarray:
     return inputs[:, :length]
 
 
+def _merged(graph: Any, params: Any) -> Model:
+    return nnx.merge(graph, *(params if isinstance(params, tuple) else (params,)))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _lay_out(graph: Any, params: Any) -> tuple[Any, Any]:
+    return nnx.split(decoding.laid_out(_merged(graph, params)))
+
+
 @functools.lru_cache(maxsize=64)
 def _jitted(graph: Any, mesh: Mesh, name: str, fixed: tuple[Any, ...]) -> Any:
     """One jitted function for each way of asking; shapes beyond that are jit's own."""
@@ -192,7 +212,7 @@ def _jitted(graph: Any, mesh: Mesh, name: str, fixed: tuple[Any, ...]) -> Any:
 
     def ask(params: Any, *arrays: Any) -> Any:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            model = nnx.merge(graph, *(params if isinstance(params, tuple) else (params,)))
+            model = _merged(graph, params)
             if name == "score_options":
                 return decoding.score_options(model, *arrays)
             if name == "loss":

@@ -225,7 +225,12 @@ def rotate(x: Float[Array, "B L H K"], turns: tuple[Array, Array]) -> Float[Arra
 
 
 class Attention(nnx.Module):
-    """Multi-head attention with fewer heads for keys and values where asked (grouped queries)."""
+    """Multi-head attention with fewer heads for keys and values where asked (grouped queries).
+
+    `flan_jax.models.decoding.layout` may join the three projections.
+    """
+
+    query_key_value: Linear
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -242,25 +247,42 @@ class Attention(nnx.Module):
         self.value = of(kv_heads, "kv_heads", embed**-0.5)
         out, axes = (heads, width, embed), ("heads", "head_dim", "embed")
         self.out = Linear(rngs, out, axes, (heads * width) ** -0.5, config, dims=2, bias=config.attention_out_bias)
+        self.few_queries = False  # whether each query is multiplied by itself; see `decoding.layout`
         if config.qk_norm != "none":
             whole = config.qk_norm == "whole"
             self.query_norm = RMSNorm(heads * width if whole else width, config)
             self.key_norm = RMSNorm(kv_heads * width if whole else width, config)
 
+    def projections(
+        self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None
+    ) -> tuple[Float[Array, "B L H K"], KeysValues]:
+        """Queries, keys and values of the same tokens, turned by rotary positions where `turns` are given."""
+        if not hasattr(self, "query_key_value"):
+            return self.queries(x, turns), self.keys_values(x, turns)
+        heads, kv_heads = self.config.num_heads, self.config.kv_heads
+        q, k, v = jnp.split(self.query_key_value(x), (heads, heads + kv_heads), axis=-2)
+        return self._as_queries(q, turns), self._as_keys_values(k, v, turns)
+
     def queries(self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None) -> Float[Array, "B L H K"]:
         """Projects queries, turned by rotary positions where `turns` are given."""
-        q = shard(self.query(x), "batch", "length", "heads", "head_dim")
+        return self._as_queries(self.query(x), turns)
+
+    def keys_values(self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None) -> KeysValues:
+        """Projects keys and values."""
+        return self._as_keys_values(self.key(x), self.value(x), turns)
+
+    def _as_queries(self, q: Array, turns: tuple[Array, Array] | None) -> Array:
+        q = shard(q, "batch", "length", "heads", "head_dim")
         if self.config.qk_norm != "none":
             q = self._normed(q, self.query_norm)
         q = q if turns is None else rotate(q, turns)
         return q if self.scale == 1.0 else q * self.scale
 
-    def keys_values(self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None) -> KeysValues:
-        """Projects keys and values."""
-        k = shard(self.key(x), "batch", "length", "kv_heads", "head_dim")
+    def _as_keys_values(self, k: Array, v: Array, turns: tuple[Array, Array] | None) -> KeysValues:
+        k = shard(k, "batch", "length", "kv_heads", "head_dim")
         if self.config.qk_norm != "none":
             k = self._normed(k, self.key_norm)
-        v = shard(self.value(x), "batch", "length", "kv_heads", "head_dim")
+        v = shard(v, "batch", "length", "kv_heads", "head_dim")
         return KeysValues(k if turns is None else rotate(k, turns), v)
 
     def _normed(self, x: Array, norm: RMSNorm) -> Array:
@@ -294,9 +316,16 @@ class Attention(nnx.Module):
         grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, width)
         if len(sources) == 1 and isinstance(sources[0].seen, KeysValues):
             return self._of_one(grouped, sources[0], key).reshape(q.shape)
+        if self.few_queries and length == 1:
+            alone = [self._of_several(grouped[:, :, :, g : g + 1], sources, key) for g in range(grouped.shape[3])]
+            return jnp.concatenate(alone, axis=3).reshape(q.shape)
+        return self._of_several(grouped, sources, key).reshape(q.shape)
+
+    def _of_several(self, q: Float[Array, "B Lq N G K"], sources: Sequence[Source], key: PRNGKeyArray | None) -> Array:
+        """All sources' logits together: what is seen is [B, Lq, N, G, K]."""
         logits, seen = [], [(*source.seen.read(), source.seen.order) for source in sources]
         for source, (keys, _, order) in zip(sources, seen, strict=True):
-            raw = jnp.einsum(f"blngk,{order}->bngls", grouped, keys, preferred_element_type=jnp.float32)
+            raw = jnp.einsum(f"blngk,{order}->bngls", q, keys, preferred_element_type=jnp.float32)
             logits.append(functools.reduce(jnp.add, source.biases, capped(raw, self.config.attention_cap)))
         weights = jax.nn.softmax(jnp.concatenate(logits, axis=-1) if len(logits) > 1 else logits[0], axis=-1)
         weights = dropout(weights, self.config.dropout_rate, key).astype(q.dtype)
@@ -305,7 +334,7 @@ class Attention(nnx.Module):
             end = start + values.shape[order.index("s")]
             parts.append(jnp.einsum(f"bngls,{order}->blngk", weights[..., start:end], values))
             start = end
-        return functools.reduce(jnp.add, parts).reshape(batch, length, heads, width)
+        return functools.reduce(jnp.add, parts)
 
     def _of_one(self, q: Float[Array, "B Lq N G K"], source: Source, key: PRNGKeyArray | None) -> Array:
         """The same of one source, as in training: what is seen is [B, Lq, N, G, K]."""

@@ -5,6 +5,7 @@ of keys and values, K head dim, F feed-forward, V vocab, S segments.
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.models import quantised
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.products import few_rows
 from flan_jax.parallel.axes import shard
 
 
@@ -82,7 +84,7 @@ class Linear(nnx.Module):
     """A matrix product over one or more dimensions, with a bias where asked.
 
     `flan_jax.models.lora` may put an adapter beside the kernel (`lora_a`, `lora_b`), and make the kernel codes that
-    `kernel_scale` goes with.
+    `kernel_scale` goes with. `flan_jax.models.decoding.layout` may turn the kernel.
 
     Args:
       rngs: draws the kernel.
@@ -112,15 +114,24 @@ class Linear(nnx.Module):
         bias: bool = False,
     ):
         self.dims, self.lora_scale, self.lora_dropout = dims, 0.0, 0.0
+        self.turned: tuple[int, ...] | None = None  # the dimensions that come out, if the kernel is a matrix [O, I]
         self.kernel = kernel(rngs, shape, axes, std, config.param_dtype)
         if bias:
             self.bias = nnx.Param(jnp.zeros(shape[dims:], jnp.dtype(config.param_dtype)), axes=axes[dims:])
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
         """Applies it in the dtype of `x`."""
+        if self.turned is not None:
+            return self._by_rows(x)
         y = project(x, self._weights(x.dtype), self.dims)
         if hasattr(self, "lora_a"):
             y = y + self._adapter(x)
+        return y + self.bias[...].astype(x.dtype) if hasattr(self, "bias") else y
+
+    def _by_rows(self, x: Array) -> Array:
+        assert self.turned is not None
+        batch = x.shape[: x.ndim - self.dims]
+        y = few_rows(x.reshape(math.prod(batch), -1), self._weights(x.dtype)).reshape(*batch, *self.turned)
         return y + self.bias[...].astype(x.dtype) if hasattr(self, "bias") else y
 
     def _weights(self, dtype: Any) -> Array:
@@ -161,6 +172,7 @@ class Embedding(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
+        self.few_rows = False  # whether logits are read for the few rows of one token
         shape, axes = (config.vocab_size, config.embed_dim), ("vocab", "embed")
         self.embedding = kernel(rngs, shape, axes, config.embedding_init_std, config.param_dtype)
         if not config.tie_embeddings:
@@ -185,12 +197,21 @@ class Embedding(nnx.Module):
         """Reads logits, in float32, off the last layer's output."""
         if self.config.scale_logits:
             x = x * self.config.embed_dim**-0.5
-        out = jnp.einsum("bld,vd->blv", x, self.table.astype(x.dtype), preferred_element_type=jnp.float32)
+        table = self.table.astype(x.dtype)
+        if self.few_rows and x.dtype == jnp.float32:
+            out = few_rows(x.reshape(-1, x.shape[-1]), table).reshape(*x.shape[:-1], -1)
+        else:
+            out = jnp.einsum("bld,vd->blv", x, table, preferred_element_type=jnp.float32)
         return shard(capped(out, self.config.logit_cap), "batch", "length", "vocab")
 
 
 class FeedForward(nnx.Module):
-    """The feed-forward layer, gated (a product of two projections) or not."""
+    """The feed-forward layer, gated (a product of two projections) or not.
+
+    `flan_jax.models.decoding.layout` may join the two projections.
+    """
+
+    gate_and_up: Linear
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -202,11 +223,11 @@ class FeedForward(nnx.Module):
 
     def __call__(self, x: Float[Array, "B L D"], key: PRNGKeyArray | None = None) -> Float[Array, "B L D"]:
         """Applies the layer; `key` drops hidden activations."""
-        up = self.up(x)
         if self.config.mlp_activation == "relu":
-            hidden = jax.nn.relu(up)
+            hidden = jax.nn.relu(self.up(x))
         else:
-            gate = self.gate(x)
+            joined = hasattr(self, "gate_and_up")
+            gate, up = jnp.split(self.gate_and_up(x), 2, axis=-1) if joined else (self.gate(x), self.up(x))
             # gelu is the tanh form, as in T5 1.1.
             hidden = (jax.nn.gelu(gate) if self.config.mlp_activation == "gated_gelu" else jax.nn.silu(gate)) * up
         hidden = dropout(shard(hidden, "batch", "length", "mlp"), self.config.dropout_rate, key)

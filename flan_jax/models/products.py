@@ -1,4 +1,4 @@
-"""Attention's products as the XLA compiler for CPUs takes them without copies of the large arrays.
+"""Products as the XLA compiler for CPUs takes them fastest: attention's, and those of a kernel with few rows.
 
 XLA multiplies on CPU with the left side's last dimension summed over; anything else is first copied, transposed. JAX's
 own gradients put the array of all attention weights [B, H, Lq, Lk] there, a layer's largest. Here whatever is turned is
@@ -6,6 +6,7 @@ small: queries, keys and values, or their gradients.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,3 +94,34 @@ def _for_rows_backward(rows: int, _: None, gradient: Array) -> tuple[Array]:
 
 
 for_rows.defvjp(_for_rows_forward, _for_rows_backward)
+
+
+_FEW = 16  # rows that XLA multiplies at once, whether or not there are so many
+_SHORT, _LONG = 640, 1024  # below so many columns, and above so many rows, a kernel is read as one of half the rows
+
+
+@jax.custom_batching.custom_vmap
+def few_rows(x: Float[Array, "R I"], kernel: Float[Array, "O I"]) -> Float[Array, "R O"]:
+    """x @ kernel.T for the few rows of one token, with the kernel on the left.
+
+    On the right the kernel would be packed anew for every token, which takes longer than the product. Of a kernel with
+    many short rows, two are read as one, which meets [[x, 0], [0, x]]: that fills the columns which XLA computes in any
+    case, and halves what a row costs besides its numbers (12 to 25% of a token's time; tests/benchmarks/decoding.py).
+    """
+    (rows, length), outputs = x.shape, kernel.shape[0]
+    if rows > _FEW:
+        return x @ kernel.T
+    if length < _SHORT and outputs > _LONG and rows <= _FEW // 2 and not outputs % 2:
+        kernel = kernel.reshape(-1, 2 * length)
+        x = (jnp.eye(2, dtype=x.dtype)[:, None, :, None] * x[:, None, :]).reshape(2 * rows, 2 * length)
+    out = jax.lax.dot_general(kernel, x, (((1,), (1,)), ((), ())))
+    # Without the barrier XLA would turn the product round again.
+    return jax.lax.optimization_barrier(out).reshape(outputs, rows).T
+
+
+@few_rows.def_vmap
+def _few_rows_vmap(size: int, batched: list[bool], x: Array, kernel: Array) -> tuple[Array, Any]:
+    """Beams are rows like others."""
+    if batched[1]:
+        return jnp.einsum("wri,woi->wro" if batched[0] else "ri,woi->wro", x, kernel), True
+    return few_rows(x.reshape(-1, x.shape[-1]), kernel).reshape(size, -1, kernel.shape[0]), True

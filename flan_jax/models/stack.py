@@ -43,13 +43,8 @@ class Cache:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Apart:
-    """A stack's parameters and caches layer by layer, instead of stacked; no array has the layers in front.
+    """A stack's caches layer by layer, for `Stack.apart`; no array has the layers in front."""
 
-    A scan over layers copies each layer's kernels out of the stack, on CPU, which costs as much again as their product
-    with the few rows of one token.
-    """
-
-    params: tuple[Any, ...]
     caches: tuple[Cache, ...]
 
     @property
@@ -153,7 +148,7 @@ class Layer(nnx.Module):
         sight = context.sight_of(local)
         biases = sight.biases if context.relative is None else (*sight.biases, self.bias(*context.relative))
         h = _normed(x, self.self_norm)
-        own = self.self_attention.keys_values(h, sight.turns)
+        queries, own = self.self_attention.projections(h, sight.turns)
         result: Cache | KeysValues = own
         if cache is None:
             assert not isinstance(local, bool)
@@ -163,7 +158,7 @@ class Layer(nnx.Module):
             sources = [Source(result.new, biases)]
             if cache.prompt is not None:
                 sources.insert(0, Source(cache.prompt, sight.prompt_biases))
-        seen = self.self_attention(self.self_attention.queries(h, sight.turns), sources, next(keys))
+        seen = self.self_attention(queries, sources, next(keys))
         x = x + drop(_normed(seen, self.self_after_norm))
         if self.has_cross:
             seen = self._cross(_normed(x, self.cross_norm), context, cache, next(keys))
@@ -232,6 +227,7 @@ class Stack(nnx.Module):
         self.mixed = kinds if len(set(kinds)) > 1 else None
         self.layers = nnx.vmap(lambda r: Layer(config, cross=cross, rngs=r))(rngs.split(num_layers))
         self.norm = RMSNorm(config.embed_dim, config)
+        self.apart: nnx.List[Layer] | None = nnx.data(None)  # the same layers one by one, from `decoding.layout`
 
     def __call__(
         self,
@@ -290,19 +286,17 @@ class Stack(nnx.Module):
         return x if dropout_key is None else dropout(x, self.config.dropout_rate, leave), results
 
     def _one_by_one(self, x: Array, context: Context, cache: Apart) -> tuple[Array, Apart]:
-        graph, caches = nnx.graphdef(self.layers), []
-        locals_ = self.mixed or [None] * self.num_layers
-        for params, past, local in zip(cache.params, cache.caches, locals_, strict=True):
-            x, kept = nnx.merge(graph, params)(x, context, past, None, local)
+        assert self.apart is not None
+        caches: list[Any] = []
+        for layer, past, local in zip(self.apart, cache.caches, self.mixed or [None] * self.num_layers, strict=True):
+            x, kept = layer(x, context, past, None, local)
             caches.append(kept)
-        return self.norm(x), Apart(cache.params, tuple(caches))
+        return self.norm(x), Apart(tuple(caches))
 
-    def apart(self, cache: Cache) -> Apart:
-        """A stacked cache, and this stack's parameters, layer by layer."""
-        take = lambda tree, i: jax.tree.map(lambda leaf: leaf[i], tree)
-        params = nnx.state(self.layers)
-        layers = range(self.num_layers)
-        return Apart(tuple(take(params, i) for i in layers), tuple(take(cache, i) for i in layers))
+    def layer(self, number: int) -> Layer:
+        """One of the layers, with parameters of its own."""
+        graph, stacked = nnx.split(self.layers)
+        return nnx.merge(graph, jax.tree.map(lambda leaf: leaf[number], stacked))
 
     def memory(self, encoded: Float[Array, "B Lk D"]) -> Kept:
         """Every layer's keys and values [layers, B, N, Lk, K] of the encoder's output."""

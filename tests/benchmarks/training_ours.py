@@ -72,7 +72,7 @@ def make(shape: Shape, dtype: str, **changes: Any) -> tuple[Any, Any, list[Any]]
 
 def decode(shape: Shape, dtype: str, new_tokens: int) -> None:
     """Becomes a process that continues the prompts greedily, without an end, whenever it is asked."""
-    model = build(config_of(shape, dtype, param_dtype=dtype), nnx.Rngs(0))
+    model = decoding.laid_out(build(config_of(shape, dtype, param_dtype=dtype), nnx.Rngs(0)))
     prompts = shape.batches(1)[0]["inputs"]
 
     def one() -> dict[str, int]:

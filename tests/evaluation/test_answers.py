@@ -33,7 +33,7 @@ def test_prompts_of_other_lengths_compile_nothing(asked):
     for length in (3, 90, 128, 0, 61):
         asked.answers(prompts([length, 2]), Writing(4))
     programs = [
-        asking._jitted(asked.graph, asked.mesh, name, fixed)
+        asking._jitted(asked.laid_out[0], asked.mesh, name, fixed)
         for name, fixed in (
             ("begin", (False, 0, False, False, 4)),
             ("advance", (False, 0, False, False)),

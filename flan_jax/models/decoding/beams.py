@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flan_jax.errors import UserError
 from flan_jax.models.decoding.choice import ids_of, without_end
-from flan_jax.models.decoding.tokens import Decoded, laid_out
+from flan_jax.models.decoding.layout import cache_for, laid_out
+from flan_jax.models.decoding.tokens import Decoded
 from flan_jax.models.model import Model
 from flan_jax.models.stack import Apart, Cache
 
@@ -210,14 +211,14 @@ def _each_new(cache: Cache | Apart, change: Callable[[Array, int], Any]) -> Cach
         caches = [
             dataclasses.replace(one, new=jax.tree.map(lambda leaf: change(leaf, 0), one.new)) for one in cache.caches
         ]
-        return Apart(cache.params, tuple(caches))
+        return Apart(tuple(caches))
     return dataclasses.replace(cache, new=jax.tree.map(lambda leaf: change(leaf, 1), cache.new))
 
 
 def _beams(cache: Cache | Apart) -> Cache | Apart:
     """Where the beams are in each array, as vmap wants it; what was computed of the prompt is shared by all."""
     if isinstance(cache, Apart):
-        return Apart(None, (Cache(new=1, prompt=None, memory=None),) * len(cache.caches))  # type: ignore[arg-type]
+        return Apart((Cache(new=1, prompt=None, memory=None),) * len(cache.caches))  # type: ignore[arg-type]
     return Cache(new=2, prompt=None, memory=None)  # type: ignore[arg-type]
 
 
@@ -235,9 +236,8 @@ def _first(cache: Cache | Apart, batch: int, rules: _Rules) -> _Search:
 
 @functools.partial(jax.jit, static_argnames=("graph", "num_returned"))
 def _search(graph: Any, params: Any, inputs: Array, rules: _Rules, num_returned: int) -> Decoded:
-    model = nnx.merge(graph, params)
+    model = laid_out(nnx.merge(graph, params))
     start, logits = model.start(inputs, rules.max_new_tokens)
-    start = laid_out(model, start)
 
     def one(now: _Search) -> _Search:
         cache = _each_new(
@@ -253,6 +253,6 @@ def _search(graph: Any, params: Any, inputs: Array, rules: _Rules, num_returned:
         return rules.select(dataclasses.replace(now, cache=cache), logits[:, :, 0])
 
     wide = jnp.broadcast_to(logits[:, None], (len(logits), rules.num_beams, logits.shape[-1]))
-    first = rules.select(_first(start, len(logits), rules), wide)
+    first = rules.select(_first(cache_for(model, start), len(logits), rules), wide)
     best = jax.lax.while_loop(rules.unfinished, one, first).ended
     return jax.tree.map(lambda leaf: leaf[:, :num_returned], Decoded(best.tokens, best.scores, best.token_scores))

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from flan_jax.errors import UserError
 from flan_jax.models.decoding.choice import draw, ids_of, without_end
+from flan_jax.models.decoding.layout import cache_for, laid_out
 from flan_jax.models.model import Model
 from flan_jax.models.stack import Apart, Cache
 
@@ -170,21 +171,17 @@ def begin(model: Model, inputs: Int[Array, "B Lp"], max_new_tokens: int, choice:
     """Reads the prompts and makes the first token.
 
     Args:
-      model: an encoder-decoder or a decoder.
+      model: an encoder-decoder or a decoder, from `laid_out`.
       inputs: one prompt a row, padded right with -1.
       max_new_tokens: the most tokens to make, at least 1.
       choice: how tokens are chosen.
     """
     start, logits = model.start(inputs, max_new_tokens)
-    cache = laid_out(model, start)
     shape = (inputs.shape[0], max_new_tokens)
     tokens, scores = jnp.full(shape, -1, jnp.int32), jnp.zeros(shape)
-    return _put(Progress(jnp.int32(0), cache, tokens, scores, jnp.zeros(shape[:1], bool)), logits, choice)
-
-
-def laid_out(model: Model, cache: Cache) -> Cache | Apart:
-    """A cache in the form that tokens are made fastest with on this machine."""
-    return model.decoder.apart(cache) if jax.default_backend() == "cpu" else cache
+    return _put(
+        Progress(jnp.int32(0), cache_for(model, start), tokens, scores, jnp.zeros(shape[:1], bool)), logits, choice
+    )
 
 
 def advance(
@@ -223,5 +220,5 @@ def _put(now: Progress, logits: Float[Array, "B V"], choice: Choice) -> Progress
 
 @functools.partial(jax.jit, static_argnames=("graph", "max_new_tokens"))
 def _generate(graph: Any, params: Any, inputs: Array, choice: Choice, max_new_tokens: int) -> Decoded:
-    model = nnx.merge(graph, params)
+    model = laid_out(nnx.merge(graph, params))
     return advance(model, inputs, begin(model, inputs, max_new_tokens, choice), choice, max_new_tokens).decoded()
