@@ -8,6 +8,9 @@ A side is a process that lives through the run (training_process.py); a figure i
 median beside it, prompts' reading included. transformers runs with its default cache, which grows, and with its static
 one, for which `generate` compiles the forward pass where the platform allows. The environment for torch is made as
 training.py says; without it that side is reported as not measured.
+
+However fast the products are, every token reads all weights of the decoder and all keys and values once. How long that
+alone takes, at the rate this machine reads memory, stands below each table.
 """
 
 import argparse
@@ -16,8 +19,11 @@ import json
 import os
 import pathlib
 import statistics
+import threading
+import time
 from typing import Any
 
+import numpy as np
 from engine_process import say
 from training_goals import START_S, Bench
 from training_process import LostError
@@ -33,6 +39,21 @@ def shape_of(bench: Bench, name: str) -> Shape:
     """The training shape with prompts for a batch."""
     length = 16 if bench.quick else 128
     return dataclasses.replace(bench.shape(name), batch=2 if bench.quick else 8, inputs=length)
+
+
+def bytes_per_second(megabytes: int = 256, rounds: int = 8) -> float:
+    """How fast all cores together read memory, more of it than fits in their caches."""
+    arrays = [np.ones(megabytes << 18, np.float32) for _ in range(os.cpu_count() or 1)]
+    times = []
+    for _ in range(rounds):
+        threads = [threading.Thread(target=array.sum) for array in arrays]
+        start = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        times.append(time.perf_counter() - start)
+    return sum(array.nbytes for array in arrays) / min(times)
 
 
 def measure_shape(bench: Bench, name: str, dtype: str, new_tokens: int) -> dict[str, Any]:
@@ -63,7 +84,8 @@ def measure_shape(bench: Bench, name: str, dtype: str, new_tokens: int) -> dict[
         best, made = min(seconds[kind]), side.told["step"]["made"]
         figures = {"seconds": best, "median_s": statistics.median(seconds[kind]), "tokens_per_second": made / best}
         sides[kind] = figures | {"first_s": side.first, "rss_mb": side.end().get("rss_mb")}
-    return {"sides": sides, "missing": missing}
+    read = new_tokens * shape.bytes_of_token(new_tokens, 2 if dtype == "bfloat16" else 4)
+    return {"sides": sides, "missing": missing, "gigabytes": read / 1e9}
 
 
 def goals(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -94,6 +116,9 @@ def render(found: dict[str, Any]) -> str:
                 rows.append([SIDES[kind], *figures, ratio, side["rss_mb"], side["first_s"]])
             heads = [f"{title}, {dtype}", "s", "median s", "tokens/s", "ours is x times", "peak MB", "first answer s"]
             lines = [table(heads, rows)]
+            rate = found["machine"]["bytes_per_second"] / 1e9
+            least = one["gigabytes"] / rate
+            lines += [f"reads {one['gigabytes']:.1f} GB, which takes {least:.2f} s at this machine's {rate:.0f} GB/s"]
             lines += [f"not measured: {SIDES[kind]}: {why}" for kind, why in one["missing"].items()]
             texts.append("\n".join(lines))
     lines = []
@@ -120,7 +145,8 @@ def main() -> None:
         found[name] = {dtype: measure_shape(bench, name, dtype, new_tokens) for dtype in given.dtypes}
     made = goals(found)
     reached = bool(made) and not given.quick and all(goal["reached"] for goal in made.values())
-    machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    rate = bytes_per_second(8 if given.quick else 256)
+    machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "bytes_per_second": rate}
     whole = {"reached": reached, "goals": made, **found, "machine": machine}
     print(json.dumps(whole, indent=1) if given.json else render(whole), flush=True)
 

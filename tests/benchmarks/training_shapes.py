@@ -63,6 +63,14 @@ class Shape:
         attention = 2 * self.embed_dim * self.head_dim * (self.num_heads + self.num_kv_heads)
         return attention, 3 * self.embed_dim * self.mlp_dim
 
+    def bytes_of_token(self, new_tokens: int, item: int) -> float:
+        """Bytes that making one token of every row reads, of `item` a number: weights, and keys and values so far."""
+        attention, mlp = self._layer()
+        kv = 2 * self.embed_dim * self.num_kv_heads * self.head_dim  # of an encoder-decoder read with the prompt alone
+        weights = self.num_layers * ((2 * attention - kv if self.encodes else attention) + mlp)
+        kept = self.num_layers * 2 * self.num_kv_heads * self.head_dim * (self.inputs + new_tokens / 2)
+        return item * (weights + self.vocab_size * self.embed_dim + self.batch * kept)
+
     def batches(self, count: int = 4, seed: int = 0) -> list[dict[str, np.ndarray]]:
         """Rows of random tokens without padding: "inputs" [B, L], and "targets" [B, Lt] of an encoder-decoder."""
         random, made = np.random.default_rng(seed), []
