@@ -22,13 +22,25 @@ if TYPE_CHECKING:
 
 TOKENIZER = "tokenizer.json"
 SENTENCEPIECE_FILES = ("spiece.model", "tokenizer.model")  # of T5 and of Llama, in folders without a tokenizer.json
-COMPANIONS = (
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "generation_config.json",
-    "chat_template.jinja",
-    "chat_template.json",
-)
+SPECIAL_TOKENS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json")
+GENERATION = "generation_config.json"
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """A JSON object of a folder; empty where there is no such file.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}); fetch the folder anew") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds {type(value).__name__}, wanted an object; fetch the folder anew")
+    return value
 
 
 class TokenizerFolder:
@@ -115,7 +127,7 @@ class TokenizerFolder:
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
         """What tokenizer_config.json and special_tokens_map.json say, the former over the latter."""
-        return self._json("special_tokens_map.json") | self._json("tokenizer_config.json")
+        return read_json(self.folder / "special_tokens_map.json") | read_json(self.folder / "tokenizer_config.json")
 
     def token(self, role: str) -> str | None:
         """The text of "bos_token", "eos_token", "unk_token" or "pad_token"; None where there is none."""
@@ -150,7 +162,7 @@ class TokenizerFolder:
         """
         from flan_jax.chat_templates import ChatTemplate  # which is made of a folder's files
 
-        named = self._json("generation_config.json").get("eos_token_id")
+        named = read_json(self.folder / GENERATION).get("eos_token_id")
         template = ChatTemplate.of(self)
         ends = [self.eos_id, *(named if isinstance(named, list) else [named])]
         ends.append(None if template is None else self.first_special(template.after_answer()))
@@ -174,7 +186,7 @@ class TokenizerFolder:
         """The Jinja source of its chat template; of several, the one named "default"."""
         if (self.folder / "chat_template.jinja").is_file():
             return (self.folder / "chat_template.jinja").read_text(encoding="utf-8")
-        found = self._json("chat_template.json").get("chat_template") or self.settings.get("chat_template")
+        found = read_json(self.folder / "chat_template.json").get("chat_template") or self.settings.get("chat_template")
         if isinstance(found, list):
             found = {one["name"]: one["template"] for one in found}.get("default")
         return found
@@ -193,13 +205,4 @@ class TokenizerFolder:
 
     def files(self) -> list[pathlib.Path]:
         """The files that make it, those that are there."""
-        return [path for name in (TOKENIZER, *COMPANIONS) if (path := self.folder / name).is_file()]
-
-    def _json(self, name: str) -> dict[str, Any]:
-        try:
-            value = json.loads((self.folder / name).read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.folder / name} cannot be read as JSON ({error}); fetch the folder anew.") from None
-        return value if isinstance(value, dict) else {}
+        return [path for name in (TOKENIZER, *SPECIAL_TOKENS, GENERATION) if (path := self.folder / name).is_file()]

@@ -22,9 +22,9 @@ from flan_jax.models.hugging_face import exporting, load_params, originals, read
 from flan_jax.models.hugging_face.checking import PROMPTS, check_ids, logits_on
 from flan_jax.models.hugging_face.expressing import Scales, config_json, differences
 from flan_jax.models.hugging_face.families import model_config
-from flan_jax.models.hugging_face.tokenizer_files import read_json
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
+from flan_jax.tokenizer_folder import GENERATION, read_json
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints
 
@@ -144,12 +144,12 @@ def _write_beside(
             originals.copy_files(path.parent, target, originals.TOKENIZER_FILES)
         else:
             print(f"no tokenizer is written: the run's vocabulary is of kind {described['kind']!r}")
-    if originals.GENERATION not in names:
+    if GENERATION not in names:
         generation = {"pad_token_id": described.get("pad_id") or 0}
         if model.begin_id >= 0:
             key = "bos_token_id" if model.architecture == "decoder" else "decoder_start_token_id"
             generation[key] = model.begin_id
-        atomic.write_json(target / originals.GENERATION, generation)
+        atomic.write_json(target / GENERATION, generation)
     originals.add_ends(target, described.get("eos_ids") or [described["eos_id"]])
 
 

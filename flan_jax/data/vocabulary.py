@@ -20,6 +20,75 @@ from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerF
 KEPT_MODEL, KEPT_TOKENIZER = "vocabulary.model", "tokenizer"  # in a run's folder
 
 
+class _Bytes:
+    """A byte a token, after three special ones (ByT5)."""
+
+    def encode(self, text: str) -> list[int]:
+        return [byte + 3 for byte in text.encode()]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(token - 3 for token in ids if 3 <= token < 259).decode(errors="replace")
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return [self.decode([token]) for token in ids]
+
+
+class _SentencePiece:
+    """A SentencePiece model, and sentinels behind it up to `size`."""
+
+    def __init__(self, path: str, size: int):
+        import sentencepiece
+
+        if not pathlib.Path(path).exists():
+            raise UserError(f"the vocabulary {path} is gone; put it back, or name another in the task and train anew")
+        self.model = sentencepiece.SentencePieceProcessor(model_file=path)
+        self.known, self.size = self.model.get_piece_size(), size
+
+    def encode(self, text: str) -> list[int]:
+        return self.model.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.model.decode([token if token < self.known else self.model.unk_id() for token in ids])
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        sentinel = lambda token: f"<extra_{self.size - 1 - token}>"
+        return [self.model.id_to_piece(token) if token < self.known else sentinel(token) for token in ids]
+
+
+class _Tokenizer:
+    """A folder with a tokenizer.json."""
+
+    def __init__(self, path: str):
+        self.folder = TokenizerFolder(path)
+
+    def encode(self, text: str) -> list[int]:
+        return self.folder.encode([text])[0]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.folder.decode(ids)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return self.folder.pieces(ids)
+
+
+class _Asked:
+    """Any other vocabulary, which the data process knows."""
+
+    def __init__(self, kind: str, worker: Worker | None, mixture: str):
+        if worker is None:
+            raise UserError(f"a {kind} vocabulary needs its task's module: add --module and --mixture")
+        self._ask = functools.partial(worker.call, mixture=mixture)
+
+    def encode(self, text: str) -> list[int]:
+        return self._ask("encode", texts=[text])[0]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._ask("decode", ids=[ids])[0]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return [self.decode([token]) for token in ids]
+
+
 class Codec:
     """Encodes and decodes as the tasks' vocabulary does.
 
@@ -31,24 +100,21 @@ class Codec:
 
     def __init__(self, description: Mapping[str, Any], worker: Worker | None = None, mixture: str = ""):
         self.description = dict(description)
-        self.kind: str = description["kind"]
         self.size: int = description["size"]
         self.eos_id: int = description["eos_id"]
         self.eos_ids: tuple[int, ...] = tuple(description.get("eos_ids") or [self.eos_id])
         self._worker, self._mixture = worker, mixture
 
     @functools.cached_property
-    def _pieces(self):
-        import sentencepiece
-
-        path = self.description["path"]
-        if not pathlib.Path(path).exists():
-            raise UserError(f"the vocabulary {path} is gone; put it back, or name another in the task and train anew")
-        return sentencepiece.SentencePieceProcessor(model_file=path)
-
-    @functools.cached_property
-    def _tokenizer(self) -> TokenizerFolder:
-        return TokenizerFolder(self.description["path"])
+    def _reader(self) -> _Bytes | _SentencePiece | _Tokenizer | _Asked:
+        kind: str = self.description["kind"]
+        if kind == "byte":
+            return _Bytes()
+        if kind == "sentencepiece":
+            return _SentencePiece(self.description["path"], self.size)
+        if kind == "tokenizers":
+            return _Tokenizer(self.description["path"])
+        return _Asked(kind, self._worker, self._mixture)
 
     def encode_prompt(self, text: str, prompt_format: str) -> list[int]:
         """Token ids of a prompt in the format that it was trained in, once, without EOS.
@@ -60,54 +126,29 @@ class Codec:
         opening, _, closing = prompt_format.partition("{}")
         if not (text.startswith(opening) and text.endswith(closing)):
             text = opening + text + closing
-        if self.kind == "tokenizers" and prompt_format != "{}":
-            return self._tokenizer.encode_rendered(text)[0]
+        if isinstance(self._reader, _Tokenizer) and prompt_format != "{}":
+            return self._reader.folder.encode_rendered(text)[0]
         return self.encode(text)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without EOS."""
-        if self.kind == "sentencepiece":
-            return self._pieces.encode(text)
-        if self.kind == "byte":
-            return [byte + 3 for byte in text.encode()]
-        if self.kind == "tokenizers":
-            return self._tokenizer.encode([text])[0]
-        return self._ask("encode", texts=[text])[0]
+        return self._reader.encode(text)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of token ids, up to the first token that ends an answer; ids below 0 are padding."""
-        ids = [int(token) for token in ids if token >= 0]
-        ids = list(itertools.takewhile(lambda token: token not in self.eos_ids, ids))
-        if self.kind == "sentencepiece":
-            size = self._pieces.get_piece_size()
-            return self._pieces.decode([token if token < size else self._pieces.unk_id() for token in ids])
-        if self.kind == "byte":
-            return bytes(token - 3 for token in ids if 3 <= token < 259).decode(errors="replace")
-        if self.kind == "tokenizers":
-            return self._tokenizer.decode(ids)
-        return self._ask("decode", ids=[ids])[0]
+        present = (int(token) for token in ids if token >= 0)
+        return self._reader.decode([*itertools.takewhile(lambda token: token not in self.eos_ids, present)])
 
     def text(self, ids: np.ndarray) -> str:
         """All the text of an example, past the ends of answers; special tokens of a tokenizer.json by their names."""
-        if self.kind == "tokenizers":
-            return self._tokenizer.rendered(ids)
+        if isinstance(self._reader, _Tokenizer):
+            return self._reader.folder.rendered(ids)
         turns = np.split(ids, np.flatnonzero(ids == self.eos_id) + 1)
         return "".join(self.decode(turn) for turn in turns)
 
     def pieces(self, ids: Sequence[int] | np.ndarray) -> list[str]:
         """The written form of each token, for people."""
-        if self.kind == "tokenizers":
-            return self._tokenizer.pieces(ids)
-        if self.kind != "sentencepiece":
-            return [self.decode([token]) for token in ids]
-        size = self._pieces.get_piece_size()
-        known = self._pieces
-        return [known.id_to_piece(int(t)) if t < size else f"<extra_{self.size - 1 - int(t)}>" for t in ids]
-
-    def _ask(self, op: str, **what: Any) -> Any:
-        if self._worker is None:
-            raise UserError(f"a {self.kind} vocabulary needs its task's module: add --module and --mixture")
-        return self._worker.call(op, mixture=self._mixture, **what)
+        return self._reader.pieces([int(token) for token in ids])
 
 
 def keep(description: Mapping[str, Any], folder: pathlib.Path) -> dict[str, Any]:

@@ -344,6 +344,9 @@ class Attention(nnx.Module):
         logits = capped(scores(flat, k).reshape(batch, kv_heads, group, length, -1), self.config.attention_cap)
         shared = [bias.shape[0] == 1 and batch > 1 for bias in source.biases]
         biases = [for_rows(bias, batch) if one else bias for bias, one in zip(source.biases, shared, strict=True)]
-        weights = dropout(softmax(functools.reduce(jnp.add, biases, logits)), self.config.dropout_rate, key)
-        seen = mix(weights.astype(q.dtype).reshape(batch, kv_heads, group * length, -1), v)
+        # Of one shape for both, so that what the gradients of the softmax and of the mixing keep is one array.
+        weights = softmax(functools.reduce(jnp.add, biases, logits).reshape(*flat.shape[:3], -1))
+        if key is not None:
+            weights = dropout(weights.reshape(logits.shape), self.config.dropout_rate, key).reshape(weights.shape)
+        seen = mix(weights.astype(q.dtype), v)
         return seen.reshape(batch, kv_heads, group, length, width).transpose(0, 3, 1, 2, 4)

@@ -72,9 +72,12 @@ def _project_forward(x: Array, weights: Array, dims: int) -> tuple[Array, tuple[
 
 def _project_backward(dims: int, kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, weights = kept
-    outputs, rows = weights.ndim - dims, x.ndim - dims
+    outputs = weights.ndim - dims
     last = tuple(range(gradient.ndim - outputs, gradient.ndim)), tuple(range(dims, weights.ndim))
-    return jnp.tensordot(gradient, weights, last), jnp.tensordot(x, gradient, (tuple(range(rows)), tuple(range(rows))))
+    tokens = math.prod(x.shape[: x.ndim - dims])
+    sums = x.reshape(tokens, -1), gradient.reshape(tokens, -1)
+    by_kernel = jax.lax.dot_general(*sums, (((0,), (0,)), ((), ()))).reshape(weights.shape)
+    return jnp.tensordot(gradient, weights, last), by_kernel
 
 
 project.defvjp(_project_forward, _project_backward)

@@ -14,7 +14,7 @@ from flan_jax.models.hugging_face.families import model_config
 from flan_jax.models.hugging_face.matching import match
 from flan_jax.models.hugging_face.names import placements
 from flan_jax.models.hugging_face.safetensors_file import Damaged, Entry, opened, read_header
-from flan_jax.models.hugging_face.tokenizer_files import read_json
+from flan_jax.tokenizer_folder import read_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

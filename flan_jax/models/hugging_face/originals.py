@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from flan_jax import atomic
 from flan_jax.models.hugging_face.folder import CONFIG, Folder, is_folder, read_folder
-from flan_jax.models.hugging_face.tokenizer_files import TOKENIZER_FILES, read_json
+from flan_jax.models.hugging_face.tokenizer_files import TOKENIZER_FILES
+from flan_jax.tokenizer_folder import GENERATION, read_json
 
 KEPT = "hugging_face"
 LAYOUT = "tensors.json"
-GENERATION = "generation_config.json"
 BESIDE_WEIGHTS = (GENERATION, *TOKENIZER_FILES)
 
 

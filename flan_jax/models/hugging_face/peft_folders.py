@@ -14,8 +14,8 @@ from flan_jax.errors import UserError
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face.names import Placement, placements
 from flan_jax.models.hugging_face.safetensors_file import DTYPES, Damaged, Entry, read_header
-from flan_jax.models.hugging_face.tokenizer_files import read_json
 from flan_jax.models.lora_config import LoraConfig
+from flan_jax.tokenizer_folder import read_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
