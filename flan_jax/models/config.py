@@ -15,6 +15,7 @@ NORM_PLACEMENTS = ("before", "after", "both")
 LAYER_KINDS = ("global", "local")
 ROPE_SCALINGS = ("none", "linear", "llama3")
 RELATIVE_BIASES = ("shared", "per_layer")
+MOST_UNROLLED = 16  # layers; compiling 8 + 8 of them takes 2 s more than a scan on two cores
 ATTENTIONS = ("auto", "xla", "splash", "cudnn")
 
 
@@ -48,8 +49,8 @@ class ModelConfig:
       param_dtype: what parameters are kept in.
       remat: what the backward pass computes anew: "none", "dots" (all but products with weights, and what attention
         kernels gave), "full", or "offload" (as "full", with the layers' inputs in the host memory until then).
-      unroll: layers in one turn of the scan over layers. 1 compiles in a time that is flat in depth; all of them is a
-        quarter faster for a small model on CPU.
+      unroll: layers in one turn of the scan over layers. 1 compiles in a time that is flat in depth; all of them trains
+        10 to 15% faster on CPU. 0 is all on CPU, up to 16 layers and without remat, and 1 elsewhere.
       relative_buckets: buckets of the relative bias.
       relative_max_distance: distance from which on the last bucket holds.
       relative_bias: whether all layers of a stack share one relative bias ("shared", T5) or each has its own
@@ -103,7 +104,7 @@ class ModelConfig:
     dtype: str = "auto"
     param_dtype: str = "float32"
     remat: str = "none"
-    unroll: int = 1
+    unroll: int = 0
     relative_buckets: int = 32
     relative_max_distance: int = 128
     relative_bias: str = "shared"
@@ -150,7 +151,7 @@ class ModelConfig:
         return tuple(pattern[i % len(pattern)] == "local" for i in range(self.num_decoder_layers))
 
     def resolved(self, platform: str | None = None) -> "ModelConfig":
-        """The same config with "auto" replaced.
+        """The same config with what is left to the machine ("auto", an unroll of 0) settled.
 
         Args:
           platform: "cpu", "gpu" or "tpu"; by default what JAX runs on here. Name it when compiling for another machine.
@@ -158,13 +159,18 @@ class ModelConfig:
         >>> ModelConfig().resolved("tpu").dtype
         'bfloat16'
         """
-        if self.dtype != "auto":
+        if self.dtype != "auto" and self.unroll:
             return self
         if platform is None:
             import jax
 
             platform = jax.default_backend()
-        return dataclasses.replace(self, dtype="float32" if platform == "cpu" else "bfloat16")
+        auto = "float32" if platform == "cpu" else "bfloat16"
+        layers = max(self.num_decoder_layers, self.num_encoder_layers if self.architecture != "decoder" else 0)
+        whole = platform == "cpu" and layers <= MOST_UNROLLED and self.remat == "none"
+        return dataclasses.replace(
+            self, dtype=auto if self.dtype == "auto" else self.dtype, unroll=self.unroll or (layers if whole else 1)
+        )
 
     @property
     def compute_dtype(self) -> Any:
@@ -211,8 +217,8 @@ class ModelConfig:
         return [f"layer_pattern is {self.layer_pattern!r}, wanted one or more of {', '.join(LAYER_KINDS)}"]
 
     def _number_faults(self) -> list[str]:
-        at_least = {name: 1 for name in ("embed_dim", "num_heads", "mlp_dim", "num_decoder_layers", "unroll")}
-        at_least |= {name: 0 for name in ("vocab_size", "num_kv_heads", "head_dim", "window")}
+        at_least = {name: 1 for name in ("embed_dim", "num_heads", "mlp_dim", "num_decoder_layers")}
+        at_least |= {name: 0 for name in ("unroll", "vocab_size", "num_kv_heads", "head_dim", "window")}
         at_least |= {name: 0 for name in ("attention_cap", "logit_cap", "query_scale", "local_rope_theta")}
         if self.architecture != "decoder":
             at_least |= {"num_encoder_layers": 1, "relative_buckets": 4}

@@ -199,8 +199,8 @@ def _normed(x: Array, norm: RMSNorm | None) -> Array:
     return x if norm is None else norm(x)
 
 
-def rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any]:
-    """Wraps a scanned layer so that its backward pass computes anew what `ModelConfig.remat` names."""
+def rematerialised(layer: Callable[..., Any], policy: str, *, scanned: bool = True) -> Callable[..., Any]:
+    """Wraps a layer so that its backward pass computes anew what `ModelConfig.remat` names."""
     if policy == "none":
         return layer
     of, to_host = jax.checkpoint_policies, {"offload_src": "device", "offload_dst": "pinned_host"}
@@ -214,8 +214,8 @@ def rematerialised(layer: Callable[..., Any], policy: str) -> Callable[..., Any]
     if policy == "offload":
         plain = layer
         layer = lambda carry, one: plain(jax.tree.map(lambda x: checkpoint_name(x, LAYER_INPUT), carry), one)
-    # The scan keeps the compiler from merging the two passes, so the barriers against that would only cost.
-    return jax.checkpoint(layer, policy=policies[policy], prevent_cse=False)
+    # A scan keeps the compiler from merging the two passes, so the barriers against that would only cost.
+    return jax.checkpoint(layer, policy=policies[policy], prevent_cse=not scanned)
 
 
 class Stack(nnx.Module):
@@ -277,9 +277,9 @@ class Stack(nnx.Module):
                 return (x, dataclasses.replace(result.new, layer=None)), None
             return (x, None), result if keep else None
 
-        scanned = rematerialised(layer, self.config.remat)
-        unroll = min(self.config.unroll, self.num_layers)
-        (x, new), results = jax.lax.scan(scanned, (x, new), (stacked, given, keys, local, number), unroll=unroll)
+        unroll = max(1, min(self.config.unroll, self.num_layers))
+        layer = rematerialised(layer, self.config.remat, scanned=unroll < self.num_layers)
+        (x, new), results = jax.lax.scan(layer, (x, new), (stacked, given, keys, local, number), unroll=unroll)
         if cache is not None and new is not None:
             results = dataclasses.replace(cache, new=new)
         x = self.norm(x)

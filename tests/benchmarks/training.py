@@ -14,6 +14,9 @@ their own, one of which is not there is reported as not measured:
     python -m venv WORK/tunix && WORK/tunix/bin/pip install google-tunix
     python tests/benchmarks/training.py --torch WORK/torch/bin/python --tunix WORK/tunix/bin/python
 
+GLIBC_TUNABLES=glibc.malloc.hugetlb=1 in the environment gives every side its memory in large pages; ours then loses
+no time to page faults, a tenth of a step on Linux.
+
 The first line matters: pip takes torch's CPU build. T5X and MaxText are compared by figures of an earlier run on the
 same kind of machine, as a share of transformers' time: the index holds no T5X, and MaxText wants another Python.
 """

@@ -14,7 +14,7 @@ FAULTS = [
     ({"dtype": "float16"}, "dtype is 'float16'"),
     ({"param_dtype": "auto"}, "param_dtype is 'auto'"),
     ({"embed_dim": 0}, "embed_dim is 0, wanted 1 or more"),
-    ({"unroll": 0}, "unroll is 0, wanted 1 or more"),
+    ({"unroll": -1}, "unroll is -1, wanted 0 or more"),
     ({"vocab_size": -1}, "vocab_size is -1, wanted 0 or more"),
     ({"num_encoder_layers": 0}, "num_encoder_layers is 0"),
     ({"num_heads": 3}, "embed_dim 128 is not a multiple of num_heads 3: set head_dim"),
@@ -77,7 +77,7 @@ def test_auto_is_settled_by_the_machine():
         "bfloat16"
     ] * 2
     named = dataclasses.replace(ModelConfig(), dtype="bfloat16")
-    assert named.resolved("cpu") is named
+    assert named.resolved("cpu").dtype == "bfloat16"
 
 
 def test_zeros_are_filled_in():
@@ -85,3 +85,12 @@ def test_zeros_are_filled_in():
     assert (config.kv_heads, config.width) == (6, 16)
     config = ModelConfig(embed_dim=96, num_heads=6, num_kv_heads=2, head_dim=32)
     assert (config.kv_heads, config.width) == (2, 32)
+
+
+def test_layers_are_unrolled_where_that_pays():
+    settled = lambda platform="cpu", **changes: ModelConfig(**changes).resolved(platform).unroll
+    assert settled(num_encoder_layers=8, num_decoder_layers=4) == 8
+    assert settled(architecture="decoder", num_encoder_layers=40, num_decoder_layers=11) == 11
+    assert settled(num_decoder_layers=17) == 1 and settled("tpu", num_decoder_layers=4) == 1
+    assert settled(num_decoder_layers=4, remat="full") == 1 and settled(num_decoder_layers=4, unroll=2) == 2
+    assert settled(num_decoder_layers=4, dtype="bfloat16") > 1

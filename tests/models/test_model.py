@@ -79,7 +79,7 @@ def test_remat_and_unrolling_change_no_gradient(config):
 
     reference, marked = gradient(remat="none")
     assert not marked and max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(reference)) > 1e-3
-    for changes in ({"remat": "dots"}, {"remat": "full"}, {"remat": "offload"}, {"unroll": 2}):
+    for changes in ({"remat": "dots"}, {"remat": "full"}, {"remat": "offload"}, {"unroll": 1}):
         other, marked = gradient(**changes)
         assert marked == ("remat" in changes)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), reference, other)

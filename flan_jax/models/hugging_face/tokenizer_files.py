@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError
-from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, SPECIAL_TOKENS, TOKENIZER, TokenizerFolder, read_json
+from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, SPECIAL_TOKENS, TOKENIZER, read_json
 
 TOKENIZER_FILES = (TOKENIZER, *SPECIAL_TOKENS, "added_tokens.json", "vocab.json", "merges.txt", *SENTENCEPIECE_FILES)
 _WITH_BOS = ("LlamaTokenizer", "GemmaTokenizer", "LlamaTokenizerFast", "GemmaTokenizerFast")
@@ -46,12 +46,34 @@ def _vocabulary_ids(model: Mapping[str, Any]) -> Iterator[int]:
 def begin_id(folder: pathlib.Path, bos_token_id: int | None) -> int:
     """The token that the tokenizer puts before every text, -1 where it puts none.
 
+    A `tokenizer.json` says so by its post-processor, an older folder by `add_bos_token`.
+
     Args:
-      folder: the folder. Without a tokenizer.json its `add_bos_token` counts, or the habit of the tokenizer's class.
+      folder: the folder.
       bos_token_id: of config.json.
     """
-    if (folder / TOKENIZER).is_file():
-        return TokenizerFolder(folder).around[0]
-    settings = read_json(folder / "tokenizer_config.json")
-    adds = settings.get("add_bos_token", settings.get("tokenizer_class") in _WITH_BOS)
-    return int(bos_token_id) if adds and bos_token_id is not None else -1
+    settings, described = read_json(folder / "tokenizer_config.json"), read_json(folder / "tokenizer.json")
+    first = _first_special(described.get("post_processor") or {})
+    if first is not None:
+        return first
+    adds = settings.get("add_bos_token", not described and settings.get("tokenizer_class") in _WITH_BOS)
+    if not adds:
+        return -1
+    token = settings.get("bos_token")
+    name = token.get("content") if isinstance(token, dict) else token
+    for added in described.get("added_tokens") or []:
+        if added["content"] == name:
+            return int(added["id"])
+    return -1 if bos_token_id is None else int(bos_token_id)
+
+
+def _first_special(processor: Mapping[str, Any]) -> int | None:
+    """The id of the special token that a template of tokenizer.json begins with."""
+    if processor.get("type") == "Sequence":
+        found = (_first_special(one) for one in processor.get("processors") or [])
+        return next((one for one in found if one is not None), None)
+    template = processor.get("single") or []
+    if processor.get("type") != "TemplateProcessing" or not template or "SpecialToken" not in template[0]:
+        return None
+    special = processor["special_tokens"][template[0]["SpecialToken"]["id"]]
+    return int(special["ids"][0])
