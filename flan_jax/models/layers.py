@@ -54,9 +54,9 @@ def dropout(x: Array, rate: float, key: PRNGKeyArray | None, shared: tuple[int, 
 def project(x: Array, weights: Array, dims: int = 1) -> Array:
     """A matrix product over the last `dims` dimensions of `x` and the first `dims` of `weights`.
 
-    The kernel's gradient is written with `x` on the left, other than JAX writes it. On CPU the left side is copied
-    transposed, and a copy of the incoming gradient would be fused with the activation's derivative and run
-    unvectorised: a whole training step of a small model then takes half as long again.
+    The kernel's gradient is written with `x` on the left, other than JAX writes it, and of two matrices. On CPU the
+    left side of anything larger is copied transposed, number by number, and a copy of the incoming gradient would be
+    fused with the activation's derivative besides: a training step of a small model then takes half as long again.
 
     Args:
       x: activations [B, L, ...].
