@@ -18,6 +18,9 @@ from flan_jax.models.products import for_rows, mix, scores, softmax
 from flan_jax.parallel.axes import shard
 
 MASKED = -1e9  # finite, so that a row that may look at nothing stays finite
+# From so many queries on, causal attention is taken in four blocks of queries over the keys up to each block's end: 5/8
+# of all products and weights, and a training step in 0.9 of its time (Qwen3 of 60M at 4 x 512 on CPU).
+LONG, BLOCKS = 512, 4
 
 
 @jax.tree_util.register_dataclass
@@ -86,6 +89,13 @@ class Source:
     biases: tuple[Array, ...] = ()
     packed: Packed | None = None
     local: Bool[Array, ""] | None = None
+
+    def until(self, end: int, queries: int) -> "Source":
+        """What the `queries` before position `end` see of it, where none looks ahead."""
+        assert isinstance(self.seen, KeysValues)
+        seen = KeysValues(self.seen.keys[:, :end], self.seen.values[:, :end])
+        biases = tuple(bias[..., end - queries : end, :end] for bias in self.biases)
+        return dataclasses.replace(self, seen=seen, biases=biases)
 
 
 def mask_bias(allowed: Bool[Array, "B Lq Lk"]) -> Float[Array, "B 1 1 Lq Lk"]:
@@ -312,10 +322,18 @@ class Attention(nnx.Module):
     def _by_xla(self, q: Array, sources: Sequence[Source], key: PRNGKeyArray | None) -> Float[Array, "B Lq H K"]:
         """All logits at once, softmax in float32."""
         batch, length, heads, width = q.shape
-        kv_heads = self.config.kv_heads
+        kv_heads, first = self.config.kv_heads, sources[0]
         grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, width)
-        if len(sources) == 1 and isinstance(sources[0].seen, KeysValues):
-            return self._of_one(grouped, sources[0], key).reshape(q.shape)
+        if len(sources) == 1 and isinstance(first.seen, KeysValues):
+            if first.packed is None or length < LONG or length % BLOCKS:
+                return self._of_one(grouped, first, key).reshape(q.shape)
+            size = length // BLOCKS
+            keys = [None] * BLOCKS if key is None else list(jax.random.split(key, BLOCKS))
+            parts = [
+                self._of_one(grouped[:, end - size : end], first.until(end, size), one)
+                for end, one in zip(range(size, length + 1, size), keys, strict=True)
+            ]
+            return jnp.concatenate(parts, axis=1).reshape(q.shape)
         if self.few_queries and length == 1:
             alone = [self._of_several(grouped[:, :, :, g : g + 1], sources, key) for g in range(grouped.shape[3])]
             return jnp.concatenate(alone, axis=3).reshape(q.shape)

@@ -8,6 +8,7 @@ from flax import nnx
 
 from flan_jax.models import ModelConfig
 from flan_jax.models.attention import (
+    LONG,
     Attention,
     KeysValues,
     RelativeBias,
@@ -19,6 +20,7 @@ from flan_jax.models.attention import (
     rotate,
     segment_mask,
 )
+from flan_jax.models.attention_kernels import Packed
 
 CONFIG = ModelConfig(embed_dim=16, num_heads=4, num_kv_heads=2, dtype="float32")
 
@@ -124,3 +126,25 @@ def test_softmax_is_in_float32():
     jaxpr = str(jax.make_jaxpr(lambda x: attention(attention.queries(x), [Source(attention.keys_values(x))]))(x))
     exponentials = [line for line in jaxpr.splitlines() if " = exp " in line]
     assert exponentials and all(":f32[" in line for line in exponentials)
+
+
+@pytest.mark.parametrize("window", [0, 100])
+def test_long_causal_rows_are_taken_in_blocks_that_change_nothing(window):
+    config = dataclasses.replace(CONFIG, architecture="decoder", attention="xla", window=window)
+    attention = Attention(config, rngs=nnx.Rngs(0))
+    x = normal(2, LONG, 16)
+    segments = jnp.repeat(jnp.array([[1, 1, 2, 3], [1, 2, 2, 0]]), LONG // 4, axis=1)  # ends fall on blocks' and within
+    segments = segments.at[0, 70:200].set(2)
+    bias = mask_bias(segment_mask(segments, segments, causal=True, window=window))
+
+    def seen(x, packed):
+        queries, own = attention.projections(x)
+        return (attention(queries, [Source(own, (bias,), packed)]) ** 2).sum()
+
+    of = lambda packed: jax.jit(jax.value_and_grad(lambda x: seen(x, packed)))
+    blocks, whole = of(Packed(segments, window)), of(None)
+    (got, got_grad), (want, want_grad) = blocks(x), whole(x)
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    np.testing.assert_allclose(got_grad, want_grad, rtol=1e-5, atol=1e-5)
+    flops = lambda f: f.lower(x).compile().cost_analysis()["flops"]
+    assert flops(blocks) < 0.8 * flops(whole)
