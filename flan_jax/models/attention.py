@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from flan_jax.models.attention_kernels import Packed, attend, kernel_of
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import Linear, RMSNorm, capped, dropout, kernel
-from flan_jax.models.products import for_rows, mix, scores, softmax
+from flan_jax.models.products import for_rows, mix, scores, softmax, sums_in, turned
 from flan_jax.parallel.axes import shard
 
 MASKED = -1e9  # finite, so that a row that may look at nothing stays finite
@@ -350,14 +350,17 @@ class Attention(nnx.Module):
         parts, start = [], 0
         for _, values, order in seen:
             end = start + values.shape[order.index("s")]
-            parts.append(jnp.einsum(f"bngls,{order}->blngk", weights[..., start:end], values))
+            mixed = jnp.einsum(
+                f"bngls,{order}->blngk", weights[..., start:end], values, preferred_element_type=sums_in(q.dtype)
+            )
+            parts.append(mixed.astype(q.dtype))
             start = end
         return functools.reduce(jnp.add, parts)
 
     def _of_one(self, q: Float[Array, "B Lq N G K"], source: Source, key: PRNGKeyArray | None) -> Array:
         """The same of one source, as in training: what is seen is [B, Lq, N, G, K]."""
         batch, length, kv_heads, group, width = q.shape
-        k, v = (x.swapaxes(1, 2) for x in source.seen.read())
+        k, v = (turned(x, 1, 2) for x in source.seen.read())
         flat = q.transpose(0, 2, 3, 1, 4).reshape(batch, kv_heads, group * length, width)
         logits = capped(scores(flat, k).reshape(batch, kv_heads, group, length, -1), self.config.attention_cap)
         shared = [bias.shape[0] == 1 and batch > 1 for bias in source.biases]

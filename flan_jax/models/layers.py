@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.models import quantised
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.products import few_rows
+from flan_jax.models.products import few_rows, sums_in, turned
 from flan_jax.parallel.axes import shard
 
 
@@ -63,11 +63,15 @@ def project(x: Array, weights: Array, dims: int = 1) -> Array:
       weights: a kernel in the dtype of `x`.
       dims: how many dimensions to sum over.
     """
-    return jnp.tensordot(x, weights, dims)
+    return _tensordot(x, weights, dims)
+
+
+def _tensordot(left: Array, right: Array, dims: Any) -> Array:
+    return jnp.tensordot(left, right, dims, preferred_element_type=sums_in(left.dtype)).astype(left.dtype)
 
 
 def _project_forward(x: Array, weights: Array, dims: int) -> tuple[Array, tuple[Array, Array]]:
-    return jnp.tensordot(x, weights, dims), (x, weights)
+    return _tensordot(x, weights, dims), (x, weights)
 
 
 def _project_backward(dims: int, kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
@@ -76,8 +80,8 @@ def _project_backward(dims: int, kept: tuple[Array, Array], gradient: Array) -> 
     last = tuple(range(gradient.ndim - outputs, gradient.ndim)), tuple(range(dims, weights.ndim))
     tokens = math.prod(x.shape[: x.ndim - dims])
     sums = x.reshape(tokens, -1), gradient.reshape(tokens, -1)
-    by_kernel = jax.lax.dot_general(*sums, (((0,), (0,)), ((), ()))).reshape(weights.shape)
-    return jnp.tensordot(gradient, weights, last), by_kernel
+    by_kernel = _tensordot(turned(sums[0]), sums[1], 1).reshape(weights.shape)
+    return _tensordot(gradient, weights, last), by_kernel
 
 
 project.defvjp(_project_forward, _project_backward)

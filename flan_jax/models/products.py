@@ -6,17 +6,51 @@ small: queries, keys and values, or their gradients.
 """
 
 import functools
+import itertools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from flan_jax.parallel.mesh import current_platform
+
+
+def sums_in(dtype: Any) -> Any:
+    """The dtype that a product of arrays of `dtype` is asked for, before it is rounded to theirs.
+
+    XLA multiplies bfloat16 on CPU by the processor's own instructions only if float32 comes out. Otherwise it widens
+    both sides first: a training step's products take twice as long, a decoded token's eight times.
+    """
+    return jnp.float32 if _widened(dtype) else dtype
+
+
+def _widened(dtype: Any) -> bool:
+    return dtype == jnp.bfloat16 and current_platform() == "cpu"
+
+
+def turned(x: Array, first: int = -2, second: int = -1) -> Array:
+    """`x` with two dimensions exchanged, for a product that sums over the last one of its left side.
+
+    XLA would fold a plain transpose into the product, and the processor's bfloat16 instructions are then given up again
+    (`sums_in`). It does not see through one of which a dimension is in two parts.
+
+    >>> turned(jnp.arange(4, dtype=jnp.bfloat16).reshape(2, 2)).tolist()
+    [[0.0, 2.0], [1.0, 3.0]]
+    """
+    first, second = first % x.ndim, second % x.ndim
+    if not _widened(x.dtype) or x.shape[first] % 2:
+        return x.swapaxes(first, second)
+    halves = x.reshape(*x.shape[:first], 2, x.shape[first] // 2, *x.shape[first + 1 :])
+    order = [[dim + (dim > first)] for dim in range(x.ndim)]
+    order[first], order[second] = order[second], [first, first + 1]
+    return halves.transpose(*itertools.chain(*order)).reshape(x.swapaxes(first, second).shape)
+
 
 def _product(left: Array, right: Array, dims: tuple[int, int], dtype: jnp.dtype) -> Array:
     """For each row and head a product over dimension `dims[0]` of `left` and `dims[1]` of `right`."""
-    sums = ((dims[0],), (dims[1],))
-    return jax.lax.dot_general(left, right, (sums, ((0, 1), (0, 1))), preferred_element_type=dtype)
+    sums = ((dims[0],), (dims[1],)), ((0, 1), (0, 1))
+    return jax.lax.dot_general(left, right, sums, preferred_element_type=sums_in(dtype)).astype(dtype)
 
 
 @jax.custom_vjp
@@ -32,7 +66,7 @@ def _scores_forward(q: Array, k: Array) -> tuple[Array, tuple[Array, Array]]:
 def _scores_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     q, k = kept
     gradient = gradient.astype(q.dtype)
-    k_grad = _product(q.swapaxes(2, 3), gradient, (3, 2), k.dtype)
+    k_grad = _product(turned(q), gradient, (3, 2), k.dtype)
     return _product(gradient, k, (3, 2), q.dtype), k_grad.swapaxes(2, 3)
 
 
@@ -51,7 +85,7 @@ def _mix_forward(weights: Array, v: Array) -> tuple[Array, tuple[Array, Array]]:
 
 def _mix_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     weights, v = kept
-    v_grad = _product(gradient.swapaxes(2, 3), weights, (3, 2), v.dtype)
+    v_grad = _product(turned(gradient), weights, (3, 2), v.dtype)
     return _product(gradient, v, (3, 3), weights.dtype), v_grad.swapaxes(2, 3)
 
 
@@ -108,15 +142,15 @@ def few_rows(x: Float[Array, "R I"], kernel: Float[Array, "O I"]) -> Float[Array
     many short rows, two are read as one, which meets [[x, 0], [0, x]]: that fills the columns which XLA computes in any
     case, and halves what a row costs besides its numbers (12 to 25% of a token's time; tests/benchmarks/decoding.py).
     """
-    (rows, length), outputs = x.shape, kernel.shape[0]
+    (rows, length), outputs, dtype = x.shape, kernel.shape[0], x.dtype
     if rows > _FEW:
-        return x @ kernel.T
+        return jnp.matmul(x, kernel.T, preferred_element_type=sums_in(dtype)).astype(dtype)
     if length < _SHORT and outputs > _LONG and rows <= _FEW // 2 and not outputs % 2:
         kernel = kernel.reshape(-1, 2 * length)
         x = (jnp.eye(2, dtype=x.dtype)[:, None, :, None] * x[:, None, :]).reshape(2 * rows, 2 * length)
-    out = jax.lax.dot_general(kernel, x, (((1,), (1,)), ((), ())))
+    out = jax.lax.dot_general(kernel, x, (((1,), (1,)), ((), ())), preferred_element_type=sums_in(dtype))
     # Without the barrier XLA would turn the product round again.
-    return jax.lax.optimization_barrier(out).reshape(outputs, rows).T
+    return jax.lax.optimization_barrier(out).reshape(outputs, rows).T.astype(dtype)
 
 
 @few_rows.def_vmap

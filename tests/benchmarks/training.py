@@ -1,21 +1,21 @@
 """Our training step beside those that people use now: same shape, same batches, same dtype, in turn in one run.
 
-    python tests/benchmarks/training.py                      all of it: about a quarter of an hour on two cores
+    python tests/benchmarks/training.py                      all of it: about half an hour on two cores
     python tests/benchmarks/training.py --only t5 --dtypes float32
     python tests/benchmarks/training.py --json               one JSON object; "reached": true if all goals hold
     python tests/benchmarks/training.py --show FILE          the tables of such an object
 
-Each side is a process that lives through the run and does one step whenever its turn comes; a figure is the minimum
-over the rounds, its median beside it. Ours is `flan_jax.training.program.make_program`, the step that `flan-jax train`
-runs; "bare" is a jitted JAX function of the same mathematics (training_bare.py). The peers live in environments of
-their own, one of which is not there is reported as not measured:
+Each side is a process that lives through the run and does two steps whenever its turn comes, of which the second
+counts; a figure is the minimum over the rounds, its median beside it. Ours is `flan_jax.training.program.make_program`,
+the step that `flan-jax train` runs; "bare" is a jitted JAX function of the same mathematics (training_bare.py). The
+peers live in environments of their own, one of which is not there is reported as not measured:
 
     python -m venv WORK/torch && WORK/torch/bin/pip install torch==2.13.0 transformers==5.24.0 trl datasets
     python -m venv WORK/tunix && WORK/tunix/bin/pip install google-tunix
     python tests/benchmarks/training.py --torch WORK/torch/bin/python --tunix WORK/tunix/bin/python
 
-GLIBC_TUNABLES=glibc.malloc.hugetlb=1 in the environment gives every side its memory in large pages; ours then loses
-no time to page faults, a tenth of a step on Linux.
+Ours starts with large pages, as `flan-jax train` starts itself, which saves it a tenth of a step's time.
+GLIBC_TUNABLES=glibc.malloc.hugetlb=1 in the environment gives them to every side.
 
 The first line matters: pip takes torch's CPU build. T5X and MaxText are compared by figures of an earlier run on the
 same kind of machine, as a share of transformers' time: the index holds no T5X, and MaxText wants another Python.
@@ -42,8 +42,8 @@ NAMES = {
     "t5x": "T5X (earlier run)", "maxtext": "MaxText (earlier run)", "matmul": "matrix products",
 }  # fmt: skip
 WHY_BF16 = (
-    "bf16 on CPU: torch computes through oneDNN, whose matrix products use the processor's tile unit (AMX) for "
-    "bfloat16;\nXLA's CPU backend here reaches the rate of the first line above, its own bfloat16 matrix products"
+    "bf16 on CPU: XLA uses the processor's bfloat16 instructions in products that come out in float32, as all of ours\n"
+    "do (flan_jax.models.products); most of the bare step's come out in bfloat16 and are computed in float32"
 )
 
 

@@ -1,11 +1,14 @@
 """Products and their gradients are those that JAX makes by itself."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flan_jax.models.products import few_rows, for_rows, mix, scores, softmax
+from flan_jax.models.layers import project
+from flan_jax.models.products import few_rows, for_rows, mix, scores, softmax, turned
 
 Q, K, V = (jax.random.normal(key, (2, 3, 5, 4)) for key in jax.random.split(jax.random.key(0), 3))
 BIAS = jax.random.normal(jax.random.key(1), (1, 3, 1, 5, 5))
@@ -50,3 +53,38 @@ def test_few_rows_make_the_plain_product_alone_and_as_beams(rows, length, output
     kernels = jax.random.normal(keys[2], (3, *kernel.shape))
     close(jax.vmap(few_rows)(x, kernels), jnp.einsum("wri,woi->wro", x, kernels))
     close(jax.vmap(few_rows, (None, 0))(x[0], kernels), jnp.einsum("ri,woi->wro", x[0], kernels))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_turned_is_a_transpose(dtype):
+    for shape, dims in (((6, 5), ()), ((5, 6), ()), ((2, 3, 4, 5), ()), ((2, 4, 3, 5), (1, 2)), ((2, 3, 4), (0, 2))):
+        x = jnp.arange(np.prod(shape), dtype=dtype).reshape(shape)
+        np.testing.assert_array_equal(turned(x, *dims), x.swapaxes(*(dims or (-2, -1))))
+
+
+def dots(f, *args):
+    """The operands' dtypes of every product that the compiled function makes."""
+    text = jax.jit(f).lower(*args).compile().as_text()
+    made = dict(re.findall(r"%([\w.\-]+) = (\w+)\[", text))
+    found = re.findall(r" dot\((?:\S+ )?%([\w.\-]+), (?:\S+ )?%([\w.\-]+)\)", text)
+    return [{made[left], made[right]} for left, right in found]
+
+
+def test_bfloat16_products_and_their_gradients_are_not_widened_on_cpu():
+    shape = lambda *dims: jax.ShapeDtypeStruct(dims, jnp.bfloat16)
+    x, w = shape(2, 256, 256), shape(256, 512)
+    plain = dots(lambda x, w: jnp.einsum("bli,io->blo", x, w, preferred_element_type=jnp.float32), x, w)
+    if plain != [{"bf16"}]:
+        pytest.skip("this processor has no instructions for bfloat16 that XLA would use")
+    summed = lambda y: jnp.sum(jnp.sin(y.astype(jnp.float32)))
+    assert dots(jax.grad(lambda x, w: summed(project(x, w)), (0, 1)), x, w) == [{"bf16"}] * 3
+    # as attention has them: keys and values come with the length before the heads
+    q, k = shape(2, 4, 512, 128), shape(2, 256, 4, 128)
+
+    def attention(q, k):
+        keys = turned(k, 1, 2)
+        return summed(mix(scores(q, keys).astype(q.dtype), keys))
+
+    assert dots(jax.grad(attention, (0, 1)), q, k) == [{"bf16"}] * 6
+    few = dots(few_rows, shape(8, 256), shape(512, 256))
+    assert few == [{"bf16"}]
