@@ -79,7 +79,7 @@ def test_hosts_and_threads_change_nothing(run, expected, hosts, threads):
         assert whole_lines(process) == [[step, expected[step][rows.start : rows.stop]] for step in range(STEPS)]
 
 
-@pytest.mark.parametrize("index_is_lost", [False, True])
+@pytest.mark.parametrize("index_is_lost", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_killed_and_gone_on_with_other_hosts(run, expected, index_is_lost):
     """One host is killed at a random step, two go on from there, are killed, and four finish."""
     at, choose = 0, random.Random()

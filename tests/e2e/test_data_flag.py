@@ -94,8 +94,9 @@ def test_files_of_two_kinds_train_together(desk):
     assert "a thing" in shown and "Sure" in shown
 
 
-def test_a_csv_needs_its_columns_named(desk):
-    argv = ["train", "--data", "table.csv", "--run_dir", "runs/table", "--steps", 2, *SMALL]
+def test_a_csv_needs_its_columns_named(desk, tuned):
+    argv = ["train", "--data", "table.csv", "--run_dir", "runs/table", "--steps", 2, *SMALL[2:]]
+    argv += ["--init_from", "runs/pairs"]
     check_refused(desk(*argv), "question, reply, note", "--fields inputs=COLUMN,targets=COLUMN")
     check_refused(desk(*argv, "--fields", "inputs=question,targets=repli"), "'repli'", "did you mean 'reply'")
     done = desk(*argv, "--fields", "inputs=question,targets=reply")

@@ -62,6 +62,7 @@ def test_a_warm_run_starts_no_data_process_and_imports_no_seqio(fresh, tmp_path)
     assert all(one == other for one, other in pairs) and len(losses[0]) == 2
 
 
+@pytest.mark.slow
 def test_a_changed_task_module_starts_it_again(fresh, tmp_path):
     module = fresh.folder / "warm_tasks.py"
     module.write_text('import user_tasks\nuser_tasks.mixture("warm", ["capitals", "parity"])\n')
