@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from flan_jax.models.attention_kernels import Packed, attend, kernel_of
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.layers import Linear, RMSNorm, capped, dropout, kernel
-from flan_jax.models.products import for_rows, mix, scores, softmax, sums_in, turned
+from flan_jax.models.products import for_rows, mix, scores, softmax, turned
 from flan_jax.parallel.axes import shard
 
 MASKED = -1e9  # finite, so that a row that may look at nothing stays finite
@@ -350,10 +350,8 @@ class Attention(nnx.Module):
         parts, start = [], 0
         for _, values, order in seen:
             end = start + values.shape[order.index("s")]
-            mixed = jnp.einsum(
-                f"bngls,{order}->blngk", weights[..., start:end], values, preferred_element_type=sums_in(q.dtype)
-            )
-            parts.append(mixed.astype(q.dtype))
+            # Not asked for in float32, as in `products`: XLA's CPU backend fails at that in some of these shapes.
+            parts.append(jnp.einsum(f"bngls,{order}->blngk", weights[..., start:end], values))
             start = end
         return functools.reduce(jnp.add, parts)
 
