@@ -4,9 +4,11 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
+from flan_jax.models import decoding
 from tests.models.batches import ALL, examples, model_of, rows
 
 
@@ -33,3 +35,17 @@ def test_norms_softmax_and_logits_are_float32_and_products_bfloat16(name):
     assert sum(dtypes == [jnp.float32] for dtypes in of["tanh"]) >= 2
     assert {dtype for dtypes in of["dot_general"] for dtype in dtypes} == {jnp.dtype("bfloat16")}
     assert jaxpr.out_avals[0].dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", ["encoder_decoder", "causal"])
+def test_options_and_answers_in_bfloat16_are_near_those_in_float32(name):
+    random = np.random.default_rng(0)
+    prompts, options = random.integers(3, 40, (4, 12)), random.integers(3, 40, (4, 3, 4))
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        model = model_of(dataclasses.replace(ALL[name], dtype=dtype))
+        graph, params = nnx.split(model, nnx.Param)
+        score = jax.jit(lambda params, *given, graph=graph: decoding.score_options(nnx.merge(graph, params), *given))
+        found[dtype] = np.asarray(score(params, prompts, options)[0])
+        assert decoding.greedy(decoding.laid_out(model), prompts, 4, ()).tokens.shape == (4, 4)
+    np.testing.assert_allclose(found["bfloat16"], found["float32"], rtol=0.05)
