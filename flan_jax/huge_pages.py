@@ -6,6 +6,7 @@ On two CPU cores the quickstart's step falls from 80 to 69 ms.
 import os
 import sys
 
+SETTING = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 _LONG = ("train", "eval", "generate")
 
 
@@ -18,5 +19,5 @@ def ask_for(command: str) -> None:
       command: the subcommand of `flan-jax`.
     """
     if command in _LONG and sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        os.environ.update(SETTING)
         os.execv(sys.executable, sys.orig_argv)

@@ -12,6 +12,8 @@ from engine_process import say
 from training_process import LostError, Side
 from training_shapes import SHAPES, TINY, Shape
 
+from flan_jax import huge_pages
+
 SIDES = {
     "t5": ("ours", "bare", "transformers", "compiled"),
     "qwen3": ("ours", "bare", "transformers", "compiled", "trl", "tunix"),
@@ -23,7 +25,6 @@ ELSEWHERE = {"t5": {"t5x": 2.92 / 2.65}, "qwen3": {"maxtext": 3.46 / 3.46}}
 WANTED = {"transformers": 1.2, "compiled": 1.2, "tunix": 1.2, "maxtext": 1.2, "t5x": 1.4, "trl": 1.7}
 BARE_SHARE, FIRST_STEP, DEPTH = 0.97, 1.3, 1.3
 DEPTHS = (4, 32)
-LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # as `flan-jax train` starts itself (flan_jax.huge_pages)
 START_S = 420  # the most seconds that a side may take to its first step; torch.compile takes a minute or two
 
 
@@ -67,7 +68,7 @@ class Bench:
 
     def start(self, side: str, **given: Any) -> Side:
         """Starts a side."""
-        env = LARGE_PAGES if side in ("ours", "greedy") and "GLIBC_TUNABLES" not in os.environ else {}
+        env = huge_pages.SETTING if side in ("ours", "greedy") and "GLIBC_TUNABLES" not in os.environ else {}
         return Side(side, ["training_side.py", side, json.dumps(given)], self.python(side), env)
 
 
