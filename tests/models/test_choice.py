@@ -41,6 +41,14 @@ def test_draws_follow_their_probabilities(temperature, top_k, top_p):
     assert stats.chisquare(counts[possible], DRAWS * wanted[possible]).pvalue > 1e-3
 
 
+def test_the_most_probable_is_the_first_of_the_largest_and_always_an_id():
+    logits = np.random.default_rng(0).integers(-3, 3, (64, 50)).astype(np.float32)
+    assert np.array_equal(choice.most_probable(jnp.asarray(logits)), logits.argmax(axis=1))
+    barred = jnp.array([[-jnp.inf, -jnp.inf, 0.5, -jnp.inf], [-jnp.inf] * 4, [jnp.nan] * 4])
+    found = np.asarray(choice.most_probable(barred))
+    assert found[:2].tolist() == [2, 0] and 0 <= found[2] < 4
+
+
 def test_equals_of_the_kth_token_stay_and_of_equals_the_lower_ids_go_first():
     logits = jnp.log(jnp.array([[0.3, 0.1, 0.1, 0.1, 0.4]]))
     assert np.isfinite(choice.keep_top_k(logits, 3)[0]).tolist() == [True] * 5

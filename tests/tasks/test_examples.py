@@ -1,7 +1,7 @@
 """The heart: what comes out of a task, by our own way and by seqio's."""
 
 import collections
-import time
+import threading
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from flan_jax.tasks import InstructionTask, Tally, generator, jsonl, registry
 from flan_jax.tasks.examples import examples, references, score
 from flan_jax.tasks.recipe import Request
 from flan_jax.tasks.vocabularies import Tokenizer
+from tests.counted_calls import calls_of
 
 LENGTHS = {"inputs": 64, "targets": 8}
 LONG = {"inputs": None, "targets": None}
@@ -267,13 +268,16 @@ def test_limit_stops_and_reads_no_further_than_a_batch(model):
     assert list(examples("t", "train", LENGTHS, limit=0)) == []
 
 
-def test_short_examples_are_quick(fruits):
-    rows = [{"word": "plum", "label": "fruit", "number": number} for number in range(5000)]
+def test_an_example_costs_few_calls_and_no_thread(fruits, monkeypatch):
+    rows = [{"word": "plum", "label": "fruit", "number": number} for number in range(3000)]
     fruits(source=generator(lambda split: rows)).register()
-    start = time.process_time()
-    assert sum(1 for _ in examples("fruits", "train", LENGTHS)) == 5000
-    # Some 40,000 a second; a template parsed or a thread pool started for each example would be far slower.
-    assert time.process_time() - start < 2
+    started, start = [], threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread), start(thread)))
+    made = lambda limit: calls_of(lambda: list(examples("fruits", "train", LENGTHS, limit=limit)))
+    made(10)
+    # 37; each template parsed anew would add to them.
+    assert (made(3000) - made(1000)) / 2000 < 45
+    assert not started
 
 
 def test_unknown_names_are_told(fruits):

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from flan_jax.errors import UserError
-from flan_jax.models.decoding.choice import draw, ids_of, without_end
+from flan_jax.models.decoding.choice import draw, ids_of, most_probable, without_end
 from flan_jax.models.decoding.layout import cache_for, laid_out
 from flan_jax.models.model import Model
 from flan_jax.models.stack import Apart, Cache
@@ -82,7 +82,7 @@ class Choice:
         if self.min_new_tokens is not None:
             logits = without_end(logits, self.ends, step < self.min_new_tokens)
         if self.keys is None:
-            return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+            return most_probable(logits)
         keys = jax.vmap(lambda key: jax.random.fold_in(key, step))(self.keys)
         return draw(keys, logits, self.temperature, self.top_k, self.top_p)
 
