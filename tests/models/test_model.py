@@ -67,8 +67,9 @@ def test_the_program_is_flat_in_depth(config):
     assert size(2) == size(12) > 100
 
 
-@pytest.mark.parametrize("config", [ALL["encoder_decoder"], ALL["causal"]], ids=["encoder_decoder", "causal"])
-def test_remat_and_unrolling_change_no_gradient(config):
+@pytest.mark.parametrize("name", ["encoder_decoder", pytest.param("causal", marks=pytest.mark.slow)])
+def test_remat_and_unrolling_change_no_gradient(name):
+    config = ALL[name]
     batch = batch_of(config)
 
     def gradient(**changes):

@@ -27,12 +27,9 @@ def test_draws_are_even():
 
 def test_another_process_draws_the_same():
     code = "from flan_jax.tasks.drawing import Draws; print([Draws(7, 't', 2).pick(str(n), 'p', 97) for n in range(9)])"
-    # Python's own hash of text differs between these two.
-    runs = [
-        subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True)
-        for seed in ("1", "2")
-    ]
-    assert runs[0].stdout.startswith("[") and runs[0].stdout == runs[1].stdout
+    # Python's own hash of text is another there.
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": "1"}, capture_output=True, text=True)
+    assert done.stdout.strip() == str([Draws(7, "t", 2).pick(str(n), "p", 97) for n in range(9)])
 
 
 def test_sample_draws_different_indices_of_the_whole_range():
