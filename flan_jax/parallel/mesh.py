@@ -1,6 +1,7 @@
 """The mesh of devices and the split of a batch over it."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,6 +90,22 @@ def local_rows(batch_size: int, mesh: Mesh) -> range:
     here = batch_sharding(mesh).addressable_devices_indices_map((batch_size, 1)).values()
     spans = [rows[0].indices(batch_size) for rows in here if rows is not None]
     return range(min(start for start, _, _ in spans), max(stop for _, stop, _ in spans))
+
+
+def compiler_options(mesh: Mesh, level: int) -> dict[str, int] | None:
+    """Options of `jax.jit` with which XLA compiles a program for CPU sooner; None elsewhere: its own.
+
+    By default it optimises code for CPUs at level 3. On two cores, at level 2 a step compiles in 0.8 of the time and
+    takes as long, and at level 1 the drawing of parameters compiles in half; the numbers are the same.
+
+    Args:
+      mesh: what the program runs on.
+      level: XLA's `xla_backend_optimization_level`, which XLA_FLAGS may set instead.
+    """
+    flag = "xla_backend_optimization_level"
+    if mesh.devices.flat[0].platform != "cpu" or flag in os.environ.get("XLA_FLAGS", ""):
+        return None
+    return {flag: level}
 
 
 def current_platform() -> str:

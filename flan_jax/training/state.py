@@ -9,13 +9,11 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flan_jax.parallel.axes import sharding_of
+from flan_jax.parallel.mesh import compiler_options
 from flan_jax.training.optimizer import path_names
 
 TrainState = dict[str, Any]
 """`{"params": nnx.State, "opt": optax state, "step": int32 scalar, the number of steps done}`."""
-
-# Of the program that draws parameters, which runs once: on CPU it compiles in half the time, to the same numbers.
-_QUICK = {"xla_backend_optimization_level": 1}
 
 
 def abstract_state(params: Any, tx: optax.GradientTransformation, mesh: Mesh | None = None) -> TrainState:
@@ -106,8 +104,8 @@ def create_state(
     if callable(params):
         init: Callable[[], Any] = params
         shardings = state_sharding(jax.eval_shape(lambda: _fresh(init(), tx)), mesh)
-        options = _QUICK if mesh.devices.flat[0].platform == "cpu" else None
-        return jax.jit(lambda: _fresh(init(), tx), out_shardings=shardings, compiler_options=options)()
+        fresh = lambda: _fresh(init(), tx)
+        return jax.jit(fresh, out_shardings=shardings, compiler_options=compiler_options(mesh, 1))()
     shardings = state_sharding(jax.eval_shape(lambda p: _fresh(p, tx), params), mesh)
     # jit's outputs are buffers of their own, so that donating the state later leaves the caller's arrays alive.
     return jax.jit(lambda p: _fresh(p, tx), out_shardings=shardings, donate_argnums=0 if donate else ())(params)

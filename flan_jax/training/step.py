@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from flan_jax.parallel.mesh import batch_sharding
+from flan_jax.parallel.mesh import batch_sharding, compiler_options
 from flan_jax.training.loss import CROSS_ENTROPY, LossConfig, losses_of
 from flan_jax.training.optimizer import Schedule
 
@@ -98,6 +98,7 @@ def make_train_step(
         in_shardings=(state_shardings, batch_sharding(mesh), *frozen_shardings),
         out_shardings=(state_shardings, everywhere),
         donate_argnums=0,
+        compiler_options=compiler_options(mesh, 2),
     )
 
 

@@ -1,9 +1,12 @@
+import types
+
 import jax
+import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from flan_jax.errors import UserError
-from flan_jax.parallel.mesh import batch_sharding, check_batch, make_mesh
+from flan_jax.parallel.mesh import batch_sharding, check_batch, compiler_options, make_mesh
 
 
 def test_the_rest_is_filled_in():
@@ -46,3 +49,13 @@ def test_batches_must_divide():
 
 def test_rows_of_a_batch_go_over_both_data_axes():
     assert batch_sharding(make_mesh({"fsdp": -1})).spec == PartitionSpec(("data", "fsdp"), None)
+
+
+def test_xla_flags_go_before_our_options_and_an_accelerator_has_none(monkeypatch):
+    here, there = make_mesh({"data": 1}, jax.devices()[:1]), types.SimpleNamespace(platform="tpu")
+    elsewhere = types.SimpleNamespace(devices=np.array([there], dtype=object))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
+    assert compiler_options(here, 2) == {"xla_backend_optimization_level": 2}
+    assert compiler_options(elsewhere, 2) is None
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=3")
+    assert compiler_options(here, 2) is None
