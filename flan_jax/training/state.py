@@ -103,8 +103,8 @@ def create_state(
     """
     if callable(params):
         init: Callable[[], Any] = params
-        shardings = state_sharding(jax.eval_shape(lambda: _fresh(init(), tx)), mesh)
         fresh = lambda: _fresh(init(), tx)
+        shardings = state_sharding(jax.eval_shape(fresh), mesh)
         return jax.jit(fresh, out_shardings=shardings, compiler_options=compiler_options(mesh, 1))()
     shardings = state_sharding(jax.eval_shape(lambda p: _fresh(p, tx), params), mesh)
     # jit's outputs are buffers of their own, so that donating the state later leaves the caller's arrays alive.

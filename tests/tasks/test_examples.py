@@ -273,7 +273,13 @@ def test_an_example_costs_few_calls_and_no_thread(fruits, monkeypatch):
     fruits(source=generator(lambda split: rows)).register()
     started, start = [], threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread), start(thread)))
-    made = lambda limit: calls_of(lambda: list(examples("fruits", "train", LENGTHS, limit=limit)))
+
+    def made(limit):
+        kept = []
+        calls = calls_of(lambda: kept.extend(examples("fruits", "train", LENGTHS, limit=limit)))
+        assert len(kept) == limit
+        return calls
+
     made(10)
     # 37; each template parsed anew would add to them.
     assert (made(3000) - made(1000)) / 2000 < 39
