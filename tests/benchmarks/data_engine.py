@@ -71,13 +71,12 @@ def measure(bench: Bench, only: list[str], sizes: dict[str, int]) -> dict[str, A
 def startup_tables(found: dict[str, Any]) -> str:
     """Goal 1."""
     rows = []
-    for tasks, ours in found["ours"].items():
-        theirs = found["seqio"].get(tasks, {})
-        rows.append([f"{tasks} tasks", ours["seconds"], _or_late(theirs), ours["rss_mb"], theirs.get("rss_mb")])
-    for tasks, theirs in found["seqio"].items():
-        if tasks not in found["ours"]:
-            rows.append([f"{tasks} tasks", None, _or_late(theirs), None, theirs["rss_mb"]])
-    heads = ["process start to first packed batch", "ours s", "seqio s", "ours MB", "seqio MB"]
+    for tasks in sorted({*found["ours"], *found["unprepared"], *found["seqio"]}, key=int):
+        ours, fresh, theirs = (found[side].get(tasks, {}) for side in ("ours", "unprepared", "seqio"))
+        seconds = [ours.get("seconds"), fresh.get("seconds"), _or_late(theirs)]
+        rows.append([f"{tasks} tasks", *seconds, ours.get("rss_mb"), fresh.get("child_mb"), theirs.get("rss_mb")])
+    heads = ["process start to first packed batch", "ours, prepared s", "ours, preparing too s", "seqio s"]
+    heads += ["ours MB", "largest child MB", "seqio MB"]
     first, plan = found["first_resolve"], found["plan"]
     return "\n".join(
         [

@@ -81,6 +81,9 @@ def test_every_part_runs_beside_seqio(real_data, tmp_path):
     assert found["reached"] is False  # of sizes as small as these no goal is said to be reached
     startup = found["startup"]
     assert all(not one["tensorflow"] and not one["data_process"] for one in startup["ours"].values())
+    assert set(startup["unprepared"]) == {"2", "3"} and all(
+        one["child_mb"] > 0 for one in startup["unprepared"].values()
+    )
     assert set(startup["ours"]) == {"2", "4"} and all(one["seconds"] > 0 for one in startup["seqio"].values())
     steady = found["steady"]
     assert {name for name in steady if name != "goal"} == {

@@ -14,8 +14,8 @@ peers live in environments of their own, one of which is not there is reported a
     python -m venv WORK/tunix && WORK/tunix/bin/pip install google-tunix
     python tests/benchmarks/training.py --torch WORK/torch/bin/python --tunix WORK/tunix/bin/python
 
-Ours starts with large pages, as `flan-jax train` starts itself, and so does the bare step, which ours is held to; they save
-a tenth of a step's time. GLIBC_TUNABLES=glibc.malloc.hugetlb=1 in the environment gives them to every side.
+Ours starts with large pages, as `flan-jax train` starts itself, and so does the bare step, which ours is held to; they
+save a tenth of a step's time. GLIBC_TUNABLES=glibc.malloc.hugetlb=1 in the environment gives them to every side.
 
 The first line matters: pip takes torch's CPU build. T5X and MaxText are compared by figures of an earlier run on the
 same kind of machine, as a share of transformers' time: the index holds no T5X, and MaxText wants another Python.

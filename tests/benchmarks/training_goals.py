@@ -25,7 +25,7 @@ ELSEWHERE = {"t5": {"t5x": 2.92 / 2.65}, "qwen3": {"maxtext": 3.46 / 3.46}}
 WANTED = {"transformers": 1.2, "compiled": 1.2, "tunix": 1.2, "maxtext": 1.2, "t5x": 1.4, "trl": 1.7}
 BARE_SHARE, FIRST_STEP, DEPTH = 0.97, 1.3, 1.3
 DEPTHS = (4, 32)
-# `flan-jax` starts itself with them; the bare step, to whose time ours is held, has what ours has. Peers run as they come.
+# `flan-jax` starts itself with them, and the bare step, which ours is held to, has what ours has. Peers run as is.
 WITH_LARGE_PAGES = ("ours", "greedy", "bare")
 START_S = 420  # the most seconds that a side may take to its first step; torch.compile takes a minute or two
 
