@@ -100,8 +100,8 @@ class ChatTemplate:
         except _Refused as error:
             roles = ", ".join(str(message["role"]) for message in messages)
             raise UserError(
-                f"The chat template of {self._place} refuses a conversation of {roles}: {error}; mend the rows, or set "
-                "Data.on_bad_row to 'skip'."
+                f"The chat template of {self._place} refuses a conversation of {roles}: {error}; mend the rows, or "
+                "leave such ones out with --on_bad_row skip."
             ) from None
         except Exception as error:  # Jinja's own, and whatever its expressions raise
             told = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -121,7 +121,7 @@ def _add_shared(command: str, parser: argparse.ArgumentParser) -> None:
         metavar="PACKAGE.MODULE",
         help="a Python module of yours that registers tasks or mixtures; may be given again",
     )
-    parser.set_defaults(data=[], fields=None, held_out=None)
+    parser.set_defaults(data=[], fields=None, held_out=None, on_bad_row=None)
     if command in ("train", "plan", "prepare", "inspect", "vocab"):
         _add_data(files)
     settings = parser.add_argument_group("settings, over the files and --gin.")
@@ -142,7 +142,8 @@ def _add_data(files: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a JSONL or CSV file to train on, without gin or Python; may be given again",
+        help="a JSONL, JSON, CSV or Parquet file to train on, or a folder of such, without gin or Python; may be given "
+        "again",
     )
     files.add_argument(
         "--fields",
@@ -156,6 +157,11 @@ def _add_data(files: Any) -> None:
         metavar="ROWS",
         help="the first rows of each --data file, which are scored before and after instead of trained on (a tenth, at "
         "most 50; 0 for none)",
+    )
+    files.add_argument(
+        "--on_bad_row",
+        choices=("error", "skip"),
+        help="what a row that cannot be read does: end the command (as it does by default), or be left out and counted",
     )
 
 

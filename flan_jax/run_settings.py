@@ -27,6 +27,7 @@ DATA_DEFAULTS: dict[str, Any] = {
     "EPOCHS": 3.0,
     "LEARNING_RATE": 1e-3,
 }
+DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 OF_A_RUN = ("eval", "export", "generate")  # commands that start from a run's folder
 
 
@@ -67,9 +68,7 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
     if options.data:
         if "MIXTURE" in given:
             raise UserError(f"--data trains on the file itself; leave --mixture {given['MIXTURE']} out, or --data")
-        for name in options.data:
-            if not filesystem.is_remote(name) and not Path(name).is_file():
-                raise UserError(f"--data {name}: there is no such file")
+        data_files(options.data)
         given["MIXTURE"] = USER_MIXTURE
         beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
         if options.held_out != 0:
@@ -83,6 +82,32 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
         raise UserError("--held_out keeps rows of --data FILE apart, which is not given")
     for name, value in given.items():
         statements.bindings.append(Binding(name, "", value, "", f"--{name.lower()}", PLAIN_FLAGS))
+    if options.on_bad_row is not None:
+        statements.bindings.append(Binding("Data", "on_bad_row", options.on_bad_row, "", "--on_bad_row", PLAIN_FLAGS))
+
+
+def data_files(names: Sequence[str]) -> list[str]:
+    """The files that `--data` means: those named, and of a folder those of its files that hold rows, in their order.
+
+    Raises:
+      UserError: there is no such file, or a folder holds none.
+    """
+    found = []
+    for name in names:
+        path = Path(name)
+        if filesystem.is_remote(name) or path.is_file():
+            found.append(name)
+        elif not path.is_dir():
+            raise UserError(f"--data {name}: there is no such file")
+        elif inside := sorted(str(file) for file in path.iterdir() if _holds_rows(file)):
+            found += inside
+        else:
+            raise UserError(f"--data {name}: the folder has no file {', '.join(DATA_SUFFIXES)} (or .gz of one) in it")
+    return found
+
+
+def _holds_rows(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith(DATA_SUFFIXES) and path.is_file()
 
 
 def one_length(statements: Statements) -> None:
@@ -228,7 +253,7 @@ def with_modules(
         "run_dir": config.run_dir or _stem(options, str(config.mixture)),
     }
     if options.data:
-        changes["data_files"] = tuple(filesystem.absolute(name) for name in options.data)
+        changes["data_files"] = tuple(filesystem.absolute(name) for name in data_files(options.data))
         changes["data_fields"] = options.fields or {}
         changes["data_held_out"] = options.held_out
     return dataclasses.replace(config, **changes)

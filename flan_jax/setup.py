@@ -1,12 +1,14 @@
 """From a configuration to the data it trains on: the parts that `train`, `plan`, `inspect` and `prepare` share."""
 
 import dataclasses
+import json
 import math
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from flan_jax import atomic, filesystem
 from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
 from flan_jax.data import vocabulary
@@ -107,19 +109,29 @@ def data_vocabulary(config: RunConfig) -> str:
 
 
 def learn_vocabulary(config: RunConfig, worker: Worker) -> None:
-    """Learns the vocabulary of `--data` where there is none yet; a few thousand pieces, fewer for small files."""
+    """Learns the vocabulary of `--data`, unless one was from the same; a few thousand pieces, fewer for small files.
+
+    What it was learnt from lies beside it, so that one that another command left is not taken for other data.
+    """
     if config.data_files and config.init_from and t5x.is_checkpoint(config.init_from):
         raise UserError(
             f"INIT_FROM {config.init_from} is a T5X checkpoint, which holds no vocabulary for --data; declare the "
             "data as a task that names it, task_from_file(FILE, NAME, vocabulary='spiece.model'), and add --module"
         )
     path = pathlib.Path(data_vocabulary(config))
-    if not config.data_files or config.init_from or path.exists():
+    if not config.data_files or config.init_from:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     how: dict[str, Any] = {"split": config.data.split, "on_bad_row": config.data.on_bad_row}
     how |= {"size": 4096, "max_examples": 50_000, "shrink": True}
+    files = [[name, *filesystem.state(name)] for name in config.data_files]
+    learnt = {"files": files, "fields": dict(config.data_fields), "held_out": config.data_held_out, **how}
+    beside = path.with_suffix(".json")
+    if path.exists() and beside.exists() and beside.read_text(encoding="utf-8") == json.dumps(learnt):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside.unlink(missing_ok=True)
     worker.call("vocabulary", mixture=config.mixture, output=str(path), **how)
+    atomic.write_text(beside, json.dumps(learnt))
 
 
 def request_of(config: RunConfig, mixture: str, split: str, limit: int | None = None) -> Request:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from flan_jax.errors import UserError
 
+_LEAST_PIECES = 512
 _LEAST_SAMPLE, _WHOLE_SAMPLE = 20, 8000  # examples that an estimate looks at: of each task, and of all
 
 
@@ -101,7 +102,8 @@ def vocabulary_in_child(
 ) -> dict[str, Any]:
     """Answers `vocabulary`: trains a SentencePiece vocabulary on a mixture's rendered text.
 
-    With `shrink`, texts too few for so many pieces get half as many, and so on down to 512.
+    With `shrink`, texts too few for so many pieces get half as many, and so on down to 512, and those too few even for
+    that as many as they have.
     """
     from flan_jax.data.resolve import _members
     from flan_jax.tasks import vocabularies
@@ -121,13 +123,27 @@ def vocabulary_in_child(
             f"no row of {mixture!r} has both a prompt and an answer in split {split!r}, so there is no text to learn a "
             f"vocabulary from; check its source"
         )
-    while True:
+    sizes = _sizes(size) if shrink else [(size, True)]
+    for pieces, exactly in sizes:
         try:
-            return vocabularies.train_sentencepiece(all_texts(), size, output)
-        except UserError:
-            if not shrink or size <= 512:
+            return vocabularies.train_sentencepiece(all_texts(), pieces, output, {"hard_vocab_limit": exactly})
+        except vocabularies.TooFewTextsError:
+            if (pieces, exactly) == sizes[-1]:
                 raise
-            size //= 2
+    raise AssertionError("there is a size to try")
+
+
+def _sizes(size: int) -> list[tuple[int, bool]]:
+    """Numbers of pieces to try, and whether there must be so many; the last ones are for texts of many characters.
+
+    >>> _sizes(1024)
+    [(1024, True), (512, True), (512, False), (1024, False), (2048, False), (4096, False), (8192, False)]
+    """
+    halves = [size]
+    while halves[-1] > _LEAST_PIECES:
+        halves.append(halves[-1] // 2)
+    doubles = [halves[-1] * 2**power for power in range(len(halves) + 3)]
+    return [(pieces, True) for pieces in halves] + [(pieces, False) for pieces in doubles]
 
 
 def describe_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None], vocabulary: str) -> dict[str, Any]:

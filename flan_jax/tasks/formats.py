@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from flan_jax.tasks import sources
 from flan_jax.tasks.chats import ChatTask
 from flan_jax.tasks.instruction import InstructionTask
 from flan_jax.tasks.sources import FileSource, Row, readers
+from flan_jax.tasks.sources.file_source import units
 from flan_jax.tasks.tally import BadRow
 from flan_jax.tasks.templates import Template, text_of
 from flan_jax.tasks.vocabularies import VocabularyLike, chat_template, ends_inputs
@@ -140,8 +142,17 @@ def task_from_file(
     Raises:
       UserError: there is no such file, it is empty, or its columns are not recognised.
     """
+    whole = _source(os.fspath(path), 0, "skip")
     if validation_rows is None:
-        validation_rows = _a_tenth(_source(os.fspath(path), 0, "skip"))
+        validation_rows = _a_tenth(whole)
+        if not validation_rows and next(whole.rows(whole.splits[0], "skip"), None) is not None:
+            raise UserError(
+                f"{path} has one row, which cannot be trained on and held out at once; --held_out 0 trains on it."
+            )
+    elif validation_rows and (rows := _at_most(whole, validation_rows + 1)) <= validation_rows:
+        raise UserError(
+            f"{path} has {rows} rows; --held_out {validation_rows} leaves none to train on. Hold out fewer."
+        )
     source = _source(os.fspath(path), validation_rows, on_bad_row)
     columns, first = _columns(source)
     shared: Any = {"source": source, "vocabulary": vocabulary, "cap": cap}
@@ -171,8 +182,13 @@ def task_from_file(
 
 def _a_tenth(source: FileSource) -> int:
     """A tenth of a source's rows, at least 1 of 2 and at most `_HELD_OUT`; no more of it is read than that takes."""
-    rows = sum(1 for _ in itertools.islice(source.rows(source.splits[0], "skip"), 10 * _HELD_OUT))
+    rows = _at_most(source, 10 * _HELD_OUT)
     return min(max(rows // 10, 1), rows - 1) if rows else 0
+
+
+def _at_most(source: FileSource, most: int) -> int:
+    """How many rows that can be read a source has, counted up to `most`."""
+    return sum(1 for _ in itertools.islice(source.rows(source.splits[0], "skip"), most))
 
 
 def _pair(name: str, columns: tuple[str, str], shared: Mapping[str, Any]) -> InstructionTask | ChatTask:
@@ -218,15 +234,29 @@ def _source(path: str, validation_rows: int, on_bad_row: str | None) -> FileSour
         return sources.csv(path, delimiter="\t" if kind == "tsv" else ",", **how)
     if kind == "parquet":
         return sources.parquet(path, validation_rows=validation_rows)
-    with filesystem.open_bytes(found[0]) as file:
-        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    start = _start_of(found[0])
     if start == b"[":
         return sources.json_array(path, **how)
     if start == b"{" or not start:
         return sources.jsonl(path, **how)
+    if start in (b"\xff", b"\xfe"):
+        raise UserError(f"{path} seems to be in UTF-16; save it as UTF-8.")
     raise UserError(
         f"{path} starts with {start!r}, so it is neither JSONL nor a JSON array; or name it .csv, .tsv or .parquet."
     )
+
+
+def _start_of(path: str) -> bytes:
+    """The first byte of a file that is neither a mark of UTF-8 nor blank.
+
+    Raises:
+      UserError: it cannot be read or unpacked.
+    """
+    try:
+        with filesystem.open_bytes(path) as file:
+            return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({error}); it is damaged, or not packed as its name says.") from None
 
 
 def _columns(source: FileSource) -> tuple[list[str], Row]:
@@ -234,11 +264,22 @@ def _columns(source: FileSource) -> tuple[list[str], Row]:
     rows = [row for _, row in itertools.islice(source.rows(source.splits[0], "skip"), _LOOKED_AT)]
     if not rows:
         place = source.files(source.splits[0])[0]
+        about = _one_object(place)
+        if not about and (fault := _first_fault(source)):
+            raise UserError(f"{place} has no rows that can be read: {fault}.")
         raise UserError(
-            f"{place} has no rows that can be read{_one_object(place)}; a JSON object a line, a JSON array, or CSV is "
-            f"wanted."
+            f"{place} has no rows that can be read{about}; a JSON object a line, a JSON array, or CSV is wanted."
         )
     return list(dict.fromkeys(str(column) for row in rows for column in row)), rows[0]
+
+
+def _first_fault(source: FileSource) -> str:
+    """What to say of a file without a sound row: what is wrong with its first one."""
+    for path in source.files(source.splits[0]):
+        for number, unit in units(source.reader, path):
+            row = source.reader.parse(unit)
+            return f"{source.reader.place(path, number)}: {row}" if isinstance(row, BadRow) else ""
+    return ""
 
 
 def _one_object(place: str) -> str:
@@ -246,7 +287,7 @@ def _one_object(place: str) -> str:
     with filesystem.open_bytes(place) as file:
         try:
             value = json.load(file)
-        except ValueError:
+        except (ValueError, RecursionError):
             return ""
     if not isinstance(value, dict):
         return ""

@@ -55,7 +55,7 @@ def bad_row(place: Callable[[], str], why: object, on_bad_row: str, tally: Tally
       UserError: when `on_bad_row` is "error".
     """
     if on_bad_row == "error":
-        raise UserError(f'{place()}: {why}. To leave such rows out and count them, set on_bad_row="skip".')
+        raise UserError(f"{place()}: {why}. To leave such rows out and count them, add --on_bad_row skip.")
     if tally is not None:
         tally.read += 1
         tally.bad_rows += 1

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -164,6 +164,10 @@ def _require(vocabulary: seqio.SentencePieceVocabulary) -> None:
         ) from None
 
 
+class TooFewTextsError(UserError):
+    """Texts from which no vocabulary of the size that was asked for can be learnt."""
+
+
 class Tokenizer:
     """Turns text into ids and back in batches, with no TensorFlow in between; the ids are those of the seqio
     vocabulary.
@@ -302,7 +306,8 @@ def train_sentencepiece(
       What `describe` tells of it once it is named as a task's vocabulary.
 
     Raises:
-      UserError: the texts are too few for so many pieces.
+      TooFewTextsError: the texts are too few for so many pieces.
+      UserError: what reading the texts raised.
     """
     settings: dict[str, Any] = dict(
         model_type="bpe",
@@ -319,14 +324,26 @@ def train_sentencepiece(
         max_sentence_length=2**20,
         minloglevel=2,
     )
-    model = io.BytesIO()
+    model, failed = io.BytesIO(), list[UserError]()
+
+    def watched() -> Iterator[str]:
+        try:
+            yield from texts
+        except UserError as error:  # which SentencePiece would tell as a fault of its own
+            failed.append(error)
+            raise
+
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts), model_writer=model, **settings | dict(options or {})
+            sentence_iterator=watched(), model_writer=model, **settings | dict(options or {})
         )
     except RuntimeError as error:
-        reason = str(error).rpartition("] ")[2] or str(error)
-        raise UserError(f"No vocabulary of {size} pieces can be learnt from these texts: {reason}") from None
+        if failed:
+            raise failed[0] from None
+        reason = str(error).rpartition("] ")[2].strip(" .") or "they hold no text"
+        raise TooFewTextsError(
+            f"No vocabulary of {size} pieces can be learnt from these texts: {reason}; ask for another --size."
+        ) from None
     unfinished = f"{os.fspath(path)}.part{os.getpid()}"
     with open(unfinished, "wb") as file:
         file.write(model.getvalue())

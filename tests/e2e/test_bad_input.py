@@ -96,7 +96,7 @@ def test_settings_are_refused_before_anything_is_made(project, tmp_path, argv, w
     [
         ("capitols", [], ["'capitols'", "did you mean 'capitals'", "flan-jax tasks"]),
         ("none", [], ["'none'", "empty"]),
-        ("torn", [], ["torn.jsonl:5", "JSON", 'on_bad_row="skip"']),
+        ("torn", [], ["torn.jsonl:5", "JSON", "--on_bad_row skip"]),
         ("lacking", [], ["lacking.jsonl:7", "'word'", "did you mean 'wrod'"]),
         ("long", ["--gin.Data.on_long='refuse'"], ["'long'", "64"]),
         ("no_such_field", [], ["'no_such_field'", "wrod", "did you mean 'word'"]),

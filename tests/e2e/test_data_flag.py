@@ -105,6 +105,17 @@ def test_a_csv_needs_its_columns_named(desk, tuned):
     assert "fields={" in (desk.folder / "runs/table/user_data_task.py").read_text()
 
 
+def test_a_toy_file_trains_and_bad_rows_are_left_out_on_request(desk):
+    said = [json.dumps({"prompt": f"Colour {i}?", "completion": COLOURS[i]}) for i in range(3)]
+    (desk.folder / "toy.jsonl").write_text("\n".join([*said, "{torn"]))
+    argv = ["train", "--data", "toy.jsonl", "--run_dir", "runs/toy", "--steps", 2, *SMALL[:-2]]
+    check_refused(desk(*argv), "toy.jsonl:4", "--on_bad_row skip")
+    done = desk(*argv, "--on_bad_row", "skip")
+    assert done.code == 0, done.err
+    (task,) = plan_of(desk.folder / "runs/toy")["table"]["tasks"]
+    assert task["examples"] == 2 and task["tally"]["bad_rows"] == 1  # one of three is held out
+
+
 def test_a_file_without_any_answer_is_told(desk):
     write_rows(desk.folder / "blank.jsonl", [{"prompt": f"Say {i}.", "completion": "<|endoftext|>"} for i in range(9)])
     check_refused(desk("train", "--data", "blank.jsonl", "--run_dir", "runs/blank", "--steps", 2, *SMALL), "an answer")

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -109,6 +110,49 @@ def test_faulty_files(tmp_path):
         (tmp_path / name).write_text(content)
         with pytest.raises(UserError, match=message):
             task_from_file(tmp_path / name, "t")
+
+
+ROW = b'{"prompt": "a", "completion": "b"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("latin.jsonl", '{"prompt": "é", "completion": "b"}'.encode("latin-1"), "latin.jsonl:1: not UTF-8; save the"),
+        ("windows.jsonl", ROW.decode().encode("utf-16"), "windows.jsonl seems to be in UTF-16; save it as UTF-8"),
+        ("latin.csv", "prompt,completion\né,b\n".encode("latin-1"), "latin.csv, row 1: not UTF-8; save the file"),
+        ("open.csv", b'prompt,completion\n"a,b\nc,d\n', "from line 2 to line 3; is a quote in line 2 left open"),
+        ("plain.jsonl.gz", ROW, "plain.jsonl.gz cannot be read .*not packed as its name says"),
+        ("cut.jsonl.gz", gzip.compress(ROW * 99)[:40], "cut.jsonl.gz cannot be read .*it is damaged"),
+        ("half.jsonl", b'{"prompt": "\\ud83d", "completion": "b"}\n' * 2, "half.jsonl:1: a lone surrogate"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_as_it_is(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        task_from_file(tmp_path / name, "t", validation_rows=0)
+
+
+def test_rows_that_are_held_out_leave_some_to_train_on(tmp_path):
+    (tmp_path / "few.jsonl").write_bytes(ROW * 20)
+    with pytest.raises(UserError, match="few.jsonl has 20 rows; --held_out 500 leaves none to train on"):
+        task_from_file(tmp_path / "few.jsonl", "t", validation_rows=500)
+    (tmp_path / "one.jsonl").write_bytes(ROW)
+    with pytest.raises(UserError, match="one.jsonl has one row.*--held_out 0 trains on it"):
+        task_from_file(tmp_path / "one.jsonl", "t", validation_rows=None)
+
+
+def test_a_long_cell_and_a_lone_surrogate_among_others(tmp_path, model):
+    (tmp_path / "long.csv").write_text("prompt,completion\n" + "x" * 140_000 + ",y\n")
+    assert [len(inputs) for inputs, _ in read(task_from_file(tmp_path / "long.csv", "long", vocabulary=model))] == [
+        140_000
+    ]
+    (tmp_path / "one_bad.jsonl").write_bytes(ROW + b'{"prompt": "\\udc80", "completion": "b"}\n' + ROW)
+    tally = Tally()
+    task = task_from_file(tmp_path / "one_bad.jsonl", "one_bad", vocabulary=model)
+    assert len(read(task, tally, on_bad_row="skip")) == 2 and tally.bad_rows == 1
+    with pytest.raises(UserError, match="one_bad.jsonl:2: a lone surrogate.*--on_bad_row skip"):
+        list(examples("one_bad", "train", LONG))
 
 
 def test_a_file_that_is_one_object_is_told_with_the_key_of_its_rows(tmp_path):

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import itertools
 import json
+import re
 from collections.abc import Hashable, Iterator
 from typing import Any, Protocol
 
@@ -18,6 +19,8 @@ from flan_jax.tasks.tally import BadRow
 Units = Iterator[tuple[int, Any]]
 
 TEXT_UNITS = ("paragraph", "line", "file")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+NOT_UTF8 = "not UTF-8; save the file as UTF-8"
 
 
 class Reader(Hashable, Protocol):
@@ -72,9 +75,11 @@ class JsonLines(Text):
         """The object of a line."""
         try:
             row = json.loads(unit)
-        except ValueError as error:  # UnicodeDecodeError is one too
+        except UnicodeDecodeError:
+            return BadRow(NOT_UTF8)
+        except ValueError as error:
             return BadRow(f"not JSON ({error})")
-        return row if isinstance(row, dict) else BadRow(f"a JSON {type(row).__name__}, not an object")
+        return _json_row(row)
 
     def place(self, path: str, number: int) -> str:
         """The file and its line, counted from 1."""
@@ -93,7 +98,7 @@ class JsonArray(Text):
 
     def parse(self, unit: Any) -> "dict[str, Any] | BadRow":
         """The item, where it is an object."""
-        return unit if isinstance(unit, dict) else BadRow(f"a {type(unit).__name__}, not a JSON object")
+        return _json_row(unit)
 
     def place(self, path: str, number: int) -> str:
         """The file and the item's number, counted from 1."""
@@ -110,20 +115,28 @@ class Csv(Text):
 
     def _all(self, path: str) -> Units:
         quoting: Any = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
+        csv.field_size_limit(2**31 - 1)  # of this process; its own default refuses texts of 131,072 characters
         with open_bytes(path) as file:
             lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
             rows = csv.reader(lines, delimiter=self.delimiter, quoting=quoting)
             columns = list(self.columns) or next(rows, [])
-            for number, cells in enumerate(cells for cells in rows if cells):
-                yield number, (columns, cells)
+            number, line = 0, rows.line_num
+            for cells in rows:
+                first, line = line + 1, rows.line_num
+                if cells:
+                    several = line > first and len(cells) != len(columns)
+                    yield number, (columns, BadRow(_torn(cells, columns, first, line)) if several else cells)
+                    number += 1
 
-    def parse(self, unit: tuple[list[str], list[str]]) -> "dict[str, Any] | BadRow":
+    def parse(self, unit: tuple[list[str], list[str] | BadRow]) -> "dict[str, Any] | BadRow":
         """The cells by column."""
         columns, cells = unit
+        if isinstance(cells, BadRow):
+            return cells
         if len(cells) != len(columns):
             return BadRow(f"{len(cells)} columns where {len(columns)} are wanted ({', '.join(columns)})")
         if any(not _is_unicode(cell) for cell in cells):
-            return BadRow("not UTF-8")
+            return BadRow(NOT_UTF8)
         return dict(zip(columns, cells, strict=True))
 
     def place(self, path: str, number: int) -> str:
@@ -166,5 +179,29 @@ def _passages(lines: Iterator[str] | io.TextIOWrapper, unit: str) -> Iterator[st
         yield passage
 
 
-def _is_unicode(cell: str) -> bool:
-    return cell.isascii() or not any("\udc80" <= character <= "\udcff" for character in cell)
+def _torn(cells: list[str], columns: list[str], first: int, last: int) -> str:
+    """What is wrong with a row of several lines that has too many or too few cells."""
+    return (
+        f"{len(cells)} columns where {len(columns)} are wanted, in a row that goes from line {first} to line {last}; "
+        f"is a quote in line {first} left open?"
+    )
+
+
+def _json_row(value: Any) -> "dict[str, Any] | BadRow":
+    """A JSON value as a row, where it is one."""
+    if not isinstance(value, dict):
+        return BadRow(f"a JSON {type(value).__name__}, not an object")
+    return value if _is_text(value) else BadRow("a lone surrogate (\\ud800 to \\udfff), which is no character")
+
+
+def _is_text(value: Any) -> bool:
+    """Whether all strings in a JSON value are text."""
+    if isinstance(value, str):
+        return _is_unicode(value)
+    if isinstance(value, dict):
+        return all(_is_text(key) and _is_text(item) for key, item in value.items())
+    return all(map(_is_text, value)) if isinstance(value, list) else True
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not _SURROGATE.search(text)
