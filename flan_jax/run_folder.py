@@ -16,7 +16,7 @@ import platform
 import sys
 from typing import Any
 
-from flan_jax import atomic
+from flan_jax import atomic, sentencepiece_folder
 from flan_jax import config as configs
 from flan_jax.chat_templates import ChatTemplate
 from flan_jax.config import RunConfig
@@ -105,9 +105,12 @@ class RunFolder:
         return plan.get("prompt_format", "{}"), plan.get("prompt_eos", False)
 
     def _imported_form(self) -> tuple[str, bool]:
-        """The form of a model that was imported and not trained: its chat template's."""
+        """The form of a model that was imported and not trained: its chat template's, its tokenizer's."""
         if not (self.path / vocabulary.KEPT_TOKENIZER).is_dir():
-            return "{}", False
+            folder = self.path / originals.KEPT
+            return "{}", sentencepiece_folder.model_file(folder) is not None and sentencepiece_folder.ends_inputs(
+                folder
+            )
         tokenizer = TokenizerFolder(self.path / vocabulary.KEPT_TOKENIZER)
         template = ChatTemplate.of(tokenizer)
         return ("{}" if template is None else template.prompt_format()), tokenizer.around[1]

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from flan_jax import atomic, filesystem
+from flan_jax import atomic, filesystem, sentencepiece_folder
 from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
 from flan_jax.data import vocabulary
@@ -103,7 +103,10 @@ def data_vocabulary(config: RunConfig) -> str:
     if config.init_from and hugging_face.is_folder(config.init_from):
         return os.path.abspath(config.init_from)
     if config.init_from:
+        folder = pathlib.Path(config.init_from) / "hugging_face"  # with what the model file alone does not say
         kept = vocabulary.kept(pathlib.Path(config.init_from)) or {}
+        if kept.get("kind") == "sentencepiece" and sentencepiece_folder.model_file(folder) is not None:
+            return os.path.abspath(folder)
         return os.path.abspath(kept.get("path") or os.path.join(config.init_from, "vocabulary.model"))
     return os.path.abspath(os.path.join(config.run_dir, "data_vocabulary.model"))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax import atomic
+from flan_jax import atomic, sentencepiece_folder
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder
@@ -34,24 +34,27 @@ class _Bytes:
 
 
 class _SentencePiece:
-    """A SentencePiece model, and sentinels behind it up to `size`."""
+    """A SentencePiece model, and sentinels behind it up to `size`; `reads_as` where a Hugging Face folder has it."""
 
-    def __init__(self, path: str, size: int):
+    def __init__(self, path: str, size: int, reads_as: str | None = None):
         import sentencepiece
 
         if not pathlib.Path(path).exists():
             raise UserError(f"the vocabulary {path} is gone; put it back, or name another in the task and train anew")
         self.model = sentencepiece.SentencePieceProcessor(model_file=path)
         self.known, self.size = self.model.get_piece_size(), size
+        self._decoder = None if reads_as is None else sentencepiece_folder.Decoder(self.model, reads_as)
 
     def encode(self, text: str) -> list[int]:
         return self.model.encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
+        if self._decoder is not None:
+            return self._decoder.decode(ids)
         return self.model.decode([token if token < self.known else self.model.unk_id() for token in ids])
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        sentinel = lambda token: f"<extra_{self.size - 1 - token}>"
+        sentinel = lambda token: f"<extra_id_{self.size - 1 - token}>"
         return [self.model.id_to_piece(token) if token < self.known else sentinel(token) for token in ids]
 
 
@@ -111,7 +114,7 @@ class Codec:
         if kind == "byte":
             return _Bytes()
         if kind == "sentencepiece":
-            return _SentencePiece(self.description["path"], self.size)
+            return _SentencePiece(self.description["path"], self.size, self.description.get("reads_as"))
         if kind == "tokenizers":
             return _Tokenizer(self.description["path"])
         return _Asked(kind, self._worker, self._mixture)

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import io
 import os
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ import numpy as np
 import sentencepiece
 import seqio
 
-from flan_jax import filesystem
+from flan_jax import filesystem, sentencepiece_folder
 from flan_jax.chat_templates import ChatTemplate
 from flan_jax.errors import UserError
 from flan_jax.tasks.tokenizer_json import TokenizerJsonVocabulary
@@ -69,7 +70,8 @@ def describe(vocabulary: VocabularyLike) -> dict[str, Any]:
 
     Returns:
       "kind", "path" (None where it has none), "extra_ids", "size" (with extra ids), "pad_id", "eos_id", "eos_ids" (all
-      that end an answer), "unk_id" and "fingerprint" (of its content, the same wherever the file lies).
+      that end an answer), "unk_id", "reads_as" (of a model's folder with SentencePiece alone: whose tokenizer reads it)
+      and "fingerprint" (of its content, the same wherever the file lies).
 
     Raises:
       UserError: its model file is missing or unreadable.
@@ -84,6 +86,9 @@ def describe(vocabulary: VocabularyLike) -> dict[str, Any]:
         "unk_id": None if vocabulary.unk_id is None else int(vocabulary.unk_id),
     }
     ends = vocabulary.tokenizer.eos_ids if isinstance(vocabulary, TokenizerJsonVocabulary) else [described["eos_id"]]
+    folder = _model_folder(vocabulary)
+    if folder is not None:
+        described["reads_as"] = sentencepiece_folder.reads_as(folder)
     described |= {"extra_ids": int(vocabulary.extra_ids), "eos_ids": [end for end in ends if end is not None]}
     return described | {"fingerprint": content_digest(vocabulary)}
 
@@ -132,8 +137,14 @@ def ends_inputs(vocabulary: VocabularyLike) -> bool:
     found = load(vocabulary)
     if isinstance(found, TokenizerJsonVocabulary):
         return found.tokenizer.around[1]
-    path = getattr(found, "sentencepiece_model_file", "")
-    return os.path.basename(path) == T5_MODEL and os.path.isfile(os.path.join(os.path.dirname(path), "config.json"))
+    folder = _model_folder(found)
+    return folder is not None and sentencepiece_folder.ends_inputs(folder)
+
+
+def _model_folder(vocabulary: seqio.Vocabulary) -> pathlib.Path | None:
+    """The folder of the model that a SentencePiece vocabulary comes with; None where it comes with none."""
+    path = pathlib.Path(getattr(vocabulary, "sentencepiece_model_file", ""))
+    return path.parent if path.name in SENTENCEPIECE_FILES and (path.parent / "config.json").is_file() else None
 
 
 def content_digest(vocabulary: seqio.Vocabulary) -> str:

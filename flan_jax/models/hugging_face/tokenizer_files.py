@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from flan_jax import sentencepiece_folder
 from flan_jax.errors import UserError
 from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, SPECIAL_TOKENS, TOKENIZER, read_json
 
@@ -27,14 +28,18 @@ def largest_id(folder: pathlib.Path) -> tuple[int, str] | None:
         return (max(ids), "tokenizer.json") if ids else None
     for name in SENTENCEPIECE_FILES:
         if (folder / name).is_file():
-            import sentencepiece
-
-            try:
-                pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / name))
-            except Exception as error:  # RuntimeError, OSError
-                raise UserError(f"{folder / name} is no SentencePiece model ({type(error).__name__})") from None
+            pieces = _sentencepiece(folder / name)
             return max([pieces.get_piece_size() - 1, *read_json(folder / "added_tokens.json").values()]), name
     return None
+
+
+def _sentencepiece(path: pathlib.Path) -> Any:
+    import sentencepiece
+
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except Exception as error:  # RuntimeError, OSError
+        raise UserError(f"{path} is no SentencePiece model ({type(error).__name__})") from None
 
 
 def _vocabulary_ids(model: Mapping[str, Any]) -> Iterator[int]:
@@ -64,6 +69,10 @@ def begin_id(folder: pathlib.Path, bos_token_id: int | None) -> int:
     for added in described.get("added_tokens") or []:
         if added["content"] == name:
             return int(added["id"])
+    if not described and name is not None and (path := sentencepiece_folder.model_file(folder)) is not None:
+        pieces = _sentencepiece(path)
+        if (found := pieces.piece_to_id(name)) != pieces.unk_id():
+            return int(found)
     return -1 if bos_token_id is None else int(bos_token_id)
 
 
