@@ -115,10 +115,23 @@ def test_a_quantised_kernel_is_near_and_small(dtype, bits, worst):
     assert relative(back, kernel) < worst
     assert scale.shape == (3, 1 if dtype == "int8" else 2, 8, 16)
     # A kernel with two input dimensions has its blocks in the last.
-    _, scale = quantised.quantise(kernel.swapaxes(1, 3), 1, 2, dtype, 32)
-    assert scale.shape == (3, 1, 1, 128) if dtype == "int8" else (3, 16, 1, 128)
+    _, scale = quantised.quantise(kernel.swapaxes(1, 3), 1, 2, dtype, 4)
+    assert scale.shape == ((3, 1, 1, 128) if dtype == "int8" else (3, 16, 2, 128))
     held = jax.jit(lambda c: c.astype(jnp.float32)).lower(codes).compile().memory_analysis().argument_size_in_bytes
     assert held == kernel.size * bits // 8
+
+
+@pytest.mark.parametrize("block", [4, 16])
+def test_inputs_share_a_scale_by_blocks_of_the_size_asked_for(block):
+    pytest.importorskip("qwix")
+    config = dataclasses.replace(MODELS["decoder"], embed_dim=32)
+    lora = LoraConfig(rank=2, base_dtype="nf4", block=block)
+    _, _, (base,) = adapters.parts(config, lora)
+    up = base["decoder"]["layers"]["mlp"]["up"]
+    assert up["kernel"].shape == (config.num_decoder_layers, 32, config.mlp_dim)
+    assert up["kernel_scale"].shape == (config.num_decoder_layers, 32 // block, config.mlp_dim)
+    kept = adapters.stored(nnx.to_flat_state(base_of(config)), config, lora, make_mesh({"data": 1}, jax.devices()[:1]))
+    assert kept["decoder"]["layers"]["mlp"]["up"]["kernel_scale"].shape[1] == 32 // block
 
 
 def test_a_quantised_base_is_kept_as_asked_and_gives_near_logits():
