@@ -332,7 +332,10 @@ def load_run(run_dir: str | Path) -> RunConfig:
     folder = Path(run_dir)
     for place in (folder, *list(folder.parents)[:2]) if folder.is_dir() else ():
         if (place / CONFIG_FILE).is_file():
-            text = (place / CONFIG_FILE).read_text(encoding="utf-8")
+            try:
+                text = (place / CONFIG_FILE).read_text(encoding="utf-8")
+            except ValueError as error:
+                raise UserError(f"{place / CONFIG_FILE} is no text in UTF-8 ({error})") from None
             return dataclasses.replace(from_json(text, str(place / CONFIG_FILE)), run_dir=str(place))
     what = f"no {CONFIG_FILE} is in it" if folder.is_dir() else "there is no such folder"
     raise UserError(f"no run in {str(run_dir)!r}: {what}; name the folder of a run with --run_dir")

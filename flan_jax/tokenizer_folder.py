@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.errors import UserError
+from flan_jax.typed_json import TOKENS, typed
 
 if TYPE_CHECKING:
     import tokenizers
@@ -24,6 +25,7 @@ TOKENIZER = "tokenizer.json"
 SENTENCEPIECE_FILES = ("spiece.model", "tokenizer.model")  # of T5 and of Llama, in folders without a tokenizer.json
 SPECIAL_TOKENS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json")
 GENERATION = "generation_config.json"
+CONFIG = "config.json"
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -41,6 +43,29 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path} holds {type(value).__name__}, wanted an object; fetch the folder anew")
     return value
+
+
+def named_ends(folder: str | os.PathLike[str]) -> tuple[int, ...]:
+    """The tokens that end an answer by a model's settings, as transformers reads them.
+
+    Those of generation_config.json; where there is none, those of config.json, or of its text model.
+
+    Raises:
+      UserError: they are no ids of tokens.
+    """
+    path = pathlib.Path(folder) / GENERATION
+    settings = read_json(path)
+    if not path.is_file():
+        path = pathlib.Path(folder) / CONFIG
+        settings = read_json(path)
+        if settings.get("eos_token_id") is None and isinstance(settings.get("text_config"), dict):
+            settings = settings["text_config"]
+    settings, faults = typed(settings, {"eos_token_id": TOKENS})
+    if faults:
+        raise UserError(f"{path}: {faults[0]}; write the ids there")
+    named = settings.get("eos_token_id")
+    ends = named if isinstance(named, list) else [] if named is None else [named]
+    return tuple(end for end in ends if end >= 0)
 
 
 class TokenizerFolder:
@@ -156,15 +181,14 @@ class TokenizerFolder:
 
     @functools.cached_property
     def eos_ids(self) -> tuple[int, ...]:
-        """All tokens that end an answer: `eos_id` first, those of generation_config.json, the chat template's own.
+        """All tokens that end an answer: `eos_id` first, those that the model's settings name, the chat template's own.
 
-        The last one is in neither file of some base models, whose answers would then never end (Qwen 2.5).
+        The last one is in no file of some base models, whose answers would then never end (Qwen 2.5).
         """
         from flan_jax.chat_templates import ChatTemplate  # which is made of a folder's files
 
-        named = read_json(self.folder / GENERATION).get("eos_token_id")
         template = ChatTemplate.of(self)
-        ends = [self.eos_id, *(named if isinstance(named, list) else [named])]
+        ends: list[int | None] = [self.eos_id, *named_ends(self.folder)]
         ends.append(None if template is None else self.first_special(template.after_answer()))
         return tuple(dict.fromkeys(end for end in ends if end is not None))
 
@@ -205,4 +229,5 @@ class TokenizerFolder:
 
     def files(self) -> list[pathlib.Path]:
         """The files that make it, those that are there."""
-        return [path for name in (TOKENIZER, *SPECIAL_TOKENS, GENERATION) if (path := self.folder / name).is_file()]
+        names = (TOKENIZER, *SPECIAL_TOKENS, GENERATION, CONFIG)
+        return [path for name in names if (path := self.folder / name).is_file()]

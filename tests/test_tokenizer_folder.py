@@ -3,7 +3,7 @@ import json
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.tokenizer_folder import TokenizerFolder
+from flan_jax.tokenizer_folder import TokenizerFolder, named_ends
 from tests.tokenizer_folders import byte_level, with_bos
 
 
@@ -87,3 +87,37 @@ def test_the_end_of_a_turn_in_the_template_ends_answers_too(tmp_path):
     assert TokenizerFolder(folder).eos_ids == (0, 2)
     (folder / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
     assert TokenizerFolder(folder).eos_ids == (0,)
+
+
+@pytest.mark.parametrize(
+    ("config", "generation", "ends"),
+    [
+        ({"eos_token_id": 7}, None, (7,)),
+        ({"eos_token_id": [1, 7]}, None, (1, 7)),
+        ({"eos_token_id": None, "text_config": {"eos_token_id": 7}}, None, (7,)),
+        ({"eos_token_id": 6, "text_config": {"eos_token_id": 7}}, None, (6,)),
+        ({"eos_token_id": 7}, {"temperature": 0.6}, ()),  # that file alone is read where it is there
+        ({"eos_token_id": 7}, {"eos_token_id": [8]}, (8,)),
+        ({"eos_token_id": -1}, None, ()),
+        (None, None, ()),
+    ],
+)
+def test_the_models_settings_name_tokens_that_end_an_answer(config, generation, ends, tmp_path):
+    folder = with_bos(tmp_path / "llama")
+    for name, said in (("config.json", config), ("generation_config.json", generation)):
+        if said is not None:
+            (folder / name).write_text(json.dumps(said))
+    tokenizer = TokenizerFolder(folder)
+    assert named_ends(folder) == ends and tokenizer.eos_ids == tuple(dict.fromkeys((1, *ends)))
+    kept = tmp_path / "kept"  # as a run keeps a tokenizer
+    kept.mkdir()
+    for file in tokenizer.files():
+        (kept / file.name).write_bytes(file.read_bytes())
+    assert TokenizerFolder(kept).eos_ids == tokenizer.eos_ids
+
+
+def test_ends_that_are_no_ids_are_refused(tmp_path):
+    folder = with_bos(tmp_path / "llama")
+    (folder / "config.json").write_text('{"eos_token_id": ["</s>"]}')
+    with pytest.raises(UserError, match=r"config.json: eos_token_id is \['</s>'\], wanted the id of a token"):
+        _ = TokenizerFolder(folder).eos_ids

@@ -21,14 +21,16 @@ from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face import exporting, load_params, originals, read_folder, sentencepiece_files
 from flan_jax.models.hugging_face.checking import PROMPTS, check_ids, logits_on
 from flan_jax.models.hugging_face.expressing import Scales, config_json, differences
-from flan_jax.models.hugging_face.families import model_config
+from flan_jax.models.hugging_face.families import family_of, model_config
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
-from flan_jax.tokenizer_folder import GENERATION, read_json
+from flan_jax.tokenizer_folder import GENERATION, SENTENCEPIECE_FILES, TOKENIZER, read_json
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints
 
 FOLDED = 1e-4  # the largest share of the largest logit by which folded scales may move one
+
+_GENERATION_IDS = ("bos_token_id", "decoder_start_token_id", "eos_token_id", "pad_token_id")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +39,13 @@ class _Form:
 
     Attributes:
       raw: config.json.
+      name: the class of transformers that computes it.
       scales: factors of parameters that the family computes without.
       layout: tensors' types in the folder that the run's model came from.
     """
 
     raw: Mapping[str, Any]
+    name: str
     scales: Scales
     layout: Mapping[str, str] | None
 
@@ -81,7 +85,7 @@ def export_command(
         target, params, config.model, form.raw, dtype=dtype, layout=form.layout, scales=form.scales
     )
     if jax.process_index() == 0:
-        _write_beside(run_dir, target, config.model, described)
+        _write_beside(run_dir, target, config.model, form.raw, described)
     multihost.wait("exported")
     ids = check_ids(target, Codec(described))
     model = dataclasses.replace(config.model, dtype="float32", dropout_rate=0.0)
@@ -90,12 +94,9 @@ def export_command(
     _compare(target, ids, ours, model, mesh, bool(form.scales))
     if jax.process_index() == 0:
         size = sum(path.stat().st_size for path in files)
-        kind = form.raw["architectures"][0]
-        print(
-            f"step {step} of {run_dir}: {kind}, {size / 1e9:.2f} GB in {dtype or 'the types it came in'}, in {target}"
-        )
-        same = "the same logits but for rounding" if form.scales else "the same logits, bit for bit"
-        print(f"read back: {len(PROMPTS)} prompts give the same ids and {same}")
+        types = dtype or "the types it came in"
+        print(f"step {step} of {run_dir}: {form.name}, {size / 1e9:.2f} GB in {types}, in {target}")
+        print(f"read back: {len(PROMPTS)} prompts give {_same(target, dtype, bool(form.scales))}")
     return 0
 
 
@@ -117,7 +118,7 @@ def _form_of(config: RunConfig, described: Mapping[str, Any]) -> _Form:
     layout = originals.layout(config.run_dir)
     if layout is None:
         raw, scales = config_json(config.model, eos_id=described["eos_id"], pad_id=described.get("pad_id") or 0)
-        return _Form(raw, scales, None)
+        return _Form(raw, raw["architectures"][0], scales, None)
     raw = read_json(pathlib.Path(config.run_dir) / originals.KEPT / "config.json")
     # Whether the head is tied follows from the files as well, and is no setting of the run's.
     theirs = dataclasses.replace(model_config(raw), tie_embeddings=config.model.tie_embeddings)
@@ -127,11 +128,18 @@ def _form_of(config: RunConfig, described: Mapping[str, Any]) -> _Form:
             f"the run computes another model than the folder that it came from: {', '.join(changed)}; leave those "
             "settings as they were to export it"
         )
-    return _Form(raw, {}, layout)
+    name = family_of(raw)[1].architectures[0]
+    if not raw.get("architectures"):
+        raw = {**raw, "architectures": [name]}
+    return _Form(raw, name, {}, layout)
 
 
 def _write_beside(
-    run_dir: pathlib.Path, target: pathlib.Path, model: ModelConfig, described: Mapping[str, Any]
+    run_dir: pathlib.Path,
+    target: pathlib.Path,
+    model: ModelConfig,
+    raw: Mapping[str, Any],
+    described: Mapping[str, Any],
 ) -> None:
     """Tokenizer, chat template and generation config: those that the model came with, else the run's own."""
     names = originals.copy_beside(run_dir, target)
@@ -145,12 +153,23 @@ def _write_beside(
         else:
             print(f"no tokenizer is written: the run's vocabulary is of kind {described['kind']!r}")
     if GENERATION not in names:
-        generation = {"pad_token_id": described.get("pad_id") or 0}
+        generation: dict[str, Any] = {"pad_token_id": described.get("pad_id") or 0}
         if model.begin_id >= 0:
             key = "bos_token_id" if model.architecture == "decoder" else "decoder_start_token_id"
             generation[key] = model.begin_id
+        # Where there is no such file, transformers takes these from config.json.
+        generation |= {key: raw[key] for key in _GENERATION_IDS if raw.get(key) not in (None, -1)}
         atomic.write_json(target / GENERATION, generation)
     originals.add_ends(target, described.get("eos_ids") or [described["eos_id"]])
+
+
+def _same(target: pathlib.Path, dtype: str | None, folded: bool) -> str:
+    """What reading a folder back has shown, in words."""
+    ids = "the same ids and " if any((target / name).is_file() for name in (TOKENIZER, *SENTENCEPIECE_FILES)) else ""
+    if folded:
+        return f"{ids}the same logits but for rounding, as scales that transformers has not are folded into weights"
+    of_what = "" if dtype in (None, "float32") else f", as the run's weights in {dtype} do"
+    return f"{ids}the same logits, bit for bit{of_what}"
 
 
 def _rounded(params: Any, dtype: str | None) -> Any:

@@ -20,7 +20,7 @@ from flan_jax.chat_templates import ChatTemplate
 from flan_jax.errors import UserError
 from flan_jax.tasks.tokenizer_json import TokenizerJsonVocabulary
 from flan_jax.tasks.words import word_encoder
-from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder
+from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder, named_ends
 
 T5_MODEL, LLAMA_MODEL = SENTENCEPIECE_FILES
 EXTRA_IDS = 100  # T5's number of sentinels; given to vocabularies that are named by a path
@@ -85,12 +85,20 @@ def describe(vocabulary: VocabularyLike) -> dict[str, Any]:
         "eos_id": None if vocabulary.eos_id is None else int(vocabulary.eos_id),
         "unk_id": None if vocabulary.unk_id is None else int(vocabulary.unk_id),
     }
-    ends = vocabulary.tokenizer.eos_ids if isinstance(vocabulary, TokenizerJsonVocabulary) else [described["eos_id"]]
     folder = _model_folder(vocabulary)
     if folder is not None:
         described["reads_as"] = sentencepiece_folder.reads_as(folder)
-    described |= {"extra_ids": int(vocabulary.extra_ids), "eos_ids": [end for end in ends if end is not None]}
+    described |= {"extra_ids": int(vocabulary.extra_ids), "eos_ids": list(_ends(vocabulary))}
     return described | {"fingerprint": content_digest(vocabulary)}
+
+
+def _ends(vocabulary: seqio.Vocabulary) -> tuple[int, ...]:
+    """All tokens that end an answer; of a model's folder also those that its settings name."""
+    if isinstance(vocabulary, TokenizerJsonVocabulary):
+        return vocabulary.tokenizer.eos_ids
+    folder, name = os.path.split(getattr(vocabulary, "sentencepiece_model_file", ""))
+    own = () if vocabulary.eos_id is None else (int(vocabulary.eos_id),)
+    return tuple(dict.fromkeys(own + (named_ends(folder) if name in SENTENCEPIECE_FILES else ())))
 
 
 def named(vocabulary: VocabularyLike) -> dict[str, Any]:
@@ -219,9 +227,7 @@ class Tokenizer:
     @property
     def eos_ids(self) -> tuple[int, ...]:
         """All tokens that end an answer."""
-        if isinstance(self.vocabulary, TokenizerJsonVocabulary):
-            return self.vocabulary.tokenizer.eos_ids
-        return () if self.eos_id is None else (self.eos_id,)
+        return _ends(self.vocabulary)
 
     def encode_one(self, text: str) -> list[int]:
         """Ids of one text, without end-of-sequence."""

@@ -1,8 +1,10 @@
 """`flan-jax import` and `flan-jax export` on a folder with a tokenizer: byte for byte, and what they refuse."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from safetensors.numpy import load_file
 
 import flan_jax.mixtures
 from flan_jax import config as configs
+from flan_jax import setup
 from flan_jax.models.hugging_face.sentencepiece_files import write_tokenizer
 from tests.models.hugging_face.written import BFLOAT16, CONFIGS, shapes_of, write
 from tests.project import check_refused, run
@@ -36,10 +39,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def imported(folder, worker, tmp_path_factory):
     """The folder as a run."""
-    import contextlib
-
-    from flan_jax import setup
-
     place = tmp_path_factory.mktemp("a user's folder")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(setup, "worker_of", lambda config, *_: contextlib.nullcontext(worker))
@@ -62,11 +61,64 @@ def test_out_again_byte_for_byte(imported, folder):
 
 
 def test_in_another_type(imported, folder):
+    done = run("export", "runs/tiny", "half", "--dtype", "float16", "--mesh", "data=1", cwd=imported)
+    assert "the same logits, bit for bit, as the run's weights in float16 do" in done.out, done.err
     done = run("export", "runs/tiny", "wide", "--dtype", "float32", "--mesh", "data=1", cwd=imported)
     assert done.code == 0 and "in float32" in done.out, done.err
+    assert done.out.endswith("the same logits, bit for bit\n")
     narrow, wide = (load_file(place / "model.safetensors") for place in (folder, imported / "wide"))
     assert all(np.array_equal(narrow[name].astype(np.float32), wide[name]) for name in narrow)
     assert json.loads((imported / "wide/config.json").read_text()) == CONFIG | {"torch_dtype": "float32"}
+
+
+def changed(folder, place, **values):
+    """A copy of a folder with another config.json, and no generation_config.json."""
+    shutil.copytree(folder, place, ignore=shutil.ignore_patterns("generation_config.json"))
+    (place / "config.json").write_text(json.dumps(CONFIG | values))
+    return place
+
+
+def test_what_config_json_says_where_there_is_no_generation_config(folder, worker, monkeypatch, tmp_path):
+    monkeypatch.setattr(setup, "worker_of", lambda config, *_: contextlib.nullcontext(worker))
+    ends = [1, *range(3, 1408)]
+    values = {"architectures": None, "eos_token_id": ends, "pad_token_id": 5, "bos_token_id": 4}
+    source = changed(folder, tmp_path / "source", **values)
+    assert run("import", source, "--output", "runs/all", "--mesh", "data=1", cwd=tmp_path).code == 0
+    asked = ("--prompt", "plum", "--max_new_tokens", 3, "--mesh", "data=1")
+    answers = run("generate", "--run_dir", "runs/all", *asked, cwd=tmp_path)
+    assert answers.code == 0 and not answers.out.strip(), answers  # its first token ends it
+    done = run("export", "runs/all", "out", "--mesh", "data=1", cwd=tmp_path)
+    assert done.code == 0 and ": LlamaForCausalLM, " in done.out, done.err
+    said = json.loads((tmp_path / "out/config.json").read_text())
+    assert said == CONFIG | values | {"architectures": ["LlamaForCausalLM"]}
+    said = json.loads((tmp_path / "out/generation_config.json").read_text())
+    assert said == {name: values[name] for name in ("eos_token_id", "pad_token_id", "bos_token_id")}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"eos_token_id": ["</s>"]}, ("eos_token_id is ['</s>'], wanted the id of a token",)),
+        (
+            {"rope_theta": "big", "rope_scaling": "linear", "hidden_act": ["silu"]},
+            ("rope_theta is 'big'", "rope_scaling is 'linear'", "hidden_act is ['silu']"),
+        ),
+        ({"model_type": ["llama"], "architectures": 5}, ("model_type is ['llama']", "architectures is 5")),
+        ({"architectures": "BertModel"}, ("architectures is 'BertModel', wanted a list of words",)),
+    ],
+)
+def test_a_config_of_other_types_is_refused_before_anything_is_written(values, words, folder, tmp_path):
+    source = changed(folder, tmp_path / "source", **values)
+    check_refused(run("import", source, "--output", "runs/bad", cwd=tmp_path), *words)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_config_that_is_not_utf_8_is_refused(folder, tmp_path):
+    source = changed(folder, tmp_path / "source")
+    (source / "config.json").write_bytes(json.dumps(CONFIG | {"by": "é"}, ensure_ascii=False).encode("latin-1"))
+    check_refused(run("import", source, "--output", "runs/bad", cwd=tmp_path), "config.json cannot be read as JSON")
+    (source / "model.safetensors").unlink()
+    check_refused(run("import", source, "--output", "runs/bad", cwd=tmp_path), "config.json is no text in UTF-8")
 
 
 def test_what_the_folders_config_cannot_say_is_refused(imported):

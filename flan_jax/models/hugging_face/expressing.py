@@ -171,7 +171,8 @@ def _rope_scaling(model: ModelConfig) -> Mapping[str, Any] | None:
 
 def _windows(model: ModelConfig, kind: str) -> dict[str, Any]:
     window = model.window if any(model.local_layers) else None
-    raw: dict[str, Any] = {"sliding_window": window}
+    # Gemma's classes make the mask of local layers even where there are none, and want a window for it.
+    raw: dict[str, Any] = {"sliding_window": window or (4096 if kind.startswith("gemma") else None)}
     if kind != "mistral":
         raw["layer_types"] = ["sliding_attention" if one else "full_attention" for one in model.local_layers]
     if kind.startswith("qwen"):

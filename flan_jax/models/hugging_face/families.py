@@ -1,7 +1,8 @@
 """What a `config.json` says of a model, in our terms: one function a family, all faults of a config at once.
 
 Field names and defaults are those of the transformers library, in the spelling of its versions 4 (`rope_theta`,
-`rope_scaling`) and 5 (`rope_parameters`).
+`rope_scaling`) and 5 (`rope_parameters`). What a family's class there does not read is not read here either:
+`layer_types` of Mistral, `attn_logit_softcapping` of Gemma 3.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.models.config import ModelConfig
+from flan_jax.typed_json import COUNT, FLAG, NUMBER, OBJECT, POSITIVE, TOKEN, TOKENS, WHOLE, WORD, WORDS, Kind, typed
 
 Fields = dict[str, Any]
 
@@ -17,13 +19,47 @@ Fields = dict[str, Any]
 FEED_FORWARDS = {"relu": "relu", "gated-gelu": "gated_gelu", "gated-silu": "gated_silu"}
 TANH_GELUS = ("gelu_pytorch_tanh", "gelu_new")
 ROPE_TYPES = ("default", "linear", "llama3")
+_NAMES = ("model_type", "architectures")
+_COUNTS = (
+    "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim "
+    "d_model d_kv d_ff num_layers num_decoder_layers num_heads relative_attention_num_buckets "
+    "relative_attention_max_distance sliding_window_pattern max_position_embeddings original_max_position_embeddings"
+)
+_FLAGS = (
+    "tie_word_embeddings scale_decoder_outputs is_gated_act attention_bias mlp_bias use_sliding_window "
+    "use_bidirectional_attention"
+)
+_POSITIVES = "rms_norm_eps layer_norm_epsilon rope_theta rope_local_base_freq query_pre_attn_scalar"
+# What each key of a config.json that is read must be; a null is the default.
+KINDS: dict[str, Kind] = {
+    "model_type": WORD,
+    "architectures": WORDS,
+    **dict.fromkeys(_COUNTS.split(), COUNT),
+    **dict.fromkeys(_FLAGS.split(), FLAG),
+    **dict.fromkeys(_POSITIVES.split(), POSITIVE),
+    **dict.fromkeys(("hidden_act", "hidden_activation", "feed_forward_proj", "dense_act_fn"), WORD),
+    **dict.fromkeys(("sliding_window", "max_window_layers"), WHOLE),
+    **dict.fromkeys(("dropout_rate", "partial_rotary_factor"), NUMBER),
+    **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping"), NUMBER),
+    **dict.fromkeys(("rope_scaling", "rope_parameters", "text_config"), OBJECT),
+    **dict.fromkeys(("eos_token_id", "bos_token_id"), TOKENS),
+    **dict.fromkeys(("pad_token_id", "decoder_start_token_id"), TOKEN),
+    "layer_types": WORDS,
+}
+ROPE_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("rope_type", "type"), WORD),
+    **dict.fromkeys(("rope_theta", "factor", "low_freq_factor", "high_freq_factor"), POSITIVE),
+    "original_max_position_embeddings": COUNT,
+    "partial_rotary_factor": NUMBER,
+}
 
 
 class Raw:
-    """A `config.json` being read: its values with the family's defaults, and what is wrong with them."""
+    """A `config.json` being read: those of its values that have the right type, and what is wrong with the others."""
 
     def __init__(self, values: Mapping[str, Any]):
-        self.values, self.faults = values, list[str]()
+        self.values, self.faults = typed(values, KINDS)
+        self.mistyped = set(values) - set(self.values)
 
     def get(self, name: str, default: Any = None) -> Any:
         """A value; the default where it is absent or null."""
@@ -33,10 +69,9 @@ class Raw:
     def number(self, name: str, default: float | None = None) -> Any:
         """A number above 0 that the config must hold, or may leave out where there is a default."""
         value = self.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            self.faults.append(f"{name} is {value!r}, wanted a number above 0")
-            return 1
-        return value
+        if value is None and name not in self.mistyped:
+            self.faults.append(f"{name} is {value!r}, wanted {KINDS[name].words}")
+        return 1 if value is None else value
 
     def only(self, name: str, *allowed: Any) -> None:
         """Notes a fault where an option has a value that our model does not compute."""
@@ -51,7 +86,7 @@ class Family:
     """One `model_type`.
 
     Attributes:
-      architectures: names of its class; the first is written.
+      architectures: names of its class; the first is the one that transformers makes of the `model_type`.
       read: from a config to fields of `ModelConfig`.
     """
 
@@ -73,13 +108,15 @@ def model_config(values: Mapping[str, Any], where: str = "config.json") -> Model
     >>> model_config({"model_type": "llama", "vocab_size": 32, "rope_theta": 5e5, **sizes}).rope_theta
     500000.0
     """
-    kind, family = family_of(values, where)
     raw = Raw(values)
+    if raw.mistyped & set(_NAMES):
+        raise UserError(f"{where} cannot be used: " + "; ".join(raw.faults))
+    kind, family = family_of(values, where)
     fields = family.read(raw)
     if raw.get("quantization_config"):
         raw.faults.append("quantization_config: the weights are quantised; save the model in float32 or bfloat16")
     if raw.faults:
-        raise UserError(f"{where} ({kind}) cannot be used: " + "; ".join(raw.faults))
+        raise UserError(f"{where} ({kind}) cannot be used: " + "; ".join(dict.fromkeys(raw.faults)))
     config = ModelConfig(**fields)
     config.check()
     return config
@@ -109,22 +146,37 @@ def family_of(values: Mapping[str, Any], where: str = "config.json") -> tuple[st
     return kind, family
 
 
-def _t5(raw: Raw, relative_bias: str = "shared", scaled: bool | None = None) -> Fields:
-    projection = raw.get("feed_forward_proj", "relu")
+# What the classes have where a file leaves it out.
+T5_DEFAULTS: Fields = {"vocab_size": 32128, "num_layers": 6, "num_heads": 8, "d_ff": 2048, "feed_forward_proj": "relu"}
+MT5_DEFAULTS: Fields = {
+    "vocab_size": 250112,
+    "num_layers": 8,
+    "num_heads": 6,
+    "d_ff": 1024,
+    "feed_forward_proj": "gated-gelu",
+}
+
+
+def _t5(raw: Raw, relative_bias: str = "shared", scaled: bool | None = None, defaults: Fields = MT5_DEFAULTS) -> Fields:
+    projection = raw.get("feed_forward_proj", defaults["feed_forward_proj"])
     if projection not in FEED_FORWARDS:
         raw.faults.append(
             f"feed_forward_proj is {projection!r}, of which only {', '.join(FEED_FORWARDS)} are supported"
         )
+    # Where these are there, transformers takes them and not what feed_forward_proj says.
+    gate, _, act = projection.rpartition("-")
+    raw.only("is_gated_act", bool(gate))
+    raw.only("dense_act_fn", *(TANH_GELUS if projection == "gated-gelu" else (act,)))
     # Version 5 keeps the scale of the output apart, as it takes the head to be tied in every T5.
     untied = raw.values.get("tie_word_embeddings") is False
-    layers = raw.number("num_layers", 6)
+    layers = raw.number("num_layers", defaults["num_layers"])
     return {
         "architecture": "encoder_decoder",
-        "vocab_size": raw.number("vocab_size", 32128),
+        "vocab_size": raw.number("vocab_size", defaults["vocab_size"]),
         "embed_dim": raw.number("d_model", 512),
-        "num_heads": raw.number("num_heads", 8),
+        "num_heads": raw.number("num_heads", defaults["num_heads"]),
         "head_dim": raw.number("d_kv", 64),
-        "mlp_dim": raw.number("d_ff", 2048),
+        "mlp_dim": raw.number("d_ff", defaults["d_ff"]),
         "num_encoder_layers": layers,
         "num_decoder_layers": raw.number("num_decoder_layers", layers),
         "mlp_activation": FEED_FORWARDS.get(projection, "relu"),
@@ -141,7 +193,15 @@ def _t5(raw: Raw, relative_bias: str = "shared", scaled: bool | None = None) -> 
 
 
 def _decoder(
-    raw: Raw, *, activations: Mapping[str, str], act: str, tied: bool, eps: float = 1e-6, head_dim: int = 0
+    raw: Raw,
+    *,
+    activations: Mapping[str, str],
+    act: str,
+    tied: bool,
+    eps: float = 1e-6,
+    head_dim: int = 0,
+    kv_heads: int | None = None,
+    act_key: str = "hidden_act",
 ) -> Fields:
     """What decoders have in common.
 
@@ -152,21 +212,23 @@ def _decoder(
       tied: whether the head is the embedding where the config does not say.
       eps: of the norms, where the config does not say.
       head_dim: where the config does not say; 0: embed_dim / num_heads.
+      kv_heads: where the config leaves them out; None, or a null in it: as many as num_heads.
+      act_key: where the config says its activation.
     """
-    word = raw.get("hidden_activation", raw.get("hidden_act", act))
+    word = raw.get(act_key, act)
     if word not in activations:
-        raw.faults.append(f"hidden_act is {word!r}, of which only {', '.join(activations)} is supported")
+        raw.faults.append(f"{act_key} is {word!r}, of which only {', '.join(activations)} is supported")
     raw.only("mlp_bias", False)
     raw.only("partial_rotary_factor", 1.0)
     raw.only("use_bidirectional_attention", False)
-    heads = raw.number("num_attention_heads")
+    heads, named = raw.number("num_attention_heads"), "num_key_value_heads" in raw.values
     bias = bool(raw.get("attention_bias", False))
     return {
         "architecture": "decoder",
         "vocab_size": raw.number("vocab_size"),
         "embed_dim": raw.number("hidden_size"),
         "num_heads": heads,
-        "num_kv_heads": raw.number("num_key_value_heads", heads),
+        "num_kv_heads": raw.number("num_key_value_heads", (not named and kv_heads) or heads),
         "head_dim": raw.number("head_dim", head_dim or max(raw.number("hidden_size") // heads, 1)),
         "mlp_dim": raw.number("intermediate_size"),
         "num_decoder_layers": raw.number("num_hidden_layers"),
@@ -178,12 +240,23 @@ def _decoder(
         "attention_out_bias": bias,
         "norm_eps": float(raw.number("rms_norm_eps", eps)),
         "begin_id": -1,
-        **_rope(raw, raw.get("rope_parameters", raw.get("rope_scaling", {})), raw.get("rope_theta", 10_000.0)),
+        **_rope(raw, *_rope_source(raw), raw.get("rope_theta", 10_000.0)),
     }
 
 
-def _rope(raw: Raw, parameters: Mapping[str, Any], theta: float) -> Fields:
+def _rope_source(raw: Raw) -> tuple[str, Mapping[str, Any]]:
+    """The object that says the positions, and its key: the older one where it says anything, as in transformers 5."""
+    older = raw.get("rope_scaling")
+    return ("rope_scaling", older) if older else ("rope_parameters", raw.get("rope_parameters", {}))
+
+
+def _rope(raw: Raw, within: str, parameters: Mapping[str, Any], theta: float) -> Fields:
     """Rotary positions, from `rope_parameters` or `rope_scaling`."""
+    parameters, faults = typed(parameters, ROPE_KINDS, f"{within}.")
+    raw.faults += faults
+    nested = [name for name, value in parameters.items() if isinstance(value, Mapping)]
+    if nested:
+        raw.faults.append(f"{within} has positions for {', '.join(nested)} apart, which this family has not")
     fields: Fields = {"rope_theta": float(parameters.get("rope_theta") or theta)}
     kind = parameters.get("rope_type") or parameters.get("type") or "default"
     if kind not in ROPE_TYPES:
@@ -196,21 +269,28 @@ def _rope(raw: Raw, parameters: Mapping[str, Any], theta: float) -> Fields:
         "high_freq_factor": "rope_high_frequency",
         "original_max_position_embeddings": "rope_original_length",
     }
+    length = "original_max_position_embeddings"
+    # Beside the object it goes before what is in it.
+    found = {**parameters, length: raw.get(length, parameters.get(length, raw.get("max_position_embeddings")))}
     for name, ours in names.get(kind, {}).items():
-        value = parameters.get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        value = found.get(name)
+        if value is not None:
+            fields[ours] = int(value) if name == length else float(value)
+        elif not any(fault.startswith(f"{within}.{name} ") for fault in faults):
             raw.faults.append(f"{kind} rope wants a number for {name}, which is {value!r}")
-        else:
-            fields[ours] = int(value) if ours == "rope_original_length" else float(value)
     return fields | ({"rope_scaling": kind} if kind in names else {})
 
 
 def _local(raw: Raw, kinds: list[str], window: int | None) -> Fields:
     """Local layers, from a list like `layer_types`; the shortest pattern that repeats to it."""
-    strange = sorted(set(kinds) - {"sliding_attention", "full_attention"})
-    if strange:
-        raw.faults.append(f"layer_types has {', '.join(map(repr, strange))}, which is not supported")
-    if "sliding_attention" not in kinds or not window:
+    if "sliding_attention" not in kinds or "sliding_window" in raw.mistyped:
+        return {}
+    if window is None or window < 1:
+        off = " with use_sliding_window off" if raw.values.get("use_sliding_window") is False else ""
+        raw.faults.append(
+            f"sliding_window is {raw.values.get('sliding_window', window)!r}{off}, but there are layers of sliding "
+            "attention, which want 1 or more"
+        )
         return {}
     pattern = tuple("local" if kind == "sliding_attention" else "global" for kind in kinds)
     for length in range(1, len(pattern)):
@@ -223,7 +303,15 @@ def _local(raw: Raw, kinds: list[str], window: int | None) -> Fields:
 def _kinds(raw: Raw, is_local: Callable[[int], bool]) -> list[str]:
     """`layer_types`, or what the older spelling means by it."""
     layers = raw.get("num_hidden_layers", 0)
-    return raw.get("layer_types") or ["sliding_attention" if is_local(i) else "full_attention" for i in range(layers)]
+    kinds = raw.get("layer_types")
+    if kinds is None:
+        return ["sliding_attention" if is_local(i) else "full_attention" for i in range(layers)]
+    if len(kinds) != layers:
+        raw.faults.append(f"layer_types has {len(kinds)} entries, wanted one for each of num_hidden_layers, {layers}")
+    strange = sorted(set(kinds) - {"sliding_attention", "full_attention"})
+    if strange:
+        raw.faults.append(f"layer_types has {', '.join(map(repr, strange))}, which is not supported")
+    return kinds
 
 
 SILU = {"silu": "gated_silu"}
@@ -237,9 +325,9 @@ def _llama(raw: Raw) -> Fields:
 def _mistral(raw: Raw) -> Fields:
     # What the file leaves out is the class's default, a null is no window.
     window = raw.values.get("sliding_window", 4096)
-    fields = _decoder(raw, activations=SILU, act="silu", tied=False)
-    fields["num_kv_heads"] = raw.number("num_key_value_heads", 8)
-    return fields | _local(raw, _kinds(raw, lambda i: True), window)
+    fields = _decoder(raw, activations=SILU, act="silu", tied=False, kv_heads=8)
+    fields |= {"attention_bias": False, "attention_out_bias": False}  # the class has none, whatever the file says
+    return fields | _local(raw, [] if window is None else ["sliding_attention"], window)
 
 
 def _qwen(raw: Raw, **changes: Any) -> Fields:
@@ -249,44 +337,63 @@ def _qwen(raw: Raw, **changes: Any) -> Fields:
 
 
 def _qwen2(raw: Raw) -> Fields:
-    fields = _decoder(raw, activations=SILU, act="silu", tied=False)
+    fields = _decoder(raw, activations=SILU, act="silu", tied=False, kv_heads=32)
     return fields | _qwen(raw, attention_bias=True, attention_out_bias=False)
 
 
 def _qwen3(raw: Raw) -> Fields:
-    return _decoder(raw, activations=SILU, act="silu", tied=False, head_dim=128) | _qwen(raw, qk_norm="head")
+    fields = _decoder(raw, activations=SILU, act="silu", tied=False, head_dim=128, kv_heads=32)
+    return fields | _qwen(raw, qk_norm="head")
 
 
 def _gemma(raw: Raw) -> Fields:
     # The releases say "gelu" and mean its tanh form.
-    fields = _decoder(raw, activations=GELU | {"gelu": "gated_gelu"}, act=TANH_GELUS[0], tied=True, head_dim=256)
+    acts = GELU | {"gelu": "gated_gelu"}
+    fields = _decoder(raw, activations=acts, act=TANH_GELUS[0], tied=True, head_dim=256, kv_heads=16)
     return fields | {"norm_offset": True, "scale_embedding": True}
 
 
 def _gemma2(raw: Raw, attention_cap: float = 50.0, logit_cap: float = 30.0) -> Fields:
-    fields = _decoder(raw, activations=GELU, act=TANH_GELUS[0], tied=True, head_dim=256)
+    how: Fields = {"act": TANH_GELUS[0], "act_key": "hidden_activation", "tied": True, "head_dim": 256, "kv_heads": 4}
+    fields = _decoder(raw, activations=GELU, **how)
     fields |= {"norm_offset": True, "scale_embedding": True, "norm_placement": "both"}
-    fields["attention_cap"] = float(raw.values.get("attn_logit_softcapping", attention_cap) or 0)
-    fields["logit_cap"] = float(raw.values.get("final_logit_softcapping", logit_cap) or 0)
+    for name, ours, cap in (
+        ("attn_logit_softcapping", "attention_cap", attention_cap),
+        ("final_logit_softcapping", "logit_cap", logit_cap),
+    ):
+        value = raw.values.get(name, cap)
+        fields[ours] = float(value or 0)
+        if value is not None and name in raw.values and value <= 0:
+            raw.faults.append(f"{name} is {value!r}, wanted a number above 0, or null for none")
     fields["query_scale"] = float(raw.number("query_pre_attn_scalar", 256)) ** -0.5
     return fields | _local(raw, _kinds(raw, lambda i: i % 2 == 0), raw.values.get("sliding_window", 4096))
 
 
 def _gemma3(raw: Raw) -> Fields:
-    both = raw.get("rope_parameters", {})
-    near, far = both.get("sliding_attention") or {}, both.get("full_attention") or raw.get("rope_scaling", {})
     # Kinds of layers have positions of their own here, which `_decoder` does not look for.
     flat = {name: value for name, value in raw.values.items() if name not in ("rope_parameters", "rope_scaling")}
     inner = Raw(flat)
-    fields = _gemma2(inner, 0.0, 0.0) | {"qk_norm": "head"}
+    # The class keeps attn_logit_softcapping and its attention does not read it.
+    fields = _gemma2(inner, 0.0, 0.0) | {"qk_norm": "head", "attention_cap": 0.0}
     raw.faults += inner.faults
-    if near.get("rope_type", "default") != "default":
+    layers = dict.fromkeys(("sliding_attention", "full_attention"), OBJECT)
+    both, faults = typed(raw.get("rope_parameters", {}), layers, "rope_parameters.")
+    raw.faults += faults
+    far = (both.get("full_attention") or {}) | raw.get("rope_scaling", {})
+    near = _rope(
+        raw,
+        "rope_parameters.sliding_attention",
+        both.get("sliding_attention") or {},
+        raw.get("rope_local_base_freq", 10_000.0),
+    )
+    if "rope_scaling" in near:
         raw.faults.append(
-            f"rope_type of sliding_attention is {near['rope_type']!r}, of which only 'default' is supported"
+            f"rope_type of sliding_attention is {near['rope_scaling']!r}, of which only 'default' is supported"
         )
-    fields |= _rope(raw, far, raw.get("rope_theta", 1_000_000.0))
-    fields["local_rope_theta"] = float(near.get("rope_theta") or raw.get("rope_local_base_freq", 10_000.0))
-    every = raw.get("sliding_window_pattern", raw.get("_sliding_window_pattern", 6))
+    where = "rope_scaling" if raw.get("rope_scaling") else "rope_parameters.full_attention"
+    fields |= _rope(raw, where, far, raw.get("rope_theta", 1_000_000.0))
+    fields["local_rope_theta"] = near["rope_theta"]
+    every = raw.get("sliding_window_pattern", 6)
     kinds = _kinds(raw, lambda i: (i + 1) % every != 0)
     fields |= {"window": 0, "layer_pattern": ("global",)} | _local(raw, kinds, raw.values.get("sliding_window", 4096))
     return fields if fields["window"] else fields | {"local_rope_theta": 0.0}
@@ -298,7 +405,7 @@ def _olmo2(raw: Raw) -> Fields:
 
 
 FAMILIES: dict[str, Family] = {
-    "t5": Family(("T5ForConditionalGeneration", "T5WithLMHeadModel"), _t5),
+    "t5": Family(("T5ForConditionalGeneration", "T5WithLMHeadModel"), lambda raw: _t5(raw, defaults=T5_DEFAULTS)),
     "mt5": Family(("MT5ForConditionalGeneration",), lambda raw: _t5(raw, scaled=False)),
     "umt5": Family(("UMT5ForConditionalGeneration",), lambda raw: _t5(raw, "per_layer")),
     "llama": Family(("LlamaForCausalLM",), _llama),

@@ -14,12 +14,17 @@ from flan_jax.models.hugging_face.families import model_config
 from flan_jax.models.hugging_face.matching import match
 from flan_jax.models.hugging_face.names import placements
 from flan_jax.models.hugging_face.safetensors_file import Damaged, Entry, opened, read_header
-from flan_jax.tokenizer_folder import read_json
+from flan_jax.tokenizer_folder import CONFIG, GENERATION, read_json
+from flan_jax.typed_json import TOKENS, Kind, typed
 
-CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _ROWS = 4096
+GENERATION_KINDS = {"eos_token_id": TOKENS}
+_FILES = Kind(
+    "an object with the file of each tensor",
+    lambda value: isinstance(value, dict) and all(isinstance(name, str) for name in value.values()),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +47,11 @@ class Folder:
 def is_folder(path: str | pathlib.Path) -> bool:
     """Whether a path is a model's folder of Hugging Face's kind rather than a run's or nothing."""
     folder = pathlib.Path(path)
-    if (folder / CONFIG).is_file():
-        try:
-            return bool({"model_type", "architectures"} & set(read_json(folder / CONFIG)))
-        except UserError:
-            return False
+    try:
+        if {"model_type", "architectures"} & set(read_json(folder / CONFIG)):
+            return True
+    except UserError:  # damaged: what lies beside it tells whose it is
+        pass
     return folder.is_dir() and any(any(folder.glob(pattern)) for pattern in ("*.safetensors*", "pytorch_model*.bin"))
 
 
@@ -68,15 +73,17 @@ def read_folder(path: str | pathlib.Path) -> Folder:
     if not raw:
         raise UserError(f"{folder} has no {CONFIG}; fetch it, or name a folder that holds config.json and the weights")
     config = model_config(raw, str(folder / CONFIG))
-    tensors, faults = read_tensors(folder)
+    faults = typed(read_json(folder / GENERATION), GENERATION_KINDS, f"{GENERATION}: ")[1]
+    tensors, damage = read_tensors(folder)
+    faults += damage
     if config.architecture == "decoder":
         bos = raw.get("bos_token_id")
         begin = tokenizer_files.begin_id(folder, bos[0] if isinstance(bos, list) else bos)
         config = dataclasses.replace(config, begin_id=begin)
     if tensors:
         config = dataclasses.replace(config, tie_embeddings=_tied(raw, config, tensors))
-    if not faults:
-        _, faults = match(placements(config), tensors, CONFIG)
+    if not damage:
+        faults += match(placements(config), tensors, CONFIG)[1]
     largest = tokenizer_files.largest_id(folder)
     if largest is not None and largest[0] >= config.vocab_size:
         faults.append(
@@ -93,9 +100,10 @@ def read_tensors(folder: pathlib.Path) -> tuple[dict[str, Entry], list[str]]:
     index = read_json(folder / INDEX)
     faults: list[str] = []
     if index:
+        faults = typed(index, {"weight_map": _FILES}, f"{INDEX}: ")[1]
         weight_map = index.get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            return {}, [f"{INDEX} has no weight_map"]
+        if faults or not weight_map:
+            return {}, faults or [f"{INDEX} has no weight_map"]
         files = sorted(set(weight_map.values()))
     elif (folder / WEIGHTS).is_file():
         weight_map, files = {}, [WEIGHTS]
@@ -104,13 +112,17 @@ def read_tensors(folder: pathlib.Path) -> tuple[dict[str, Entry], list[str]]:
     tensors: dict[str, Entry] = {}
     for name in files:
         try:
-            tensors |= read_header(folder / name)
+            found = read_header(folder / name)
+            # Of a tensor in several files, the one that the index names.
+            tensors |= {key: entry for key, entry in found.items() if weight_map.get(key, name) == name}
         except FileNotFoundError:
             faults.append(f"{INDEX} names {name}, which is not there")
         except Damaged as error:
             faults.append(f"{name} is damaged: {error}; fetch it anew")
         except OSError as error:
             faults.append(f"{name} cannot be read: {error.strerror}")
+        except ValueError as error:  # a name that no file can have
+            faults.append(f"{INDEX} names {name!r}, which cannot be read: {error}")
     return tensors, faults
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from flan_jax import atomic
 from flan_jax.models.hugging_face.folder import CONFIG, Folder, is_folder, read_folder
 from flan_jax.models.hugging_face.tokenizer_files import TOKENIZER_FILES
-from flan_jax.tokenizer_folder import GENERATION, read_json
+from flan_jax.tokenizer_folder import GENERATION, named_ends, read_json
 
 KEPT = "hugging_face"
 LAYOUT = "tensors.json"
@@ -63,8 +63,7 @@ def add_ends(folder: str | pathlib.Path, eos_ids: Sequence[int]) -> None:
     """
     path = pathlib.Path(folder) / GENERATION
     generation = read_json(path)
-    named = generation.get("eos_token_id")
-    known = named if isinstance(named, list) else [] if named is None else [named]
+    known = list(named_ends(folder)) if path.is_file() else []
     ends = list(dict.fromkeys([*known, *eos_ids]))
     if ends != known:
         atomic.write_json(path, {**generation, "eos_token_id": ends if len(ends) > 1 else ends[0]})

@@ -16,11 +16,20 @@ from flan_jax.models.hugging_face.names import Placement, placements
 from flan_jax.models.hugging_face.safetensors_file import DTYPES, Damaged, Entry, read_header
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.tokenizer_folder import read_json
+from flan_jax.typed_json import COUNT, FLAG, NUMBER, POSITIVE, WORD, Kind, typed
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _SHOWN = 6
 _NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<part>[AB])(?:\.default)?\.weight")
+KINDS: dict[str, Kind] = {
+    "peft_type": WORD,
+    "r": COUNT,
+    "lora_alpha": POSITIVE,
+    "lora_dropout": Kind("a number of at least 0 and less than 1", lambda value: NUMBER.fits(value) and 0 <= value < 1),
+    "use_rslora": FLAG,
+    "base_model_name_or_path": WORD,
+}
 # Settings of PEFT that change what an adapter computes, with the values under which it is plain LoRA.
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "use_dora": (None, False),
@@ -71,23 +80,24 @@ def read_adapter(path: str | pathlib.Path) -> AdapterFolder:
     raw = read_json(folder / CONFIG)
     if not raw:
         raise UserError(f"{folder} has no {CONFIG}; name a folder that PEFT's save_pretrained wrote")
-    if raw.get("peft_type") != "LORA":
-        raise UserError(f"{folder / CONFIG} has peft_type {raw.get('peft_type')!r}, of which only 'LORA' is supported")
-    faults = [
+    said = raw
+    raw, faults = typed(said, KINDS)
+    if said.get("peft_type") != "LORA":
+        raise UserError(f"{folder / CONFIG} has peft_type {said.get('peft_type')!r}, of which only 'LORA' is supported")
+    faults += [
         f"{name} is {raw[name]!r}, which is not supported"
         for name, plain in _PLAIN.items()
         if name in raw and raw[name] not in plain
     ]
-    rank: Any = raw.get("r")
-    alpha: Any = raw.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not alpha > 0:
-        faults.append(f"r is {rank!r} and lora_alpha {alpha!r}, wanted a rank of 1 or more and a number above 0")
+    for name in ("r", "lora_alpha"):
+        if said.get(name) is None:
+            faults.append(f"it has no {name}, wanted {KINDS[name].words}")
     tensors = _tensors_of(folder, faults)
     if faults:
         raise UserError(f"the adapter in {folder} cannot be used: " + "; ".join(faults))
     lora = LoraConfig(
-        rank=rank,
-        alpha=float(alpha),
+        rank=raw["r"],
+        alpha=float(raw["lora_alpha"]),
         dropout=float(raw.get("lora_dropout") or 0.0),
         rs_lora=bool(raw.get("use_rslora")),
     )
@@ -105,6 +115,9 @@ def _tensors_of(folder: pathlib.Path, faults: list[str]) -> dict[tuple[str, str]
         entries = read_header(folder / WEIGHTS)
     except Damaged as error:
         faults.append(f"{WEIGHTS} is damaged: {error}; fetch it anew")
+        return {}
+    except OSError as error:
+        faults.append(f"{WEIGHTS} cannot be read: {error.strerror}")
         return {}
     found: dict[tuple[str, str], Entry] = {}
     strange = []

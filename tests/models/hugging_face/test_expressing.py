@@ -71,3 +71,11 @@ def test_what_no_family_has_is_named(changes, words):
     with pytest.raises(UserError) as told:
         config_json(dataclasses.replace(ModelConfig(vocab_size=64), **changes), eos_id=1)
     assert all(word in str(told.value) for word in words), told.value
+
+
+def test_gemmas_without_local_layers_have_a_window_all_the_same():
+    # Transformers makes the mask of local layers for every Gemma 2 and 3, and raises where there is no window.
+    for kind in ("gemma2", "gemma3_text"):
+        model = model_config({"model_type": kind, "layer_types": ["full_attention"] * 2, **DECODER})
+        raw, _ = config_json(model, eos_id=1)
+        assert raw["model_type"] == kind and raw["sliding_window"] > 0 and not model_config(raw).window

@@ -175,3 +175,108 @@ def test_all_options_that_are_not_supported_are_told_at_once():
         of("llama", rope_scaling={"rope_type": "linear"})
     with pytest.raises(UserError, match="chunked_attention"):
         of("qwen3", layer_types=["chunked_attention"] * 2)
+
+
+WRONG = {
+    "vocab_size": "40",
+    "hidden_size": 16.5,
+    "num_hidden_layers": [2],
+    "num_attention_heads": True,
+    "hidden_act": ["silu"],
+    "tie_word_embeddings": "false",
+    "attention_bias": 1,
+    "rms_norm_eps": "1e-5",
+    "rope_theta": "big",
+    "rope_scaling": "linear",
+    "eos_token_id": ["</s>"],
+    "bos_token_id": [],
+    "pad_token_id": 2**40,
+    "partial_rotary_factor": "half",
+    "layer_types": "full_attention",
+}
+
+
+def test_values_of_another_type_are_told_at_once():
+    with pytest.raises(UserError) as told:
+        of("llama", **WRONG)
+    for name in WRONG:
+        assert f"{name} is {WRONG[name]!r}, wanted " in str(told.value), told.value
+    with pytest.raises(UserError, match=r"feed_forward_proj is \['relu'\].*decoder_start_token_id is '<pad>'"):
+        of("t5", decoder_start_token_id="<pad>", feed_forward_proj=["relu"])
+    with pytest.raises(UserError, match=r"model_type is \['llama'\], wanted a word.*architectures is 5, wanted a list"):
+        model_config({"model_type": ["llama"], "architectures": 5})
+    with pytest.raises(UserError, match="architectures is 'BertModel', wanted a list of words"):
+        of("llama", architectures="BertModel")
+    with pytest.raises(UserError, match=r"rope_scaling.rope_theta is -1, wanted.*rope_scaling.factor is '2', wanted"):
+        of("qwen2", rope_scaling={"type": "linear", "factor": "2", "rope_theta": -1})
+    with pytest.raises(UserError, match="rope_parameters.sliding_attention is 'default', wanted an object"):
+        of("gemma3_text", rope_parameters={"sliding_attention": "default"})
+
+
+@pytest.mark.parametrize("kinds", [["full_attention"], ["sliding_attention", "full_attention", "full_attention"], []])
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "gemma2", "gemma3_text"])
+def test_layer_types_are_one_a_layer(family, kinds):
+    with pytest.raises(UserError, match=f"layer_types has {len(kinds)} entries, wanted one for each of num_hidden_lay"):
+        of(family, layer_types=kinds, sliding_window=8, use_sliding_window=True)
+
+
+@pytest.mark.parametrize(
+    ("family", "values"),
+    [
+        ("gemma2", {"sliding_window": None}),
+        ("gemma3_text", {"sliding_window": 0}),
+        ("mistral", {"sliding_window": 0}),
+        ("qwen2", {"sliding_window": 8, "layer_types": ["sliding_attention"] * 2, "use_sliding_window": False}),
+    ],
+)
+def test_local_layers_want_a_window(family, values):
+    with pytest.raises(UserError, match="layers of sliding attention, which want 1 or more"):
+        of(family, **values)
+
+
+LINEAR, LLAMA3 = {"rope_type": "linear", "factor": 2.0}, {k: v for k, v in LLAMA3_ROPE.items() if k[0] != "o"}
+
+
+@pytest.mark.parametrize(
+    ("family", "values", "same"),
+    [
+        # What transformers 5 does with each was looked at: logits of small random folders.
+        ("gemma3_text", {"attn_logit_softcapping": 0.5}, {}),
+        ("gemma3_text", {"_sliding_window_pattern": 2}, {}),
+        ("mistral", {"layer_types": ["sliding_attention", "full_attention"]}, {}),
+        ("mistral", {"attention_bias": True}, {}),
+        ("llama", {"hidden_activation": "gelu"}, {}),
+        ("gemma2", {"hidden_act": "gelu"}, {}),
+        ("llama", {"rope_scaling": LINEAR, "rope_parameters": {"rope_theta": 300.0}}, {"rope_scaling": LINEAR}),
+        ("llama", {"rope_scaling": {}, "rope_parameters": LINEAR}, {"rope_scaling": LINEAR}),
+        (
+            "llama",
+            {"rope_scaling": LLAMA3, "max_position_embeddings": 64},
+            {"rope_scaling": LLAMA3 | {"original_max_position_embeddings": 64}},
+        ),
+        (
+            "llama",
+            {"rope_scaling": LLAMA3_ROPE, "original_max_position_embeddings": 64},
+            {"rope_scaling": LLAMA3 | {"original_max_position_embeddings": 64}},
+        ),
+        ("mt5", {}, {"feed_forward_proj": "gated-gelu"}),
+        ("t5", {"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu_new"}, {"feed_forward_proj": "gated-gelu"}),
+    ],
+)
+def test_what_transformers_does_not_read_is_not_read(family, values, same):
+    assert of(family, **values) == of(family, **same)
+
+
+def test_what_a_file_leaves_out_is_its_classs_default():
+    bare = {name: value for name, value in DECODER.items() if name != "num_key_value_heads"} | {"head_dim": 8}
+    heads = {"qwen2": 32, "qwen3": 32, "gemma": 16, "gemma2": 4, "gemma3_text": 4, "mistral": 8}
+    for family, wanted in heads.items():
+        raw = {"model_type": family, **bare, "num_attention_heads": 32}
+        assert model_config(raw).num_kv_heads == wanted
+        assert model_config(raw | {"num_key_value_heads": None}).num_kv_heads == 32
+    sizes = model_config({"model_type": "umt5"})
+    assert (sizes.vocab_size, sizes.mlp_dim, sizes.num_heads, sizes.num_encoder_layers) == (250112, 1024, 6, 8)
+    with pytest.raises(UserError, match="dense_act_fn is 'relu'.*"):
+        of("t5", feed_forward_proj="gated-gelu", dense_act_fn="relu")
+    with pytest.raises(UserError, match=r"final_logit_softcapping is 0.0, wanted a number above 0, or null"):
+        of("gemma2", final_logit_softcapping=0.0)

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from flan_jax.errors import UserError
 from flan_jax.models.hugging_face import is_folder, read_folder
@@ -150,3 +152,102 @@ def test_the_token_before_every_text(tokenizer, settings, begin, tmp_path):
         (tmp_path / "tokenizer.json").write_text(json.dumps(whole))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     assert read_folder(tmp_path).model.begin_id == begin
+
+
+def safetensors(header: object, size: int = 8) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(size)
+
+
+def entry(start: int, end: int, shape: object = (1,), dtype: object = "F32") -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+DAMAGED = {
+    "before the data": (safetensors({"a": entry(-4, 0), "b": entry(0, 8, [2])}), "a.data_offsets is [-4, 0]"),
+    "end before begin": (safetensors({"a": entry(8, 4)}), "a.data_offsets is [8, 4], wanted where its bytes begin"),
+    "overlap": (safetensors({"a": entry(0, 8, [2]), "b": entry(4, 8)}), "b overlaps with a"),
+    "the same place": (safetensors({"a": entry(0, 8, [2]), "b": entry(0, 8, [2])}), "b overlaps with a"),
+    "a gap": (safetensors({"a": entry(0, 4), "b": entry(8, 12)}, 12), "b begins 4 bytes behind the end of a"),
+    "a gap in front": (safetensors({"a": entry(4, 8)}), "a begins 4 bytes behind the end of its header"),
+    "beyond the file": (safetensors({"a": entry(0, 400, [100])}), "its header tells of"),
+    "bytes left over": (safetensors({"a": entry(0, 4)}), "its header tells of"),
+    "shape": (safetensors({"a": entry(0, 8, [3])}), "a: F32 [3] does not take 8 bytes"),
+    "negative shape": (safetensors({"a": entry(0, 8, [-1, -2])}), "a.shape is [-1, -2], wanted a list of whole numb"),
+    "shape of words": (safetensors({"a": entry(0, 8, ["2"])}), "a.shape is ['2']"),
+    "shape of flags": (safetensors({"a": entry(0, 4, [True])}, 4), "a.shape is [True]"),
+    "shape is a number": (safetensors({"a": entry(0, 8, 2)}), "a.shape is 2"),
+    "fractions": (safetensors({"a": entry(0.0, 8.0, [2])}), "a.data_offsets is [0.0, 8.0]"),
+    "three offsets": (safetensors({"a": {**entry(0, 8, [2]), "data_offsets": [0, 4, 8]}}), "a.data_offsets is [0, 4"),
+    "no offsets": (safetensors({"a": {"dtype": "F32", "shape": [2]}}), "a has no data_offsets"),
+    "no object": (safetensors({"a": 1}), "a is 1, wanted an object"),
+    "unknown dtype": (safetensors({"a": entry(0, 8, [2], "F31")}), "a.dtype is 'F31', wanted one of F64"),
+    "dtype is a list": (safetensors({"a": entry(0, 8, [2], ["F32"])}), "a.dtype is ['F32']"),
+    "a key twice": (safetensors(b'{"a": {}, "a": {}}'), "'a' is in it twice"),
+    "a list": (safetensors([1, 2]), "it is of type list, wanted an object"),
+    "UTF-16": (safetensors('{"a": 1}'.encode("utf-16")), "its header cannot be read"),
+    "deep": (safetensors(b'{"a": ' + b"[" * 200_000), "its header cannot be read"),
+    "a header longer than the file": (b"\xff\xff" + bytes(10), "no whole header"),
+    "nothing": (b"", "no whole header"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_safetensors(case, tmp_path):
+    content, words = DAMAGED[case]
+    path = write(tmp_path) / "model.safetensors"
+    path.write_bytes(content)
+    check_refused(tmp_path, "model.safetensors is damaged", words)
+    with pytest.raises(SafetensorError):  # as the library that others read it with has it
+        load_file(path)
+
+
+def test_a_config_in_another_encoding(tmp_path):
+    path = write(tmp_path) / "config.json"
+    said = json.loads(path.read_text()) | {"_name_or_path": "modèle"}
+    text = json.dumps(said, ensure_ascii=False)
+    for encoding in ("utf-16", "utf-16-le", "utf-8-sig"):  # as PowerShell writes it
+        path.write_bytes(text.encode(encoding))
+        assert is_folder(tmp_path) and read_folder(tmp_path).raw["_name_or_path"] == "modèle"
+    path.write_bytes(text.encode("latin-1"))
+    check_refused(tmp_path, "config.json cannot be read as JSON", "fetch the folder anew")
+    assert is_folder(tmp_path)  # or the file would be read as a run's
+
+
+def test_tokens_that_end_answers_must_be_ids(tmp_path):
+    write(tmp_path, config=CONFIGS["llama"] | {"eos_token_id": ["</s>"]})
+    check_refused(tmp_path, "eos_token_id is ['</s>'], wanted the id of a token or a list of such ids")
+    (write(tmp_path) / "generation_config.json").write_text('{"eos_token_id": "</s>"}')
+    (tmp_path / "model.safetensors").unlink()
+    check_refused(tmp_path, "generation_config.json: eos_token_id is '</s>', wanted", "neither model.safetensors nor")
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "words"),
+    [
+        ({"model.norm.weight": 5}, "weight_map is {'model.norm.weight': 5}, wanted an object with the file of each"),
+        (["model.safetensors"], "weight_map is ['model.safetensors'], wanted an object"),
+        ({}, "has no weight_map"),
+        (None, "has no weight_map"),
+        ({"model.norm.weight": "a\0b"}, "which cannot be read"),
+        ({"model.norm.weight": "."}, "cannot be read: Is a directory"),
+        ({"model.norm.weight": "x" * 300}, "cannot be read: File name too long"),
+    ],
+)
+def test_an_index_that_makes_no_sense(weight_map, words, tmp_path):
+    (write(tmp_path) / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map, "metadata": 1}))
+    check_refused(tmp_path, words)
+
+
+def test_of_a_tensor_in_several_files_the_one_of_the_index_is_read(tmp_path):
+    tensors = tensors_of("llama")
+    write(tmp_path, tensors=tensors, shards=2)
+    other = {"model.norm.weight": tensors["model.norm.weight"] + 1}
+    index = tmp_path / "model.safetensors.index.json"
+    weight_map = json.loads(index.read_text())["weight_map"]
+    last = sorted(set(weight_map.values()))[-1]
+    weight_map["model.norm.weight"] = "aaa.safetensors"
+    save_file(other, tmp_path / "aaa.safetensors")
+    save_file(load_file(tmp_path / last) | {"model.norm.weight": tensors["model.norm.weight"]}, tmp_path / last)
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    assert read_folder(tmp_path).tensors["model.norm.weight"].file.name == "aaa.safetensors"

@@ -46,13 +46,18 @@ def change(folder, **values):
         (DECODER, RANK_2, "down_proj gate_proj k_proj o_proj q_proj up_proj v_proj"),
         (DECODER, LoraConfig(rank=3, alpha=5.0, rs_lora=True, dropout=0.1, targets="query,down"), "down_proj q_proj"),
         (T5, LoraConfig(rank=2, targets="q_proj,up"), "q wi_1"),
-        (T5, LoraConfig(rank=2, targets="encoder.*.query"), "encoder.block.0.layer.0.SelfAttention.q"),
+        (
+            T5,
+            LoraConfig(rank=2, targets="encoder.*.query"),
+            " ".join(f"encoder.block.{i}.layer.0.SelfAttention.q" for i in range(T5.num_encoder_layers)),
+        ),
     ],
 )
 def test_an_adapter_comes_back_bit_for_bit_with_its_settings(tmp_path, config, lora, names):
     adapter = written(tmp_path / "out", config, lora)
     said = json.loads((tmp_path / "out/adapter_config.json").read_text())
-    assert " ".join(said["target_modules"]).startswith(names) and said["task_type"][:3] in ("CAU", "SEQ")
+    kind = "CAUSAL_LM" if config is DECODER else "SEQ_2_SEQ_LM"
+    assert (said["target_modules"], said["task_type"]) == (names.split(), kind)
     folder = read_adapter(tmp_path / "out")
     found = fitted(folder, config)
     assert (found.rank, found.scale, found.dropout) == (lora.rank, lora.scale, lora.dropout)
@@ -80,6 +85,14 @@ def test_an_adapters_folder_names_its_base(tmp_path):
         ({"rank_pattern": {"q_proj": 4}}, "rank_pattern is"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa'"),
         ({"r": 0}, "r is 0"),
+        ({"r": True}, "r is True, wanted a whole number above 0"),
+        (
+            {"r": "two", "lora_alpha": [8], "lora_dropout": "0.1", "use_rslora": "yes", "base_model_name_or_path": 5},
+            r"r is 'two'.*lora_alpha is \[8\].*lora_dropout is '0.1'.*use_rslora is 'yes'.*path is 5",
+        ),
+        ({"lora_alpha": None}, "it has no lora_alpha, wanted a number above 0"),
+        ({"lora_dropout": 1.5}, "lora_dropout is 1.5, wanted a number of at least 0 and less than 1"),
+        ({"peft_type": ["LORA"]}, r"peft_type \['LORA'\], of which only 'LORA'"),
     ],
 )
 def test_other_kinds_of_adapters_are_refused(tmp_path, values, told):
