@@ -293,7 +293,7 @@ def from_json(text: str, name: str = CONFIG_FILE) -> RunConfig:
     """
     try:
         saved = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         saved = None
     if not isinstance(saved, dict) or not {"mixture", "feature_lengths", "model"} <= set(saved):
         raise UserError(f"{name} does not hold the configuration of a flan-jax run")

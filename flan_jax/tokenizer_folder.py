@@ -38,7 +38,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON ({error}); fetch the folder anew") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} holds {type(value).__name__}, wanted an object; fetch the folder anew")

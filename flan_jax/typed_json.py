@@ -51,7 +51,7 @@ FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 TOKEN = Kind("the id of a token", _token)
 TOKENS = Kind(
     "the id of a token or a list of such ids",
-    lambda value: _token(value) or (isinstance(value, list) and bool(value) and all(map(_token, value))),
+    lambda value: _token(value) or (isinstance(value, list) and all(map(_token, value))),
 )
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))
 

@@ -21,24 +21,27 @@ TANH_GELUS = ("gelu_pytorch_tanh", "gelu_new")
 ROPE_TYPES = ("default", "linear", "llama3")
 _NAMES = ("model_type", "architectures")
 _COUNTS = (
-    "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim "
-    "d_model d_kv d_ff num_layers num_decoder_layers num_heads relative_attention_num_buckets "
-    "relative_attention_max_distance sliding_window_pattern max_position_embeddings original_max_position_embeddings"
+    "vocab_size hidden_size intermediate_size num_attention_heads num_key_value_heads head_dim "
+    "d_model d_kv d_ff num_heads relative_attention_num_buckets "
+    "relative_attention_max_distance sliding_window_pattern original_max_position_embeddings"
 )
 _FLAGS = (
     "tie_word_embeddings scale_decoder_outputs is_gated_act attention_bias mlp_bias use_sliding_window "
     "use_bidirectional_attention"
 )
 _POSITIVES = "rms_norm_eps layer_norm_epsilon rope_theta rope_local_base_freq query_pre_attn_scalar"
+_MOST_LAYERS = 10_000  # far above any model: each is looked for in the files
+LAYERS = Kind(f"a whole number from 1 to {_MOST_LAYERS:,}", lambda value: COUNT.fits(value) and value <= _MOST_LAYERS)
 # What each key of a config.json that is read must be; a null is the default.
 KINDS: dict[str, Kind] = {
     "model_type": WORD,
     "architectures": WORDS,
     **dict.fromkeys(_COUNTS.split(), COUNT),
+    **dict.fromkeys(("num_hidden_layers", "num_layers", "num_decoder_layers"), LAYERS),
     **dict.fromkeys(_FLAGS.split(), FLAG),
     **dict.fromkeys(_POSITIVES.split(), POSITIVE),
     **dict.fromkeys(("hidden_act", "hidden_activation", "feed_forward_proj", "dense_act_fn"), WORD),
-    **dict.fromkeys(("sliding_window", "max_window_layers"), WHOLE),
+    **dict.fromkeys(("sliding_window", "max_window_layers", "max_position_embeddings"), WHOLE),
     **dict.fromkeys(("dropout_rate", "partial_rotary_factor"), NUMBER),
     **dict.fromkeys(("attn_logit_softcapping", "final_logit_softcapping"), NUMBER),
     **dict.fromkeys(("rope_scaling", "rope_parameters", "text_config"), OBJECT),
@@ -118,7 +121,10 @@ def model_config(values: Mapping[str, Any], where: str = "config.json") -> Model
     if raw.faults:
         raise UserError(f"{where} ({kind}) cannot be used: " + "; ".join(dict.fromkeys(raw.faults)))
     config = ModelConfig(**fields)
-    config.check()
+    try:
+        config.check()
+    except UserError as fault:
+        raise UserError(f"{where} ({kind}) cannot be used: {fault}") from None
     return config
 
 
@@ -281,16 +287,20 @@ def _rope(raw: Raw, within: str, parameters: Mapping[str, Any], theta: float) ->
     return fields | ({"rope_scaling": kind} if kind in names else {})
 
 
-def _local(raw: Raw, kinds: list[str], window: int | None) -> Fields:
-    """Local layers, from a list like `layer_types`; the shortest pattern that repeats to it."""
+def _local(raw: Raw, kinds: list[str], window: int | None, off: bool = False) -> Fields:
+    """Local layers, from a list like `layer_types`; the shortest pattern that repeats to it.
+
+    Args:
+      raw: the config.
+      kinds: of its layers.
+      window: what they see; None: all.
+      off: whether there is no window as a switch says so.
+    """
     if "sliding_attention" not in kinds or "sliding_window" in raw.mistyped:
         return {}
     if window is None or window < 1:
-        off = " with use_sliding_window off" if raw.values.get("use_sliding_window") is False else ""
-        raw.faults.append(
-            f"sliding_window is {raw.values.get('sliding_window', window)!r}{off}, but there are layers of sliding "
-            "attention, which want 1 or more"
-        )
+        said = "use_sliding_window is off" if off else f"sliding_window is {window!r}"
+        raw.faults.append(f"{said}, but there are layers of sliding attention, which want a window of 1 or more")
         return {}
     pattern = tuple("local" if kind == "sliding_attention" else "global" for kind in kinds)
     for length in range(1, len(pattern)):
@@ -307,7 +317,7 @@ def _kinds(raw: Raw, is_local: Callable[[int], bool]) -> list[str]:
     if kinds is None:
         return ["sliding_attention" if is_local(i) else "full_attention" for i in range(layers)]
     if len(kinds) != layers:
-        raw.faults.append(f"layer_types has {len(kinds)} entries, wanted one for each of num_hidden_layers, {layers}")
+        raw.faults.append(f"layer_types is of length {len(kinds)}, wanted that of num_hidden_layers, {layers}")
     strange = sorted(set(kinds) - {"sliding_attention", "full_attention"})
     if strange:
         raw.faults.append(f"layer_types has {', '.join(map(repr, strange))}, which is not supported")
@@ -331,9 +341,10 @@ def _mistral(raw: Raw) -> Fields:
 
 
 def _qwen(raw: Raw, **changes: Any) -> Fields:
-    window = raw.values.get("sliding_window", 4096) if raw.get("use_sliding_window", False) else None
+    on = raw.get("use_sliding_window", False)
+    window = raw.values.get("sliding_window", 4096) if on else None
     since = raw.get("max_window_layers", 28)
-    return changes | _local(raw, _kinds(raw, lambda i: window is not None and i >= since), window)
+    return changes | _local(raw, _kinds(raw, lambda i: window is not None and i >= since), window, off=not on)
 
 
 def _qwen2(raw: Raw) -> Fields:

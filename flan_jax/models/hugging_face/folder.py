@@ -15,7 +15,7 @@ from flan_jax.models.hugging_face.matching import match
 from flan_jax.models.hugging_face.names import placements
 from flan_jax.models.hugging_face.safetensors_file import Damaged, Entry, opened, read_header
 from flan_jax.tokenizer_folder import CONFIG, GENERATION, read_json
-from flan_jax.typed_json import TOKENS, Kind, typed
+from flan_jax.typed_json import TOKENS, Kind, shown, typed
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -78,12 +78,14 @@ def read_folder(path: str | pathlib.Path) -> Folder:
     faults += damage
     if config.architecture == "decoder":
         bos = raw.get("bos_token_id")
-        begin = tokenizer_files.begin_id(folder, bos[0] if isinstance(bos, list) else bos)
+        begin = tokenizer_files.begin_id(folder, next(iter(bos), None) if isinstance(bos, list) else bos)
         config = dataclasses.replace(config, begin_id=begin)
     if tensors:
         config = dataclasses.replace(config, tie_embeddings=_tied(raw, config, tensors))
     if not damage:
         faults += match(placements(config), tensors, CONFIG)[1]
+    if config.begin_id >= config.vocab_size:
+        faults.append(f"texts begin with the token {config.begin_id}, the embedding has {config.vocab_size} rows")
     largest = tokenizer_files.largest_id(folder)
     if largest is not None and largest[0] >= config.vocab_size:
         faults.append(
@@ -120,7 +122,7 @@ def read_tensors(folder: pathlib.Path) -> tuple[dict[str, Entry], list[str]]:
         except Damaged as error:
             faults.append(f"{name} is damaged: {error}; fetch it anew")
         except OSError as error:
-            faults.append(f"{name} cannot be read: {error.strerror}")
+            faults.append(f"{name if len(name) < 100 else shown(name)} cannot be read: {error.strerror}")
         except ValueError as error:  # a name that no file can have
             faults.append(f"{INDEX} names {name!r}, which cannot be read: {error}")
     return tensors, faults

@@ -58,10 +58,14 @@ def match(
             if entry.code not in DTYPES:
                 misshapen.append(f"{name} has type {entry.code}, wanted {', '.join(DTYPES)}")
     extra = [name for name in tensors if name not in wanted and not _UNREAD.search(name)]
-    faults = [f"{len(names)} tensors are missing: {_listed(names)}" for names in (missing,) if names]
-    faults += [f"{len(names)} tensors are unexpected: {_listed(names)}" for names in (extra,) if names]
-    faults += [f"{len(names)} tensors do not fit {settings}: {_listed(names)}" for names in (misshapen,) if names]
+    faults = [f"{_count(names, 'is', 'are')} missing: {_listed(names)}" for names in (missing,) if names]
+    faults += [f"{_count(names, 'is', 'are')} unexpected: {_listed(names)}" for names in (extra,) if names]
+    faults += [f"{_count(names, 'does', 'do')} not fit {settings}: {_listed(names)}" for names in (misshapen,) if names]
     return tuple(found), faults
+
+
+def _count(names: list[str], one: str, more: str) -> str:
+    return f"1 tensor {one}" if len(names) == 1 else f"{len(names)} tensors {more}"
 
 
 def _listed(names: list[str]) -> str:

@@ -189,7 +189,7 @@ WRONG = {
     "rope_theta": "big",
     "rope_scaling": "linear",
     "eos_token_id": ["</s>"],
-    "bos_token_id": [],
+    "bos_token_id": [1, "<s>"],
     "pad_token_id": 2**40,
     "partial_rotary_factor": "half",
     "layer_types": "full_attention",
@@ -216,7 +216,7 @@ def test_values_of_another_type_are_told_at_once():
 @pytest.mark.parametrize("kinds", [["full_attention"], ["sliding_attention", "full_attention", "full_attention"], []])
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "gemma2", "gemma3_text"])
 def test_layer_types_are_one_a_layer(family, kinds):
-    with pytest.raises(UserError, match=f"layer_types has {len(kinds)} entries, wanted one for each of num_hidden_lay"):
+    with pytest.raises(UserError, match=f"layer_types is of length {len(kinds)}, wanted that of num_hidden_layers, 2"):
         of(family, layer_types=kinds, sliding_window=8, use_sliding_window=True)
 
 
@@ -230,7 +230,7 @@ def test_layer_types_are_one_a_layer(family, kinds):
     ],
 )
 def test_local_layers_want_a_window(family, values):
-    with pytest.raises(UserError, match="layers of sliding attention, which want 1 or more"):
+    with pytest.raises(UserError, match="layers of sliding attention, which want a window of 1 or more"):
         of(family, **values)
 
 

@@ -44,7 +44,7 @@ def test_tensors_that_are_missing_left_over_and_misshapen_are_told_at_once(tmp_p
     check_refused(
         tmp_path,
         "2 tensors are missing: model.layers.1.mlp.up_proj.weight, model.norm.weight",
-        "1 tensors are unexpected: model.layers.0.self_attn.q_proj.bias",
+        "1 tensor is unexpected: model.layers.0.self_attn.q_proj.bias",
         f"lm_head.weight is [{V + 1}, {D}], wanted [{V}, {D}]",
         "down_proj.weight has type I8, wanted F32, F16, BF16",
     )
@@ -212,6 +212,8 @@ def test_a_config_in_another_encoding(tmp_path):
     path.write_bytes(text.encode("latin-1"))
     check_refused(tmp_path, "config.json cannot be read as JSON", "fetch the folder anew")
     assert is_folder(tmp_path)  # or the file would be read as a run's
+    path.write_text('{"a": ' + "[" * 200_000)
+    check_refused(tmp_path, "config.json cannot be read as JSON")
 
 
 def test_tokens_that_end_answers_must_be_ids(tmp_path):
@@ -251,3 +253,10 @@ def test_of_a_tensor_in_several_files_the_one_of_the_index_is_read(tmp_path):
     save_file(load_file(tmp_path / last) | {"model.norm.weight": tensors["model.norm.weight"]}, tmp_path / last)
     index.write_text(json.dumps({"weight_map": weight_map}))
     assert read_folder(tmp_path).tensors["model.norm.weight"].file.name == "aaa.safetensors"
+
+
+def test_a_token_to_begin_with_that_the_embedding_has_not(tmp_path):
+    write(tmp_path, "t5", config=CONFIGS["t5"] | {"decoder_start_token_id": V})
+    check_refused(tmp_path, f"texts begin with the token {V}, the embedding has {V} rows")
+    check_refused(write(tmp_path, "t5", config=CONFIGS["t5"] | {"dropout_rate": 2}), "config.json (t5)", "dropout_rate")
+    read_folder(write(tmp_path / "llama", config=CONFIGS["llama"] | {"bos_token_id": []}))
