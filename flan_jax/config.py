@@ -56,8 +56,10 @@ class CheckpointConfig:
 
     Attributes:
       keep: how many of the latest.
-      keep_best: how many of the best, by `best_metric`.
-      best_metric: a figure of the evals.
+      keep_best: how many of the best, by `best_metric`, of those that were scored.
+      best_metric: "TASK/score", the score of one task of EVAL_MIXTURE, or "mean/score". That is the mean of all
+        percentages but those under another task's instruction; where there is none, the mean of what is left, losses
+        counted downwards, if all of it has one unit. Of unlike units there is no mean: then name a task.
       best_mode: whether the largest or the smallest is best.
     """
 

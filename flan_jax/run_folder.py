@@ -7,6 +7,7 @@ hugging_face/                                config.json and tokenizer of the fo
 checkpoints/                                 Orbax
 metrics.jsonl  events.out.tfevents.*         curves
 scores/step-*.json  results.json             evals, and the final table
+eval.json                                    the table of the last `flan-jax eval`
 """
 
 import dataclasses
@@ -127,6 +128,13 @@ class RunFolder:
             return atomic.read_json(path, "delete it, and `flan-jax eval` scores that step anew")["tasks"]
         except FileNotFoundError:
             return None
+
+    def forget_scores(self, after: int) -> None:
+        """Removes the scores of later steps than the one that a run goes on from: these steps are done anew."""
+        for path in (self.path / "scores").glob("step-*.json"):
+            step = path.stem.removeprefix("step-")
+            if step.isdecimal() and int(step) > after:
+                path.unlink(missing_ok=True)
 
 
 def read_plan(run_dir: pathlib.Path) -> dict[str, Any]:

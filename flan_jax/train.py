@@ -5,11 +5,12 @@ Every step goes in this order, and nothing else happens between:
     load      the batch of step s (threads made it ahead; a function of the plan and s)
     step      dispatch the jitted step; the device works from here on
     log       the metrics of step s - 1, which are ready by now
-    eval      every EVAL_PERIOD steps, on the parameters after step s
     save      every SAVE_PERIOD steps: metrics.jsonl is synced first, then the checkpoint is written in the background
+    eval      every EVAL_PERIOD steps, on the parameters after step s; whatever fails here, the step is saved
     stop      if a signal asked for it: save, then leave
 
-So what a checkpoint of step s holds, the metrics up to s and the plan are enough to go on exactly.
+So what a checkpoint of step s holds, the metrics up to s and the plan are enough to go on exactly. A run that goes on
+from a step that was due to be scored and was not begins with that.
 """
 
 import dataclasses
@@ -29,6 +30,7 @@ from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.model import Asked
 from flan_jax.evaluation.run import Evaluator
+from flan_jax.evaluation.scoring import TaskScore
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
 from flan_jax.progress import Progress
@@ -69,6 +71,7 @@ def train(config: RunConfig) -> int:
         with closing(Checkpoints(folder.checkpoints, **dataclasses.asdict(config.checkpoints))) as checkpoints:
             run = _Run(config, data, mesh, folder, checkpoints)
             run.evaluator = Evaluator(config, worker, data.codec, run.asked)
+            run.evaluator.check_best_metric()
             with closing(data.draws):
                 return run.go(table)
 
@@ -102,6 +105,7 @@ class _Run:
         )
         self.frozen: tuple[Any, ...] = ()  # the base of adapters, read when the state is
         self.stop = StopRequest()
+        self.saved = checkpoints.latest()  # the step that was saved last
 
     def asked(self, params: Any) -> Asked:
         """The model with these parameters, ready to be scored."""
@@ -110,19 +114,20 @@ class _Run:
 
     def go(self, table: dict[str, Any]) -> int:
         """Restores or starts, loops, and reports."""
-        earlier, done = self.folder.earlier(), self.checkpoints.latest() or 0
+        earlier, done = self.folder.earlier(), self.saved or 0
         if done >= self.steps:
             say(f"{self.folder.path} is finished: step {done} of {self.steps}. Give more STEPS to go on.")
             if self.evaluator and done == self.steps and self.folder.read_scores(done) is None:
-                # Scoring failed when the last step was done, or there was nothing to score by then.
-                self._evaluate(self._restore(done, earlier)[0]["params"], done)
+                # Scoring was cut short when the last step was done, or there was nothing to score by then.
+                params = self._restore(done, earlier)[0]["params"]
+                with closing(self._metrics_writer(done)) as writer:
+                    self._evaluate(params, done, writer)
             self._report(done)
             return 0
         state, extra = self._restore(done, earlier) if done else (self._fresh(), {})
         if jax.process_index() == 0:
             self.folder.write(self.config, self.data, table)
-        if done == 0 and self.config.evaluation.before and self.folder.read_scores(0) is None:
-            self._evaluate(state["params"], 0)
+            self.folder.forget_scores(done)
         with self.stop:
             done = self._loop(state, done, extra)
         if self.stop:
@@ -141,31 +146,31 @@ class _Run:
             if np.shape(extra.get("task_sums", ())) == log.task_sums.shape:
                 log.task_sums[:] = extra["task_sums"]
             try:
+                self._score_if_due(state, done, writer, bar, log, anew=False)
                 for step, batch in loader.from_step(done, self.steps):
                     state, metrics = self.program.step(state, place_batch(batch, self.mesh), *self.frozen)
                     done = step + 1
                     log.add(done, metrics, _tokens(batch))
-                    scores = None
-                    if done == self.steps or _due(done, config.eval_period):
-                        log.flush()
-                        scores = self._evaluate(state["params"], done, bar)
-                        log.pause()
                     if done == self.steps or _due(done, config.save_period) or self.stop:
-                        log.flush()
-                        self._save(writer, log, state, done, scores)
-                        log.pause()
+                        self._save(writer, log, state, done)
+                    if not self.stop:
+                        self._score_if_due(state, done, writer, bar, log)
                     if self.stop:
+                        self._save(writer, log, state, done)
                         break
             except UserError:
                 # A fault in the data loses nothing that was learnt before it.
-                log.flush()
-                self._save(writer, log, state, done, None)
+                self._save(writer, log, state, done)
                 raise
             finally:
                 self.checkpoints.wait()
         return done
 
-    def _save(self, writer: MetricsWriter, log: Logbook, state: Any, done: int, scores: list[Any] | None) -> None:
+    def _save(self, writer: MetricsWriter, log: Logbook, state: Any, done: int) -> None:
+        """Saves this step, once."""
+        if self.saved == done:
+            return
+        log.flush()
         writer.sync()
         extra = {
             "step": done,
@@ -175,19 +180,53 @@ class _Run:
             "task_sums": log.task_sums.tolist(),
             "operative": self.config.operative,
         }
-        self.checkpoints.save(done, state, extra, reports.metrics_of(scores) if scores else None)
+        self.checkpoints.save(done, state, extra)
+        self.saved = done
+        log.pause()
 
-    def _evaluate(self, params: Any, step: int, bar: Progress | None = None) -> list[Any] | None:
-        """Scores the eval mixture and keeps the scores."""
-        if not self.evaluator:
-            return None
+    def _score_if_due(
+        self, state: Any, done: int, writer: MetricsWriter, bar: Progress, log: Logbook, anew: bool = True
+    ) -> None:
+        """Scores this step if it is one that is scored; unless `anew`, only if a run before has not done so."""
+        periodic = self.config.evaluation.before if done == 0 else _due(done, self.config.eval_period)
+        if not self.evaluator or not (periodic or done == self.steps):
+            return
+        kept = None if anew else self.folder.read_scores(done)
+        if kept is not None:
+            self._rank(done, [TaskScore.read(row) for row in kept])
+            return
+        log.flush()
+        try:
+            self._evaluate(state["params"], done, writer, bar)
+        except Exception:
+            if done:
+                self._save(writer, log, state, done)
+            raise
+        log.pause()
+
+    def _evaluate(self, params: Any, step: int, writer: MetricsWriter, bar: Progress | None = None) -> None:
+        """Scores the eval mixture and keeps the scores; those in the run's folder say that all is done."""
         began = time.perf_counter()
         scores = self.evaluator(params)
+        writer.write_scores(step, reports.logged(scores, self.tasks))
+        self._rank(step, scores)
         if jax.process_index() == 0:
             self.folder.write_scores(step, scores)
-            line = f"step {step}: {reports.one_line(scores)} ({time.perf_counter() - began:.0f} s)"
-            (bar.line if bar else say)(line)
-        return scores
+            tell = bar.line if bar else say
+            tell(f"step {step}: {reports.one_line(scores)} ({time.perf_counter() - began:.0f} s)")
+            for sentence in reports.failures([sentence for score in scores for sentence in score.failures]):
+                tell(sentence)
+
+    def _rank(self, step: int, scores: list[TaskScore]) -> None:
+        """Says how good the checkpoint of this step is, if there is one."""
+        metrics, wanted = reports.metrics_of(scores), self.config.checkpoints.best_metric
+        if step and step == self.saved:
+            self.checkpoints.rank(step, metrics)
+            if wanted and wanted not in metrics:
+                say(
+                    f"step {step} cannot be kept as the best: it has no {wanted!r}, as tasks have unlike units or no "
+                    f"score; Checkpoints.best_metric may name a task's, as {next(iter(metrics), 'TASK/score')!r}"
+                )
 
     def _report(self, done: int) -> None:
         """The final table, and what to type next."""
@@ -196,8 +235,8 @@ class _Run:
             return
         if after is not None:
             result = reports.table(after, self.folder.read_scores(0), self.tasks, done)
-            atomic.write_json(self.folder.path / "results.json", result)
-            say(reports.render(result))
+            atomic.write_json(path := self.folder.path / "results.json", result)
+            say(reports.render(result, path))
         say(reports.next_steps(self.folder.path, done))
 
     def _fresh(self) -> Any:

@@ -96,6 +96,32 @@ seqio.TaskRegistry.add(
     output_features={name: seqio.Feature(BYTES, add_eos=name == "targets") for name in ("inputs", "targets")},
 )
 mixture("ours_eval", ["capitals", "capitals.held_out_wordings", "parity"])
+
+
+def log_likelihood(targets, scores):
+    return {"log_likelihood": scores.sum()}
+
+
+def sureness(targets, predictions, aux_values):
+    return {"sure": aux_values["scores"].sum()}
+
+
+def broken(targets, predictions):
+    raise ZeroDivisionError("no words")
+
+
+rows = {"inputs": ["one", "three", "four hundred"], "targets": ["1", "3", "400"]}
+for name, metrics in {"judged": [sureness, log_likelihood, broken], "likely": [log_likelihood]}.items():
+    seqio.TaskRegistry.add(
+        name,
+        source=seqio.FunctionDataSource(
+            lambda split, shuffle_files, seed=None: tf.data.Dataset.from_tensor_slices(rows), splits=["validation"]
+        ),
+        preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
+        output_features={name: seqio.Feature(BYTES, add_eos=name == "targets") for name in ("inputs", "targets")},
+        metric_fns=metrics,
+    )
+mixture("judged_eval", ["likely", "judged", "parity"])
 """
 
 

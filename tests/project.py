@@ -166,10 +166,19 @@ def fill(place: pathlib.Path, left: int) -> pathlib.Path:
 
 
 def rows(run_dir: pathlib.Path) -> list[dict[str, Any]]:
-    """The metrics of a run, without what depends on the clock."""
+    """The metrics of a run's steps, without what depends on the clock."""
     return [
-        {k: v for k, v in row.items() if k != "tokens_per_second"} for row in read_metrics(run_dir / "metrics.jsonl")
+        {k: v for k, v in row.items() if k != "tokens_per_second"}
+        for row in read_metrics(run_dir / "metrics.jsonl")
+        if "scores" not in row
     ]
+
+
+def scores(run_dir: pathlib.Path) -> dict[int, dict[str, Any]]:
+    """The scores in a run's metrics, by step."""
+    found = [(row["step"], row["scores"]) for row in read_metrics(run_dir / "metrics.jsonl") if "scores" in row]
+    assert len(dict(found)) == len(found), "a step's scores stand there twice"
+    return dict(found)
 
 
 def losses(run_dir: pathlib.Path) -> list[float]:

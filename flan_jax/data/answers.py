@@ -77,15 +77,25 @@ def preview_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None],
 
 def score_in_child(
     *, setup: Mapping[str, Any], progress: Callable[..., None], jobs: Sequence[Mapping[str, Any]], **how: Any
-) -> list[dict[str, float]]:
-    """Answers `score`: the tasks' own metrics of predictions, one job a task.
+) -> list[dict[str, Any]]:
+    """Answers `score`: the tasks' own metrics of what a model gave, one job a task.
 
-    A job has "predictions": a text for each example, or None for the right answer's own.
+    A job has "task" and the fields of `measures.Outputs`; each answer those of `measures.Measured`. A task that cannot
+    be scored at all is told like a metric that fails.
     """
-    from flan_jax.tasks import examples
+    from flan_jax.tasks import examples, measures
 
     same = {name: how[name] for name in ("lengths", "seed", "limit", "on_long", "on_bad_row")}
-    return [examples.score(job["task"], how["split"], job["predictions"], **same) for job in jobs]
+    answers = []
+    for job in jobs:
+        outputs = measures.Outputs(**{name: value for name, value in job.items() if name != "task"})
+        try:
+            found = examples.measured(job["task"], how["split"], outputs, **same)
+        except (Exception, SystemExit) as error:
+            said = str(error) if isinstance(error, UserError) else measures.raised(error)
+            found = measures.Measured(failures=[f"Task {job['task']!r} could not be scored: {said.rstrip('.')}."])
+        answers.append(dataclasses.asdict(found))
+    return answers
 
 
 def vocabulary_in_child(

@@ -246,7 +246,7 @@ def first_draws(names: Sequence[str], how: Mapping[str, Any]) -> "list[Job]":
 
 def _about(described: Mapping[str, Any]) -> dict[str, Any]:
     """What a run needs to know of a task's declaration."""
-    names = "kind cluster chance siblings sibling shots eval_kind metrics objective random"
+    names = "kind cluster chance siblings sibling shots eval_kind metrics wants objective random"
     return {name: described[name] for name in names.split() if name in described}
 
 

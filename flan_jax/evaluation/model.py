@@ -167,6 +167,14 @@ class Asked:
         )
         return float(total), float(weight)
 
+    def row_losses(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Summed cross-entropy of each row of a batch, float32 [B], each token by its loss weight."""
+        names = tuple(sorted(batch))
+        losses = _jitted(self.graph, self.mesh, "row_losses", names)(
+            self.params, *self._placed(*(batch[name] for name in names))
+        )
+        return np.asarray(losses)
+
     def _placed(self, *arrays: np.ndarray) -> list[jax.Array]:
         """Every host has the whole batch, and keeps its devices' rows."""
         sharding = batch_sharding(self.mesh)
@@ -215,11 +223,12 @@ def _jitted(graph: Any, mesh: Mesh, name: str, fixed: tuple[Any, ...]) -> Any:
             model = _merged(graph, params)
             if name == "score_options":
                 return decoding.score_options(model, *arrays)
-            if name == "loss":
+            if name in ("loss", "row_losses"):
                 batch = dict(zip(fixed, arrays, strict=True))
                 losses = token_losses(model(batch), batch["decoder_target_tokens"], CROSS_ENTROPY)
                 weights = batch["decoder_loss_weights"]
-                return jnp.sum(jnp.where(weights > 0, losses * weights, 0.0)), jnp.sum(weights)
+                losses = jnp.where(weights > 0, losses * weights, 0.0)
+                return jnp.sum(losses, axis=1) if name == "row_losses" else (jnp.sum(losses), jnp.sum(weights))
             if name == "beam_search":
                 inputs, ends, penalty = arrays
                 longest, beams, early, shortest = fixed

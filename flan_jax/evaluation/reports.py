@@ -5,13 +5,18 @@ under wordings that were not trained), and `NAME.as_OTHER` (the same rows and an
 A score under OTHER's instruction is the control: a model that reads its instruction does not give NAME's answer there.
 For a task that was held out whole, the best of its `as_OTHER` scores is what following the nearest trained instruction
 would earn.
+
+Figures are told together only where they are of one unit: percentages, losses, or one other metric's own. The groups
+of percentages go by their plain names, the others as "seen wordings: loss".
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax import tables
+from flan_jax.errors import UserError, nearest
 
 _HELD_OUT, _AS = ".held_out_wordings", ".as_"
 SEEN, WORDINGS, TASKS = "seen wordings", "held-out wordings", "held-out tasks"
@@ -19,23 +24,82 @@ BOTH, CONTROL = "held-out tasks under held-out wordings", "another task's instru
 GROUPS = (SEEN, WORDINGS, TASKS, BOTH, CONTROL)
 
 
-def metrics_of(scores: Sequence[Any]) -> dict[str, float]:
-    """Scores as metrics for the choice of the best checkpoint: one a task, and "mean/score" without the controls.
+PERCENT, LOSS = "%", "loss"
+MEAN = "mean/score"
+WORST = 5  # tasks of a group that are shown, the worst
+_FAILURES = 5  # failures that are shown
 
-    Losses take no part in the mean, but where there is nothing else; they count downwards then.
+
+def metrics_of(scores: Sequence[Any]) -> dict[str, float]:
+    """Scores as metrics for the choice of the best checkpoint: one a task, and "mean/score" where there is a mean.
+
+    The mean is of percentages, without the controls; losses and other figures take no part. Where there are no
+    percentages it is of what is left, if that has one unit; losses count downwards then. There is no mean where a task
+    of it could not be scored: it would be of other tasks than another step's.
     """
-    shown = {f"{score.task}/score": score.score for score in scores}
-    plain = [score.score for score in scores if _AS not in score.task and score.kind != "loss"]
-    plain = plain or [-score.score for score in scores]
-    return {**shown, "mean/score": sum(plain) / max(1, len(plain))}
+    shown = {f"{score.task}/score": score.score for score in scores if score.score is not None}
+    plain = [score for score in scores if _AS not in score.task] or list(scores)
+    of = [score for score in plain if score.unit == PERCENT] or plain
+    if of and len({score.unit for score in of}) == 1 and all(score.score is not None for score in of):
+        sign = -1 if of[0].unit == LOSS else 1
+        shown[MEAN] = sign * sum(score.score for score in of) / len(of)
+    return shown
+
+
+def check_best_metric(name: str, tasks: Sequence[str]) -> None:
+    """Checks that the metric of the best checkpoint is one that these tasks' scores have.
+
+    Raises:
+      UserError: it is none of them.
+    """
+    known = [MEAN, *(f"{task}/score" for task in tasks)]
+    if name not in known:
+        raise UserError(
+            f"Checkpoints.best_metric is {name!r}; the scores of EVAL_MIXTURE are {', '.join(known[:_FAILURES])}"
+            f"{', …' if len(known) > _FAILURES else ''}{nearest(name, known)}"
+        )
 
 
 def one_line(scores: Sequence[Any]) -> str:
-    """The mean score, or loss where there is nothing else, for the log."""
-    mean, tasks = metrics_of(scores)["mean/score"], f"over {len(scores)} task{'s' * (len(scores) != 1)}"
-    if all(score.kind == "loss" for score in scores):
-        return f"mean loss {-mean:.4f} {tasks}"
-    return f"mean score {mean:.1f} {tasks}"
+    """The mean of each unit, for the log; another task's instruction takes no part."""
+    plain = [score for score in scores if _AS not in score.task] or list(scores)
+    said = []
+    for unit in dict.fromkeys(score.unit for score in plain):
+        of = [score.score for score in plain if score.unit == unit and score.score is not None]
+        if of:
+            mean = sum(of) / len(of)
+            name, shown = ("score", f"{mean:.1f}") if unit == PERCENT else (unit, f"{mean:.4f}")
+            said.append(f"mean {name} {shown} over {_tasks(len(of))}")
+    failed = sum(score.score is None for score in plain)
+    return ", ".join(said + [f"{_tasks(failed)} without a score"] * bool(failed))
+
+
+def logged(scores: Sequence[Any], trained: Sequence[str]) -> dict[str, Any]:
+    """Scores as the run's log keeps them, under names that TensorBoard takes.
+
+    Returns:
+      {"mean", where there is one; "by_group": means; "by_task": every figure of each task}.
+    """
+    metrics = metrics_of(scores)
+    groups = table([dataclasses.asdict(score) for score in scores], None, trained, 0)["groups"]
+    by_group = {_tag(name): figures["after"] for name, figures in groups.items() if figures["after"] is not None}
+    by_task = {
+        score.task: {name: value for name, value in score.metrics.items() if value is not None} for score in scores
+    }
+    mean = {"mean": metrics[MEAN]} if MEAN in metrics else {}
+    return {**mean, "by_group": by_group, "by_task": {task: figures for task, figures in by_task.items() if figures}}
+
+
+def _tag(name: str) -> str:
+    """
+    >>> _tag("another task's instruction: loss")
+    'another_tasks_instruction_loss'
+    """
+    return name.replace("'", "").replace(":", "").replace(" ", "_")
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task{'s' * (count != 1)}"
 
 
 def table(
@@ -50,7 +114,7 @@ def table(
       step: when `after` was taken.
 
     Returns:
-      {"step", "tasks": a row each, "groups": means by group, with standard errors}.
+      {"step", "tasks": a row each, "groups": means by group and unit, with standard errors, "failures": sentences}.
     """
     old = {score["task"]: score["score"] for score in before or ()}
     known = set(trained)
@@ -72,68 +136,150 @@ def table(
             "before": old.get(name),
             "after": score["score"],
             "chance": score["chance"],
-            "standard_error": 0.0 if score["kind"] == "loss" else _standard_error(score["score"], score["examples"]),
+            "unit": (unit := score.get("unit") or (LOSS if score["kind"] == "loss" else PERCENT)),
+            "standard_error": _standard_error(score["score"], score["examples"]) if unit == PERCENT else 0.0,
             "metrics": score["metrics"],
         }
         rows.append(row)
     for row in rows:
         if row["group"] == TASKS:
-            siblings = {r["task"].split(_AS)[1]: r["after"] for r in rows if r["task"].startswith(row["task"] + _AS)}
-            best = max(siblings, key=lambda name: siblings[name], default=None)
+            like = [r for r in rows if r["task"].startswith(row["task"] + _AS) and r["unit"] == row["unit"]]
+            siblings = {r["task"].split(_AS)[1]: r["after"] for r in like if r["after"] is not None}
+            best = max(siblings, key=lambda name: siblings[name], default=None) if row["unit"] != LOSS else None
             row["sibling"], row["sibling_score"] = best, siblings.get(best) if best else None
     groups = {}
+    for name, members in _grouped(rows).items():
+        groups[name] = _group(members)
+    seen = _grouped(rows).get(SEEN, [])
+    if WORDINGS in groups:
+        groups[WORDINGS] |= _kept(seen, _grouped(rows)[WORDINGS])
+    failures = [sentence for score in after for sentence in score.get("failures", ())]
+    return {"step": step, "tasks": rows, "groups": groups, "failures": failures}
+
+
+def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of each group and unit, in the order of a table."""
+    found = {}
     for group in GROUPS:
         members = [row for row in rows if row["group"] == group]
-        if members:
-            groups[group] = _group(members)
-    return {"step": step, "tasks": rows, "groups": groups}
+        units = sorted({row["unit"] for row in members}, key=lambda unit: (unit != PERCENT, unit))
+        for unit in units:
+            name = group if unit == PERCENT else f"{group}: {unit}"
+            found[name] = [row for row in members if row["unit"] == unit]
+    return found
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def _group(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    mean = lambda values: sum(values) / len(values) if values else None
-    merged = {"tasks": len(rows), "examples": sum(row["examples"] for row in rows)}
-    for key in ("before", "after", "chance", "sibling_score"):
-        merged[key] = mean([row[key] for row in rows if row.get(key) is not None])
-    merged["standard_error"] = math.sqrt(sum(row["standard_error"] ** 2 for row in rows)) / len(rows)
-    bars = [max(row["chance"] or 0.0, row.get("sibling_score") or 0.0) for row in rows]
-    merged["stronger_baseline"] = mean(bars)
+    """Means over a group of one unit, all over the same tasks: those that have a score.
+
+    What not all of these have (a score before, a chance) has no mean here.
+    """
+    merged: dict[str, Any] = {"tasks": len(rows), "examples": sum(row["examples"] for row in rows)}
+    rows = [row for row in rows if row["after"] is not None]
+    for key in ("before", "after", "chance"):
+        values = [row[key] for row in rows]
+        merged[key] = None if None in values else _mean(values)
+    guessed = [row for row in rows if row["chance"] is not None]
+    merged["with_chance"] = len(guessed)
+    merged["above_chance"] = _mean([row["after"] - row["chance"] for row in guessed])
+    merged["standard_error"] = _error_of_mean(rows)
+    # Beside the stronger of chance and the best sibling instruction, those that have either.
+    barred = [(row, _bar(row)) for row in rows if _bar(row) is not None]
+    merged["with_baseline"] = len(barred)
+    merged["stronger_baseline"] = _mean([bar for _, bar in barred])
+    merged["above_baseline"] = _mean([row["after"] - bar for row, bar in barred])
+    merged["above_baseline_error"] = _error_of_mean([row for row, _ in barred])
     return merged
 
 
-def _standard_error(score: float, examples: int) -> float:
-    """Of a percentage over independent examples; 0 for scores that are none.
+def _bar(row: Mapping[str, Any]) -> Any:
+    return max((bar for bar in (row["chance"], row.get("sibling_score")) if bar is not None), default=None)
+
+
+def _error_of_mean(rows: Sequence[Mapping[str, Any]]) -> float:
+    return math.sqrt(sum(row["standard_error"] ** 2 for row in rows)) / max(1, len(rows))
+
+
+def _kept(seen: Sequence[Mapping[str, Any]], wordings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How much of the trained wordings' score the others keep, over the tasks that were scored under both."""
+    old = {row["task"]: row["after"] for row in seen if row["after"] is not None}
+    names = {row["task"].removesuffix(_HELD_OUT): row["after"] for row in wordings if row["after"] is not None}
+    both = [name for name in names if name in old]
+    whole = sum(old[name] for name in both)
+    return {"with_seen": len(both), "kept": sum(names[name] for name in both) / whole if whole else None}
+
+
+def _standard_error(score: float | None, examples: int) -> float:
+    """Of a percentage over independent examples; 0 where there is none.
 
     With two more right and two more wrong (Agresti and Coull 1998), so that 100 of 100 is not taken for certain.
     """
-    if not 0 <= score <= 100:
+    if score is None or not 0 <= score <= 100:
         return 0.0
     rate = (score / 100 * examples + 2) / (examples + 4)
     return 100 * math.sqrt(rate * (1 - rate) / (examples + 4))
 
 
-def render(result: Mapping[str, Any]) -> str:
-    """The table as text, and what it says in a few lines."""
-    if all(set(row["metrics"]) == {"loss"} for row in result["tasks"]):
-        return _losses(result)
+def render(result: Mapping[str, Any], kept_in: Any = None) -> str:
+    """The table as text, and what it says in a few lines.
+
+    Args:
+      result: from `table`.
+      kept_in: the file that holds all of it; of a group of many tasks the worst are shown then. None shows every task.
+    """
+    rows = result["tasks"]
+    shown = {name: _worst(members, kept_in is None) for name, members in _grouped(rows).items()}
+    count = sum(map(len, shown.values()))
+    lines = [_losses(result, shown) if all(row["unit"] == LOSS for row in rows) else _scores(result, shown)]
+    if count < len(rows):
+        lines.append(f"Of {len(rows)} tasks the worst {WORST} of each group are shown; all are in {kept_in}.")
+    return "\n".join([*lines, *_sentences(result["groups"]), *failures(result["failures"], kept_in)])
+
+
+def failures(sentences: Sequence[str], kept_in: Any = None) -> list[str]:
+    """The first of what failed, and how much more there is."""
+    rest = len(sentences) - _FAILURES
+    more = f"And {rest} more metrics failed{'' if kept_in is None else f': see {kept_in}'}."
+    return [*sentences[:_FAILURES], *([more] if rest > 0 else [])]
+
+
+def _worst(rows: Sequence[Mapping[str, Any]], whole: bool) -> list[Mapping[str, Any]]:
+    """The tasks of a group that are shown, in the mixture's order where that is all of them."""
+    if whole or len(rows) <= WORST:
+        return list(rows)
+    low_is_good = [row["unit"] == LOSS or row["group"] == CONTROL for row in rows][0]
+    worst = lambda row: (row["after"] is not None, (-1 if low_is_good else 1) * (row["after"] or 0.0))
+    return sorted(rows, key=worst)[:WORST]
+
+
+def _scores(result: Mapping[str, Any], shown: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     heads = ["task", "examples", "before", "after", "chance", "best sibling instruction"]
     body: list[list[Any]] = []
     rules = []
-    for group in result["groups"]:
+    for group, rows in shown.items():
         rules.append(len(body))
         figures = result["groups"][group]
         body.append([group.upper(), figures["examples"], *_figures(figures), None])
-        for row in result["tasks"]:
-            if row["group"] == group:
-                sibling = f"{row['sibling_score']:.1f} ({row['sibling']})" if row.get("sibling") else None
-                unit = " (loss)" if set(row["metrics"]) == {"loss"} else ""
-                body.append([f"  {row['task']}{unit}", row["examples"], *_figures(row), sibling])
-    lines = [tables.table(heads, body, rule_before=rules[1:]), *_sentences(result["groups"])]
-    return "\n".join([f"Zero-shot scores at step {result['step']}", *lines])
+        for row in rows:
+            sibling = f"{row['sibling_score']:.1f} ({row['sibling']})" if row.get("sibling") else None
+            body.append([f"  {row['task']}", row["examples"], *_figures(row), sibling])
+    table = tables.table(heads, body, rule_before=rules[1:])
+    return f"Zero-shot scores at step {result['step']}\n{table}"
 
 
-def _losses(result: Mapping[str, Any]) -> str:
+def _losses(result: Mapping[str, Any], shown: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """The table where nothing but losses was taken."""
-    body = [[row["task"], row["examples"], *_figures(row)[:2]] for row in result["tasks"]]
+    body: list[list[Any]] = []
+    for group, rows in shown.items():
+        figures = result["groups"][group]
+        if len(rows) < figures["tasks"]:
+            name = group.removesuffix(f": {LOSS}").upper()
+            body.append([name, figures["examples"], *_figures(figures)[:2]])
+        body += [[row["task"], row["examples"], *_figures(row)[:2]] for row in rows]
     table = tables.table(["task", "examples", "loss before", "loss after"], body)
     return f"Losses a token, on rows that were not trained on, at step {result['step']}\n{table}"
 
@@ -143,22 +289,30 @@ def _figures(row: Mapping[str, Any]) -> list[Any]:
 
 
 def _sentences(groups: Mapping[str, Any]) -> list[str]:
+    """What percentages say."""
     said = []
-    seen, wordings, tasks, control = (groups.get(group) for group in (SEEN, WORDINGS, TASKS, CONTROL))
-    if seen and wordings and seen["after"]:
-        above = wordings["after"] - (wordings["chance"] or 0)
-        kept = tables.percent(wordings["after"] / seen["after"])
+    wordings, tasks, control = (groups.get(group) for group in (WORDINGS, TASKS, CONTROL))
+    if wordings and wordings["kept"] is not None:
+        of = f" ({wordings['with_seen']} of {wordings['tasks']} tasks)" * (wordings["with_seen"] < wordings["tasks"])
+        above = wordings["above_chance"]
+        chance = "" if above is None else f", {above:.0f} points above chance"
+        if chance and wordings["with_chance"] < wordings["tasks"]:
+            chance = (
+                f"; the {wordings['with_chance']} of {wordings['tasks']} tasks that have a chance are "
+                f"{above:.0f} points above it"
+            )
+        kept = tables.percent(wordings["kept"])
+        said.append(f"Wordings never trained on keep {kept} of the trained ones' score{of}{chance}.")
+    if tasks and tasks["above_baseline"] is not None:
+        above, error, bar = tasks["above_baseline"], tasks["above_baseline_error"], tasks["stronger_baseline"]
+        whole = tasks["with_baseline"] == tasks["tasks"]
+        of = "" if whole else f" ({tasks['with_baseline']} of {tasks['tasks']})"
         said.append(
-            f"Wordings never trained on keep {kept} of the trained ones' score, {above:.0f} points above chance."
-        )
-    if tasks:
-        above, error = tasks["after"] - tasks["stronger_baseline"], tasks["standard_error"]
-        said.append(
-            f"Tasks never trained on: {tasks['after']:.1f}, {above:+.1f} points from the stronger of chance and "
-            f"the best sibling instruction ({tasks['stronger_baseline']:.1f}): "
+            f"Tasks never trained on{of}: {bar + above:.1f}, {above:+.1f} points from the stronger of chance and "
+            f"the best sibling instruction ({bar:.1f}): "
             f"{above / max(error, 1e-9):+.1f} standard errors."
         )
-    if control:
+    if control and control["after"] is not None:
         given = f"{control['after']:.1f}%"
         said.append(f"The same inputs under another task's instruction give this task's answer in {given}.")
     return said

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from flan_jax import setup
+from flan_jax import atomic, setup
 from flan_jax.config import RunConfig
 from flan_jax.data import vocabulary
 from flan_jax.data.resolve import Resolved, resolve
@@ -47,6 +47,15 @@ class Evaluator:
     def __bool__(self) -> bool:
         return self.resolved is not None
 
+    def check_best_metric(self) -> None:
+        """Refuses a run whose best checkpoint would be chosen by a metric that its scores do not have.
+
+        Raises:
+          UserError: there is no such metric.
+        """
+        if self.resolved is not None and self.config.checkpoints.best_metric:
+            reports.check_best_metric(self.config.checkpoints.best_metric, [task.name for task in self.resolved.tasks])
+
     def __call__(self, params: Any) -> list[TaskScore]:
         """Scores these parameters on every task."""
         assert self.resolved is not None
@@ -70,7 +79,7 @@ class Evaluator:
 def evaluate_run(
     config: RunConfig, mixture: str | None = None, split: str | None = None, step: int | None = None
 ) -> int:
-    """Scores a checkpoint of the run in `config.run_dir` and prints the table.
+    """Scores a checkpoint of the run in `config.run_dir`, prints the table and keeps it there as `eval.json`.
 
     Args:
       config: the run, read back from its folder.
@@ -89,7 +98,12 @@ def evaluate_run(
     except FileNotFoundError:  # imported, and not trained since
         trained = []
     result = reports.table([dataclasses.asdict(s) for s in scores], None, trained, step)
-    print(reports.render(result))
+    path = pathlib.Path(config.run_dir) / "eval.json"
+    try:
+        atomic.write_json(path, {"mixture": name, "split": evaluation.split, **result})
+        print(reports.render(result, path))
+    except OSError:  # another's folder, or a full disk: then all is printed
+        print(reports.render(result))
     return 0
 
 

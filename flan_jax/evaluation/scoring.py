@@ -2,11 +2,12 @@
 
 A task with answer options is scored by rank classification: its prompt is read once, each option gets the
 log-probability that the model gives it, the best one is the prediction. A task whose metrics compare texts is scored by
-the answers that the model writes, and one without metrics (chats, plain text) by its mean loss a token.
+the answers that the model writes, one whose metrics want no more by the log-likelihood of its targets, and one without
+metrics (chats, plain text) by its mean loss a token.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,21 +29,30 @@ class TaskScore:
 
     Attributes:
       task: the seqio task.
-      kind: "rank", "generate" or "loss".
+      kind: "rank", "generate", "score" or "loss".
       examples: how many it was scored on.
-      metrics: all of the task's metrics.
-      score: the first of them; of our own metrics a percentage, as seqio's users know it.
+      metrics: all figures of the task's metrics; None for one that is no finite number.
+      score: the first of them; None where the metric that gives it failed.
       chance: the percentage of guessing among the options, None where there are none.
       about: the task's declaration.
+      unit: what the score is counted in: "%" for our own metrics, "loss", else the figure's name.
+      failures: a sentence for each metric that failed.
     """
 
     task: str
     kind: str
     examples: int
-    metrics: dict[str, float]
-    score: float
+    metrics: dict[str, float | None]
+    score: float | None
     chance: float | None
     about: dict[str, Any]
+    unit: str = "%"
+    failures: Sequence[str] = ()
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> "TaskScore":
+        """A score as a run's folder keeps it; before there were units, all but losses were percentages."""
+        return cls(**{"unit": "loss" if kept["kind"] == "loss" else "%", **kept})
 
 
 def score(
@@ -78,28 +88,37 @@ def score(
       A score a task, in the mixture's order.
     """
     lengths = resolved.request.lengths
-    jobs, losses = [], {}
+    how = Writing(max_new_tokens or lengths["targets"], num_beams=num_beams)
+    jobs: list[dict[str, Any]] = []
+    measured: dict[str, dict[str, Any]] = {}
     for done, task in enumerate(resolved.tasks):
-        store = open_store(task.store())
-        if _kind(task, measure) == "rank":
-            choices = choose(asked, store, lengths["inputs"], batch_size, ranking)
-            # The right option's text is the target's own; how it was written is not in its tokens.
-            texts: list[str | None] = [
-                None if c == store.answer(i) else codec.decode(store.options(i)[c]) for i, c in enumerate(choices)
-            ]
-        elif _kind(task, measure) == "loss":
-            losses[task.name] = {"loss": mean_loss(asked, store, shape, batch_size)}
+        store, kind, wants = open_store(task.store()), _kind(task, measure), _wants(task)
+        job: dict[str, Any] = {"task": task.name}
+        if kind == "loss":
+            loss = mean_loss(asked, store, shape, batch_size)
+            measured[task.name] = {"figures": {"loss": loss}, "score": "loss", "unit": "loss", "failures": []}
         else:
-            how = Writing(max_new_tokens or lengths["targets"], num_beams=num_beams)
-            rows = write(asked, store, lengths["inputs"], how, batch_size)
-            texts = [codec.decode(row) for row in rows]
-        if task.name not in losses:
-            jobs.append({"task": task.name, "predictions": texts})
+            jobs.append(job)
+        if kind == "rank":
+            values, sums = rank(asked, store, lengths["inputs"], batch_size, ranking)
+            chosen = [int(choice) for choice in np.argmax(values, axis=1)]
+            # The right option's text is the target's own; how it was written is not in its tokens.
+            job["predictions"] = [
+                None if c == store.answer(i) else codec.decode(store.options(i)[c]) for i, c in enumerate(chosen)
+            ]
+            job["prediction_scores"] = [float(sums[i, c]) for i, c in enumerate(chosen)]
+        elif kind == "generate":
+            answers = write(asked, store, lengths["inputs"], how, batch_size)
+            job["predictions"] = [codec.decode(tokens) for tokens, _ in answers]
+            job["tokens"] = [tokens.tolist() for tokens, _ in answers]
+            job["prediction_scores"] = [value for _, value in answers]
+        if kind != "loss" and "scores" in wants:
+            job["scores"] = log_likelihoods(asked, store, shape, batch_size)
         if on_progress:
             on_progress(done + 1, len(resolved.tasks))
-    scored = worker.call("score", jobs=jobs, **_how(resolved)) if jobs else []
-    metrics = losses | {job["task"]: figures for job, figures in zip(jobs, scored, strict=True)}
-    return [_task_score(task, _kind(task, measure), metrics[task.name]) for task in resolved.tasks]
+    found = worker.call("score", jobs=jobs, **_how(resolved)) if jobs else []
+    measured |= {job["task"]: each for job, each in zip(jobs, found, strict=True)}
+    return [_task_score(task, _kind(task, measure), measured[task.name]) for task in resolved.tasks]
 
 
 def mean_loss(asked: Asked, store: Store, shape: RowShape, batch_size: int) -> float:
@@ -122,7 +141,25 @@ def mean_loss(asked: Asked, store: Store, shape: RowShape, batch_size: int) -> f
     return total / max(weight, 1e-9)
 
 
+def log_likelihoods(asked: Asked, store: Store, shape: RowShape, batch_size: int) -> list[float]:
+    """The log-likelihood of every example's targets, summed by their loss weights: seqio's `scores`."""
+    found: list[float] = []
+    for start in range(0, store.count, batch_size):
+        some = [store[i] for i in range(start, min(start + batch_size, store.count))]
+        rows: list[list[Segment]] = [[Segment(one.inputs, one.targets, one.weights)] for one in some]
+        losses = asked.row_losses(assemble(rows + [[]] * (batch_size - len(rows)), shape))
+        found += [-float(loss) for loss in losses[: len(rows)]]
+    return found
+
+
 def choose(asked: Asked, store: Store, length: int, batch_size: int, ranking: str = "sum") -> list[int]:
+    """The index of the best option of each example; see `rank`."""
+    return [int(best) for best in np.argmax(rank(asked, store, length, batch_size, ranking)[0], axis=1)]
+
+
+def rank(
+    asked: Asked, store: Store, length: int, batch_size: int, ranking: str = "sum"
+) -> tuple[np.ndarray, np.ndarray]:
     """Ranks the options of every example.
 
     Args:
@@ -134,13 +171,14 @@ def choose(asked: Asked, store: Store, length: int, batch_size: int, ranking: st
         option's tokens, "unconditional" subtracts the option's log-probability after an empty prompt.
 
     Returns:
-      The index of the best option of each example.
+      float32 [N, O], what is compared, the best option has the highest; and the summed log-probabilities. Both are -inf
+      where an example has no such option.
     """
     most = max(len(store.options(i)) for i in range(store.count))
     longest = max(len(option) for i in range(store.count) for option in store.options(i))
     # Few shapes, few compilations.
     shape = (batch_size, max(4, 1 << (most - 1).bit_length()), -(-longest // 2) * 2)
-    chosen: list[int] = []
+    ranked, summed = [], []
     for start in range(0, store.count, batch_size):
         rows = range(start, min(start + batch_size, store.count))
         inputs = padded([store.tokens("inputs", i) for i in rows], (batch_size, length))
@@ -149,25 +187,30 @@ def choose(asked: Asked, store: Store, length: int, batch_size: int, ranking: st
             for o, option in enumerate(store.options(i)):
                 options[b, o, : len(option)] = option
         sums, tokens = asked.option_scores(inputs, options)
+        values = sums
         if ranking == "mean":
-            sums = sums / np.maximum(tokens, 1)
+            values = sums / np.maximum(tokens, 1)
         elif ranking == "unconditional":
             alone, _ = asked.option_scores(np.full_like(inputs, -1), options)
-            sums = np.where(np.isfinite(sums), sums - np.where(np.isfinite(alone), alone, 0), sums)
-        chosen += [int(best) for best in np.argmax(sums[: len(rows)], axis=1)]
-    return chosen
+            values = np.where(np.isfinite(sums), sums - np.where(np.isfinite(alone), alone, 0), sums)
+        ranked.append(values[: len(rows)])
+        summed.append(sums[: len(rows)])
+    return np.concatenate(ranked), np.concatenate(summed)
 
 
-def write(asked: Asked, store: Store, length: int, how: Writing, batch_size: int) -> list[np.ndarray]:
-    """Writes an answer to every example's prompt; token ids up to and with the one that ends it."""
-    rows: list[np.ndarray] = []
+def write(asked: Asked, store: Store, length: int, how: Writing, batch_size: int) -> list[tuple[np.ndarray, float]]:
+    """Writes an answer to every example's prompt: token ids up to and with the one that ends it, and their score."""
+    answers: list[tuple[np.ndarray, float]] = []
     for start in range(0, store.count, batch_size):
         prompts = [store.tokens("inputs", i) for i in range(start, min(start + batch_size, store.count))]
         # The last prompt fills the rows up: unlike an empty one it ends when the others do.
         inputs = padded(prompts + prompts[-1:] * (batch_size - len(prompts)), (batch_size, length))
-        tokens = asked.answers(inputs, how, first_row=start).tokens[: len(prompts)]
-        rows += [row[row >= 0] for row in tokens]
-    return rows
+        found = asked.answers(inputs, how, first_row=start)
+        answers += [
+            (row[row >= 0], float(value))
+            for row, value in zip(found.tokens[: len(prompts)], found.scores[: len(prompts)], strict=True)
+        ]
+    return answers
 
 
 def padded(rows: Sequence[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
@@ -186,15 +229,23 @@ def _kind(task: ResolvedTask, measure: str) -> str:
     return "loss" if measure == "loss" else task.about.get("eval_kind", "generate")
 
 
+def _wants(task: ResolvedTask) -> Sequence[str]:
+    return task.about.get("wants", ("predictions",))
+
+
 def _how(resolved: Resolved) -> dict[str, Any]:
     return {k: v for k, v in resolved.request.arguments().items() if k not in ("mixture", "store_dir", "max_draws")}
 
 
-def _task_score(task: ResolvedTask, kind: str, metrics: dict[str, float]) -> TaskScore:
+def _task_score(task: ResolvedTask, kind: str, measured: dict[str, Any]) -> TaskScore:
     chance = None if kind == "loss" else task.about.get("chance")
     if chance is None and kind == "rank":
         store = open_store(task.store())
         chance = float(np.mean([1 / len(store.options(i)) for i in range(store.count)]))
-    chance = None if chance is None else 100 * chance
-    first = next(iter(metrics.values())) if metrics else float("nan")
-    return TaskScore(task.name, kind, task.count, metrics, first, chance, dict(task.about))
+    # Chance is a share of right answers: it says nothing of a figure that is no percentage.
+    chance = None if chance is None or measured["unit"] not in ("%", "") else 100 * chance
+    figures = measured["figures"]
+    first = figures.get(measured["score"])
+    about = dict(task.about)
+    unit = measured["unit"] or "%"
+    return TaskScore(task.name, kind, task.count, figures, first, chance, about, unit, tuple(measured["failures"]))

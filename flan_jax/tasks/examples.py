@@ -7,11 +7,10 @@ preprocessors.
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import seqio
-
 from flan_jax.errors import UserError
-from flan_jax.tasks import fingerprints, foreign, metrics, registry, vocabularies
+from flan_jax.tasks import fingerprints, foreign, measures, registry, vocabularies
 from flan_jax.tasks.chats import ChatRecipe
+from flan_jax.tasks.measures import Measured, Outputs
 from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import GeneratorSource, SeqioSource, all_files, besides_files
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
@@ -23,6 +22,7 @@ __all__ = [
     "examples",
     "fingerprint",
     "is_ours",
+    "measured",
     "needs_tensorflow",
     "num_rows",
     "references",
@@ -116,15 +116,19 @@ def describe(task_name: str) -> dict[str, Any]:
     Returns:
       "name", "ours", "vocabulary" (see `vocabularies.named`), "task" (the declaration's name), "kind" (plain,
       held_out_wordings, inverted, few_shot, sibling), "cluster", "cap", "chance", "siblings", "sibling", "shots",
-      "options" (where fixed), "eval_kind" ("rank", "generate" or "loss"), "metrics" (names), "templates",
+      "options" (where fixed), "eval_kind" ("rank", "generate", "score" or "loss"), "metrics" (names), "wants" (what
+      these are computed from: "predictions", "scores", "aux_values"), "templates",
       "held_out_wordings" (their number), "objective", "random" (whether another draw may give other tokens) and
       "version". Nothing is read for it.
     """
     task = registry.seqio_task(task_name)
     recipe = registry.recipe(task_name)
+    wants = measures.wanted(task)
     described = foreign.describe(task) if recipe is None else recipe.describe()
     vocabulary = task.output_features["targets"].vocabulary if recipe is None else recipe.vocabulary
-    return {"name": task_name, "ours": recipe is not None, "vocabulary": vocabularies.named(vocabulary), **described}
+    kind = "score" if wants == ["scores"] else described["eval_kind"]
+    told = {**described, "wants": wants, "eval_kind": kind}
+    return {"name": task_name, "ours": recipe is not None, "vocabulary": vocabularies.named(vocabulary), **told}
 
 
 def prompt_facts(task_name: str) -> dict[str, Any]:
@@ -249,25 +253,38 @@ def score(
       The metrics' figures by name.
 
     Raises:
-      UserError: there are more or fewer predictions than examples, or the task has no metric of predictions.
+      UserError: there are more or fewer predictions than examples, the task has no metric of predictions, or one of
+        them failed.
     """
-    found = list(
-        references(task_name, split, lengths, seed=seed, draw=draw, on_long=on_long, on_bad_row=on_bad_row, limit=limit)
-    )
-    if len(found) != len(predictions):
-        raise UserError(
-            f"Task {task_name!r} has {len(found)} examples in {split!r} and {len(predictions)} predictions were given; "
-            f"give one for each."
-        )
-    task: seqio.Task = registry.seqio_task(task_name)
-    functions = task.predict_metric_fns
-    if not functions:
+    how: Any = dict(seed=seed, draw=draw, on_long=on_long, on_bad_row=on_bad_row, limit=limit)
+    if "predictions" not in measures.wanted(registry.seqio_task(task_name)):
         raise UserError(
             f"Task {task_name!r} has no metric of predictions; give it some by metrics= (metric_fns= in a seqio task)."
         )
-    targets = [target for target, _ in found]
-    outputs = [
-        task.postprocess_fn(known["targets_pretokenized"] if text is None else text, example=known, is_target=False)
-        for text, (_, known) in zip(predictions, found, strict=True)
-    ]
-    return metrics.evaluate(functions, targets, outputs)
+    found = measured(task_name, split, Outputs(predictions), lengths, **how)
+    if found.failures:
+        raise UserError(" ".join(found.failures))
+    return {name: value for name, value in found.figures.items() if value is not None}
+
+
+def measured(task_name: str, split: str, outputs: Outputs, lengths: Mapping[str, int | None], **how: Any) -> Measured:
+    """Runs all metrics of a task on what a model gave; one that fails is told and the others stay.
+
+    Args:
+      task_name: a registered seqio task's name.
+      split: the split that the model was asked about.
+      outputs: what it gave for each example of `examples` called with the same arguments.
+      lengths: as given to `examples`.
+      **how: "seed", "draw", "on_long", "on_bad_row" and "limit", as given to `examples`.
+
+    Raises:
+      UserError: there are more or fewer outputs than examples.
+    """
+    found = list(references(task_name, split, lengths, **how))
+    given = outputs.scores if outputs.predictions is None else outputs.predictions
+    if len(found) != len(given or ()):
+        raise UserError(
+            f"Task {task_name!r} has {len(found)} examples in {split!r} and {len(given or ())} predictions were given; "
+            f"give one for each."
+        )
+    return measures.measure(registry.seqio_task(task_name), found, outputs)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from flan_jax import filesystem
 from flan_jax.errors import UserError, nearest
-from flan_jax.tasks import registry
+from flan_jax.tasks import measures, registry
 from flan_jax.tasks.drawing import Draws
 from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import all_files, as_source
@@ -157,12 +157,13 @@ def _text(features: Mapping[str, Any], name: str, decoders: Mapping[str, Tokeniz
 def references(task: seqio.Task, split: str, request: Request) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Yields the postprocessed target of each example, and its features."""
     for example, features in examples(task, split, request):
+        features["targets"] = example.targets  # cut to length, as seqio's evaluator has them
         yield task.postprocess_fn(example.targets_text, example=features, is_target=True), features
 
 
 def describe(task: seqio.Task) -> dict[str, Any]:
     """What is known of the task; see `flan_jax.tasks.examples.describe`."""
-    names = [getattr(function, "__name__", type(function).__name__) for function in task.predict_metric_fns]
+    names = measures.names(task)
     return {
         "task": task.name,
         "kind": "plain",

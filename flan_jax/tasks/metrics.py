@@ -116,12 +116,25 @@ def evaluate(
     """
     figures: dict[str, float] = {}
     for metric in functions:
-        for name, value in metric(targets, predictions).items():
-            try:
-                number = float(getattr(value, "value", value))  # type: ignore[arg-type]
-            except (TypeError, ValueError):
-                continue
+        for name, number in numbers(metric(targets, predictions)).items():
             if name in figures:
                 raise UserError(f"Two metrics give a figure called {name!r}; rename it in {name_of(metric)}.")
             figures[name] = number
+    return figures
+
+
+def numbers(given: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a metric as plain numbers; what is no number (a text, a histogram) is left out.
+
+    Raises:
+      TypeError: it gave something else than named figures.
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"a metric gives figures by name, as {{'f1': 50.0}}, and this one gave {type(given).__name__}")
+    figures = {}
+    for name, value in given.items():
+        try:
+            figures[str(name)] = float(getattr(value, "value", value))  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
     return figures

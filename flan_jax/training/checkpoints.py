@@ -2,7 +2,8 @@
 
 A checkpoint is a folder named by its step, with three items: `params`, `optimizer` (the optimiser's statistics and the
 step) and `extra` (the caller's JSON). Beside them lies `checksums.json`, written before Orbax commits the folder: a
-step without it, or with other bytes than it says, is not taken.
+step without it, or with other bytes than it says, is not taken. A step is scored after it was saved: its metrics, by
+which the best step is chosen, are put into its folder as `metrics.json` once it is committed.
 """
 
 import itertools
@@ -11,7 +12,7 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -20,13 +21,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from flan_jax.errors import UserError, nearest
+from flan_jax.errors import UserError
 from flan_jax.training.disk import full_disk_named
 from flan_jax.training.optimizer import path_names
 
 _CHECKSUMS = "checksums.json"
+_METRICS = "metrics.json"
 _DELETED = "deleted"
 _DAMAGED = "damaged"
 _REWRITTEN_AT_COMMIT = "_CHECKPOINT_METADATA"
@@ -56,7 +57,7 @@ class Checkpoints:
           folder: of all steps; a path or a bucket's address.
           keep: how many of the newest steps stay.
           keep_best: how many of the best by `best_metric` stay besides.
-          best_metric: a name in the `metrics` given to `save`, or None to go by age alone.
+          best_metric: a name in the metrics given to `rank`, or None to go by age alone.
           best_mode: whether a higher or a lower metric is better.
           read_only: for those who look into the folder of a run that may be alive.
 
@@ -73,14 +74,11 @@ class Checkpoints:
         self._metric, self._mode, self._read_only = best_metric, best_mode, read_only
         self._saving: int | None = None
         self._sound: set[int] = set()
-        policies: list[Any] = [preservation_policy.LatestN(keep)]
-        if best_metric is not None:
-            policies.append(
-                preservation_policy.BestN(get_metric_fn=self._rank, n=keep_best, keep_checkpoints_without_metrics=False)
-            )
+        self._keep, self._keep_best = keep, keep_best
+        self._metrics: dict[int, Mapping[str, float]] = {}
+        self._unwritten: set[int] = set()
         self._options = ocp.CheckpointManagerOptions(
-            preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
-            best_fn=self._rank if best_metric is not None else None,
+            preservation_policy=_Kept(self._kept),
             todelete_subdir=_DELETED,
             create=not read_only,
             cleanup_tmp_directories=not read_only,
@@ -92,9 +90,7 @@ class Checkpoints:
             self._open()
             self._sweep()
 
-    def save(
-        self, step: int, state: Mapping[str, Any], extra: Mapping[str, Any], metrics: Mapping[str, float] | None = None
-    ) -> None:
+    def save(self, step: int, state: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
         """Starts to save a step; returns once the state's values are copied, so that it may be donated.
 
         Waits for the save before, and tells of its failure. A step of this number or a later one, which can only be
@@ -104,23 +100,17 @@ class Checkpoints:
           step: the number of steps done.
           state: `{"params", "opt", "step"}`.
           extra: JSON that comes back from `restore`.
-          metrics: read for `best_metric`; a step without it is never the best.
 
         Raises:
-          UserError: the disk is full, or `metrics` lacks `best_metric`.
+          UserError: the disk is full.
         """
-        if metrics is not None and self._metric is not None and self._metric not in metrics:
-            known = ", ".join(sorted(metrics))
-            raise UserError(
-                f"best_metric is {self._metric!r}, but the metrics of step {step} are {known}"
-                f"{nearest(self._metric, metrics)}."
-            )
         self.wait()
         manager = self._open()
         with full_disk_named(self.folder):
             self._move_aside([old for old in manager.all_steps() if old >= step])
             self._saving = step
             self._sound.discard(step)
+            self._metrics.pop(step, None)
             manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -128,9 +118,20 @@ class Checkpoints:
                     optimizer=ocp.args.StandardSave(_nested({"opt": state["opt"], "step": state["step"]})),
                     extra=ocp.args.JsonSave(dict(extra)),
                 ),
-                metrics=None if metrics is None else {name: float(value) for name, value in metrics.items()},
                 force=True,
             )
+
+    def rank(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Gives a saved step its metrics; a step without `best_metric` is never the best.
+
+        Nothing is waited for: the metrics count from now on, and are written when the step is committed.
+
+        Args:
+          step: from `save`.
+          metrics: by name, which were taken of the step.
+        """
+        self._metrics[step] = {name: float(value) for name, value in metrics.items()}
+        self._unwritten.add(step)
 
     def steps(self) -> list[int]:
         """The steps that have been committed, sound or not, in order."""
@@ -153,9 +154,7 @@ class Checkpoints:
         if self._metric is None:
             return self.latest()
 
-        ranks = {step: self._rank(self._open().metrics(step)) for step in self.steps()}
-        ranked = sorted((rank, step) for step, rank in ranks.items() if math.isfinite(rank))
-        return self._first_sound([step for _, step in reversed(ranked)])
+        return self._first_sound(self._ranked(self.steps())[::-1])
 
     def restore(self, step: int, abstract_state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Reads a step onto any mesh.
@@ -194,6 +193,7 @@ class Checkpoints:
         if self._manager is not None:
             with full_disk_named(self.folder):
                 self._manager.wait_until_finished()
+                self._write_metrics(self._manager)
             self._sweep()
 
     def close(self) -> None:
@@ -216,12 +216,42 @@ class Checkpoints:
                 )
         return self._manager
 
-    def _rank(self, metrics: Any) -> float:
-        """A step's metric with higher as better; what is missing or not a number comes last."""
-        value = (metrics or {}).get(self._metric)
-        if value is None or not math.isfinite(value):
-            return -math.inf
-        return value if self._mode == "max" else -value
+    def _kept(self, steps: Sequence[int]) -> set[int]:
+        """Which of these steps, in order, stay."""
+        best = self._ranked(steps)[-self._keep_best :] if self._keep_best else []
+        return {*steps[-self._keep :], *best}
+
+    def _ranked(self, steps: Sequence[int]) -> list[int]:
+        """The steps that have a finite `best_metric`, the best last."""
+        if self._metric is None:
+            return []
+        found = ((self._metrics_of(step).get(self._metric), step) for step in steps)
+        sign = 1 if self._mode == "max" else -1
+        return [step for _, step in sorted((sign * v, step) for v, step in found if v is not None and math.isfinite(v))]
+
+    def _metrics_of(self, step: int) -> Mapping[str, float]:
+        if step not in self._metrics:
+            try:
+                found = json.loads((self.folder / str(step) / _METRICS).read_text())
+            except (OSError, ValueError):
+                # As they were kept before: an item of the checkpoint's own.
+                found = self._open().metrics(step)
+            if self._read_only:  # they may yet come
+                return found or {}
+            self._metrics[step] = found or {}
+        return self._metrics[step]
+
+    def _write_metrics(self, manager: ocp.CheckpointManager) -> None:
+        """Puts metrics into the folders of committed steps; a step that was the best until then may go."""
+        committed = sorted(manager.all_steps())
+        for step in self._unwritten.intersection(committed) if jax.process_index() == 0 else ():
+            beside = self.folder / str(step) / f"{_METRICS}.new"
+            beside.write_text(json.dumps(self._metrics[step]))
+            beside.replace(self.folder / str(step) / _METRICS)
+        if self._unwritten:
+            for step in set(committed) - self._kept(committed):
+                manager.delete(step)
+        self._unwritten.clear()
 
     def _seal(self) -> None:
         """Writes the checksums of the step that is about to be committed; Orbax calls it on its own thread."""
@@ -309,6 +339,18 @@ class Checkpoints:
             (self.folder / _DELETED).rmtree()
 
 
+class _Kept:
+    """Orbax's question which steps stay, answered by a function of their numbers."""
+
+    def __init__(self, kept: Callable[[Sequence[int]], set[int]]):
+        self._kept = kept
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Whether each checkpoint stays."""
+        kept = self._kept([info.step for info in checkpoints])
+        return [info.step in kept for info in checkpoints]
+
+
 def _handlers() -> Any:
     """The items of a checkpoint, so that Orbax can tell their metadata before anything is restored."""
     registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
@@ -340,7 +382,7 @@ def _files(folder: Any, prefix: str = "") -> Iterator[str]:
     for path in sorted(folder.iterdir()):
         if path.is_dir():
             yield from _files(path, f"{prefix}{path.name}/")
-        elif path.name not in (_CHECKSUMS, _REWRITTEN_AT_COMMIT):
+        elif path.name not in (_CHECKSUMS, _METRICS, _REWRITTEN_AT_COMMIT):
             yield prefix + path.name
 
 

@@ -1,4 +1,8 @@
-"""A run's figures: one row a step in a JSON lines file, and the same as TensorBoard events."""
+"""A run's figures: one row a step in a JSON lines file, and the same as TensorBoard events.
+
+{"step": 500, "loss": 1.25, "tokens_per_second": 9000.5, ...}
+{"step": 500, "scores": {"mean": 71.5, ...}}                       follows where the step was scored
+"""
 
 import json
 import math
@@ -34,11 +38,10 @@ class MetricsWriter:
         from tensorboardX import SummaryWriter
 
         self._folder = Path(folder)
-        self._last = start_step
         self.path = self._folder / f"{name}.jsonl"
         with full_disk_named(folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            _cut(self.path, start_step)
+            self._last = max((start_step, False), _cut(self.path, start_step))
             self._file = self.path.open("a", encoding="utf-8")
             # A file's own name has seconds only: two starts within one would write over each other.
             self._events = SummaryWriter(
@@ -59,17 +62,38 @@ class MetricsWriter:
           ValueError: the step was written before.
           UserError: the disk is full.
         """
-        if step <= self._last:
+        if step <= self._last[0]:
             raise ValueError(
-                f"The row of step {step} comes after that of step {self._last}; each step is written once."
+                f"The row of step {step} comes after that of step {self._last[0]}; each step is written once."
             )
-        row = {"step": step} | {name: _plain(value) for name, value in values.items() if name != "step"}
+        self._write(step, {name: value for name, value in values.items() if name != "step"})
+        self._last = (step, False)
+
+    def write_scores(self, step: int, scores: Mapping[str, Any]) -> None:
+        """Adds the row of a step's scores; one that a killed run has written already stays as it is.
+
+        Args:
+          step: the step that was written last, or 0 before the first.
+          scores: as `write` takes them.
+
+        Raises:
+          ValueError: a later step was written.
+          UserError: the disk is full.
+        """
+        if step < self._last[0]:
+            raise ValueError(f"The scores of step {step} come after the row of step {self._last[0]}.")
+        if self._last < (step, True):
+            self._write(step, {"scores": scores})
+            self._last = (step, True)
+            self.sync()
+
+    def _write(self, step: int, values: Mapping[str, Any]) -> None:
+        row = {"step": step} | {name: _plain(value) for name, value in values.items()}
         with full_disk_named(self._folder):
             self._file.write(json.dumps(row, allow_nan=False, separators=(", ", ": ")) + "\n")
             self._file.flush()  # for those who watch; only `sync` makes sure of the disk
             for tag, number in _scalars({name: value for name, value in row.items() if name != "step"}):
                 self._events.add_scalar(tag, number, step)
-        self._last = step
 
     def sync(self) -> None:
         """Returns once every row is on the disk.
@@ -116,15 +140,20 @@ def _rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
         yield line, row
 
 
-def _cut(path: Path, start_step: int) -> None:
-    """Leaves the rows of steps up to `start_step`, each step once, by writing the file anew beside itself."""
+def _cut(path: Path, start_step: int) -> tuple[int, bool]:
+    """Leaves the rows of steps up to `start_step`, each once, by writing the file anew beside itself.
+
+    Returns:
+      The step of the last row that stays, and whether it holds scores.
+    """
+    kept, last = [], (-1, False)
     if not path.exists():
-        return
-    kept, last = [], -1
+        return last
     for line, row in _rows(path):
-        if last < row["step"] <= start_step:
+        at = (row["step"], "scores" in row)
+        if last < at and row["step"] <= start_step:
             kept.append(line + b"\n")
-            last = row["step"]
+            last = at
     beside = path.with_name(path.name + ".new")
     with beside.open("wb") as file:
         file.writelines(kept)
@@ -136,6 +165,7 @@ def _cut(path: Path, start_step: int) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+    return last
 
 
 def _plain(value: Any) -> Any:

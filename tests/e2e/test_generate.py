@@ -72,6 +72,47 @@ def test_sampling_follows_the_seed(ask):
 
 
 @pytest.fixture(scope="module")
+def told_of(ask, tmp_path_factory):
+    """The rows that `generate` makes of the prompts."""
+    folder = tmp_path_factory.mktemp("sampled")
+    path = write_rows(folder / "questions.jsonl", [{"inputs": text} for text in PROMPTS])
+
+    def told(*argv):
+        output = folder / "answers.jsonl"
+        output.unlink(missing_ok=True)
+        done = ask("--prompts", path, "--output", output, "--scores", *argv)
+        assert done.code == 0, done.err
+        return [json.loads(line) for line in output.read_text().splitlines()]
+
+    return told
+
+
+def test_temperature_top_k_and_top_p_narrow_what_is_drawn(told_of):
+    """Each narrowed to the likeliest token gives the greedy answers; wide open, hardly any of them."""
+    texts = lambda *argv: [row["prediction"] for row in told_of(*argv)]
+    greedy = texts()
+    wide = texts("--temperature", 3.0)
+    assert sum(one == other for one, other in zip(wide, greedy, strict=True)) < 5
+    assert texts("--temperature", 3.0, "--top_k", 1) == greedy
+    assert texts("--temperature", 3.0, "--top_p", 1e-6) == greedy
+    assert texts("--temperature", 1e-4) == greedy
+    # Divided by 100, logits are all but equal: the drawn tokens are as likely as any of the vocabulary.
+    likely = lambda temperature: np.mean([row["token_scores"][0] for row in told_of("--temperature", temperature)])
+    assert likely(100.0) < likely(1.0) - 1
+
+
+def test_a_search_favours_long_or_short_answers_as_the_length_penalty_says(told_of):
+    count = {}
+    for penalty in (-2.0, 0.5, 3.0):
+        rows = told_of("--num_beams", 4, "--length_penalty", penalty)
+        for row in rows:
+            tokens = row["token_scores"]
+            assert row["score"] == pytest.approx(sum(tokens) / len(tokens) ** penalty, rel=1e-3)
+        count[penalty] = sum(len(row["token_scores"]) for row in rows)
+    assert count[-2.0] < count[3.0]
+
+
+@pytest.fixture(scope="module")
 def answered(ask, tmp_path_factory):
     """A file of prompts and its answers."""
     path = write_rows(

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from flan_jax.data.store import open_store
-from tests.project import losses, plan_of, rows
+from tests.project import losses, plan_of, rows, scores
 
 
 def test_the_folder_of_a_run_holds_what_it_should(trained):
-    metrics = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    every = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert ["scores" in row for row in every] == [True, *[False] * 30, True]
+    metrics = [row for row in every if "loss" in row]
     assert [row["step"] for row in metrics] == list(range(1, 31))
     assert all(row["loss"] > 0 and row["tokens_per_second"] > 0 for row in metrics)
     assert [row["step"] for row in metrics if "by_task" in row] == [7, 14, 21, 28, 30]
@@ -29,7 +31,18 @@ def test_the_folder_of_a_run_holds_what_it_should(trained):
     assert versions["jax"] and versions["seqio"] and versions["flan-jax"]
 
 
-def test_tensorboard_has_every_steps_loss(trained):
+def test_scores_are_a_curve_over_steps(trained):
+    """Those before and after, each as the run's folder keeps them elsewhere."""
+    found, results = scores(trained), json.loads((trained / "results.json").read_text())
+    for step, when in ((0, "before"), (30, "after")):
+        by_task = {row["task"]: {next(iter(row["metrics"])): row[when]} for row in results["tasks"]}
+        assert found[step]["by_task"] == by_task
+        groups = {"seen_wordings": "seen wordings", "held-out_wordings": "held-out wordings"}
+        assert found[step]["by_group"] == {tag: results["groups"][name][when] for tag, name in groups.items()}
+        assert found[step]["mean"] == pytest.approx(np.mean([row[when] for row in results["tasks"]]))
+
+
+def test_tensorboard_has_every_steps_loss_and_the_scores(trained):
     (events,) = trained.rglob("events.out.tfevents.*")
     raw, at, payloads = events.read_bytes(), 0, []
     while at < len(raw):  # a record: its length (8 bytes), a checksum (4), the event, a checksum (4)
@@ -38,6 +51,7 @@ def test_tensorboard_has_every_steps_loss(trained):
         at += 16 + length
     assert at == len(raw)
     assert sum(b"loss" in event for event in payloads) >= 30
+    assert sum(b"scores/by_group/held-out_wordings" in event for event in payloads) == 2
 
 
 def test_losses_by_task_are_sums_of_the_steps_between(trained):

@@ -1,9 +1,11 @@
 """Tables of scores: which group a task falls in, its baselines, its standard error."""
 
+import dataclasses
 import math
 
 import pytest
 
+from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.scoring import TaskScore
 
@@ -52,7 +54,8 @@ def test_tasks_fall_in_five_groups(result):
 def test_scores_before_stand_beside_those_after(result):
     rows = {row["task"]: row for row in result["tasks"]}
     assert rows["likes"]["before"] == 48.0 and rows["counts"]["before"] is None
-    assert result["groups"]["seen wordings"]["before"] == 48.0  # of the tasks that were scored before
+    # Not of the tasks that were scored before alone: beside it stands the score of all.
+    assert result["groups"]["seen wordings"]["before"] is None
 
 
 def test_a_held_out_task_stands_beside_its_best_sibling_instruction(result):
@@ -78,14 +81,117 @@ def test_a_perfect_score_is_not_taken_for_certain():
     assert 0.3 < result["groups"]["held-out tasks"]["standard_error"] < 0.5
 
 
-def test_losses_have_no_standard_error_and_no_part_in_the_mean():
-    def scored(task, figure, kind="rank"):
-        return TaskScore(task, kind, 10, {}, figure, None, {})
+def scored(task, figure, unit="%", kind="rank", failures=()):
+    return TaskScore(task, kind, 10, {} if figure is None else {"f": figure}, figure, None, {}, unit, failures)
 
-    scores = [scored("a", 80.0), scored("b", 60.0), scored("b.as_a", 5.0), scored("chat", 2.5, "loss")]
+
+def chat(task, figure):
+    return scored(task, figure, "loss", "loss")
+
+
+@pytest.mark.parametrize(
+    ("scores", "mean", "line"),
+    [
+        # A loss is no percentage: it is kept, and is no part of the mean. Nor is a control.
+        (
+            [scored("a", 80.0), scored("b", 60.0), scored("b.as_a", 5.0), chat("c", 2.5)],
+            70.0,
+            "mean score 70.0 over 2 tasks, mean loss 2.5000 over 1 task",
+        ),
+        # A user's own metrics may count in anything.
+        ([scored("a", 80.0), scored("b", 0.5, "equal")], 80.0, "mean score 80.0 over 1 task, mean equal 0.5000 over 1"),
+        ([scored("a", 0.25, "equal"), scored("b", 0.5, "equal")], 0.375, "mean equal 0.3750 over 2 tasks"),
+        ([scored("a", 20.0, "bleu"), scored("b", 0.5, "equal")], None, "mean bleu 20.0000 over 1 task, mean equal"),
+        ([chat("a", 2.0), chat("b", 3.0)], -2.5, "mean loss 2.5000 over 2 tasks"),
+        ([chat("a", 2.0), scored("b", 0.5, "equal")], None, "mean loss 2.0000 over 1 task, mean equal 0.5000"),
+        # One that has no score would make it a mean of other tasks than another step's.
+        ([scored("a", 80.0), scored("b", None)], None, "mean score 80.0 over 1 task, 1 task without a score"),
+        ([scored("b", None)], None, "1 task without a score"),
+    ],
+)
+def test_there_is_no_mean_over_unlike_units(scores, mean, line):
     metrics = reports.metrics_of(scores)
-    # A loss is no percentage: it is kept, and is no part of the mean.
-    assert metrics == {"a/score": 80.0, "b/score": 60.0, "b.as_a/score": 5.0, "chat/score": 2.5, "mean/score": 70.0}
+    wanted = {f"{score.task}/score": score.score for score in scores if score.score is not None}
+    assert metrics == (wanted if mean is None else {**wanted, "mean/score": mean})
+    assert reports.one_line(scores).startswith(line)
+
+
+def table_of(*scores, before=None, trained=("a", "b", "c")):
+    as_kept = lambda some: None if some is None else [dataclasses.asdict(score) for score in some]
+    return reports.table(as_kept(scores), as_kept(before), list(trained), 3)
+
+
+def test_a_group_is_of_one_unit():
+    """Two accuracies of 90 and 110 % and a loss of 0.07 were "66.69" once."""
+    result = table_of(scored("a", 90.0), scored("b", 100.0), chat("c", 0.07), before=[chat("c", 0.5)])
+    groups = result["groups"]
+    assert {name: group["after"] for name, group in groups.items()} == {
+        "seen wordings": 95.0,
+        "seen wordings: loss": 0.07,
+    }
+    assert [group["tasks"] for group in groups.values()] == [2, 1]
+    assert groups["seen wordings"]["before"] is None and groups["seen wordings: loss"]["before"] == 0.5
+    text = reports.render(result)
+    assert "SEEN WORDINGS: LOSS" in text and "66.69" not in text
+
+
+def test_chance_and_score_are_of_the_same_tasks():
+    """Under wordings not trained on, an open task has no chance: only the others stand above theirs."""
+    after = [
+        *(score("a", 80.0, chance=50.0), score("b", 20.0, chance=None), score("c", 50.0)),
+        *(score("a.held_out_wordings", 60.0, chance=50.0), score("b.held_out_wordings", 10.0, chance=None)),
+    ]
+    result = reports.table(after, None, ["a", "b", "c"], 3)
+    wordings = result["groups"]["held-out wordings"]
+    assert (wordings["after"], wordings["chance"], wordings["above_chance"]) == (35.0, None, 10.0)
+    text = reports.render(result)
+    # 60 and 10 of 80 and 20; `c` was scored under its trained wordings alone.
+    assert "keep 70.0% of the trained ones' score; the 1 of 2 tasks that have a chance are 10 points above it." in text
+    held_out = [score("d", 70.0, chance=40.0), score("e", 10.0, chance=None)]
+    text = reports.render(reports.table(held_out, None, ["a"], 3))
+    assert "Tasks never trained on (1 of 2): 70.0, +30.0 points from the stronger of chance" in text
+
+
+def test_many_tasks_are_told_by_their_group_and_its_worst():
+    names = [f"task_{number}" for number in range(40)]
+    after = [scored(name, 50.0 + number) for number, name in enumerate(names)]
+    after += [scored(f"{name}.as_task_0", 40.0 - number) for number, name in enumerate(names)]
+    after += [chat(f"chat_{number}", float(number)) for number in range(20)]
+    result = table_of(*after, trained=[*names, *(one.task for one in after)])
+    assert len(result["tasks"]) == 100
+    text = reports.render(result, "run/results.json")
+    told = [line.split()[0] for line in text.splitlines() if line.startswith("  ")]
+    # The lowest scores; the highest losses; under another's instruction, those that most often give their own answer.
+    assert told == [
+        *[f"task_{number}" for number in range(5)],
+        *[f"chat_{number}" for number in (19, 18, 17, 16, 15)],
+        *[f"task_{number}.as_task_0" for number in range(5)],
+    ]
+    assert "Of 100 tasks the worst 5 of each group are shown; all are in run/results.json." in text
+    assert "SEEN WORDINGS " in text and "69.50" in text
+    whole = reports.render(result)
+    assert all(f"  {one.task} " in whole for one in after) and "are shown" not in whole
+    losses = reports.render(table_of(*[one for one in after if one.unit == "loss"]), "results.json")
+    assert len(losses.splitlines()) == 3 + 1 + 5 + 1 and "9.50" in losses
+
+
+def test_what_failed_is_told_and_has_no_figure():
+    sentence = "The metric 'm' of task 'b' raised ValueError: no."
+    result = table_of(scored("a", 90.0), scored("b", None, failures=[sentence] * 7))
+    assert result["groups"]["seen wordings"]["after"] == 90.0
+    text = reports.render(result, "results.json")
+    assert text.count(sentence) == 5 and text.endswith("And 2 more metrics failed: see results.json.")
+    (row,) = [line.split() for line in text.splitlines() if line.startswith("  b")]
+    assert row == ["b", "10", "-", "-", "-", "-"]
+
+
+def test_the_best_metric_is_one_of_the_scores():
+    for name in ("mean/score", "a/score"):
+        reports.check_best_metric(name, ["a", "b"])
+    with pytest.raises(
+        UserError, match=r"best_metric is 'a/scor'; .* mean/score, a/score, b/score; did you mean 'a/sc"
+    ):
+        reports.check_best_metric("a/scor", ["a", "b"])
 
 
 def test_the_text_says_what_the_figures_mean(result):
@@ -103,12 +209,6 @@ def test_without_baselines_nothing_is_made_up():
     result = reports.table([score("qa", 10.0, chance=None)], None, [], 3)
     assert result["tasks"][0]["before"] is None and result["groups"]["seen wordings"]["chance"] is None
     assert "qa" in reports.render(result)
-
-
-def test_of_losses_alone_the_lowest_is_best():
-    assert reports.metrics_of([TaskScore("chat", "loss", 10, {"loss": 2.5}, 2.5, None, {})])["mean/score"] == -2.5
-    row = reports.table([score("chat", 2.5) | {"kind": "loss"}], None, ["chat"], 3)["tasks"][0]
-    assert row["standard_error"] == 0.0
 
 
 @pytest.mark.parametrize(("steps", "shown"), [(2000, "--step 100 "), (30, "--step 30 ")])
@@ -129,5 +229,5 @@ def test_losses_alone_are_told_as_losses():
         *["loss", "before", "loss", "after"],
     ]
     assert row.split() == ["chats", "400", "2.25", "1.50"]
-    taken = TaskScore("chats", "loss", 400, {"loss": 1.5}, 1.5, None, {})
-    assert reports.one_line([taken]) == "mean loss 1.5000 over 1 task"
+    row = reports.table([loss(1.5)], None, ["chats"], 7)["tasks"][0]
+    assert row["standard_error"] == 0.0

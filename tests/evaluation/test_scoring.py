@@ -1,6 +1,8 @@
 """Scores of a trained run against a plain loop: one row at a time, full forward passes, no shared prompt, no cache."""
 
 import json
+import os
+import shutil
 
 import jax
 import numpy as np
@@ -10,11 +12,12 @@ from flax import nnx
 from flan_jax import setup
 from flan_jax.config import load_run
 from flan_jax.data.resolve import resolve
-from flan_jax.data.rows import RowShape, Segment, assemble
-from flan_jax.data.store import open_store
+from flan_jax.data.rows import RowShape
+from flan_jax.data.store import Store, open_store
 from flan_jax.evaluation.model import Writing
 from flan_jax.evaluation.run import load_model
-from flan_jax.evaluation.scoring import choose, score
+from flan_jax.evaluation.scoring import choose, log_likelihoods, mean_loss, rank, score
+from tests.data.written import Written, write_store
 
 
 @pytest.fixture(scope="module", params=["encoder_decoder", "causal", "prefix_lm"])
@@ -41,13 +44,44 @@ def shape_of(config):
     return RowShape(config.model.architecture, 64, 16)
 
 
+def row(values, length):
+    array = np.zeros((1, length), np.int32)
+    array[0, : len(values)] = values
+    return array
+
+
+def alone(config, prompt, answer):
+    """One example in a row of its own, laid out here and by nothing of the project."""
+    prompt, answer = list(prompt), list(answer)
+    if config.model.architecture == "encoder_decoder":
+        return {
+            "encoder_input_tokens": row(prompt, 64),
+            "encoder_segment_ids": row([1] * len(prompt), 64),
+            "encoder_positions": row(range(len(prompt)), 64),
+            "decoder_input_tokens": row([0, *answer[:-1]], 16),
+            "decoder_target_tokens": row(answer, 16),
+            "decoder_segment_ids": row([1] * len(answer), 16),
+            "decoder_positions": row(range(len(answer)), 16),
+        }
+    both = prompt + answer
+    return {
+        "decoder_input_tokens": row([0, *both[:-1]], 80),
+        "decoder_target_tokens": row(both, 80),
+        "decoder_segment_ids": row([1] * len(both), 80),
+        "decoder_positions": row(range(len(both)), 80),
+        "decoder_prefix_mask": row([1] * (len(prompt) + 1), 80),
+    }
+
+
+def token_log_probabilities(model, config, prompt, answer):
+    """Of each of the answer's tokens, from the logits of one row that holds prompt and answer alone."""
+    log_probs = model(alone(config, prompt, answer))
+    first = 0 if config.model.architecture == "encoder_decoder" else len(prompt)
+    return [float(log_probs[first + t, token]) for t, token in enumerate(answer)]
+
+
 def log_probability(model, config, prompt, answer):
-    """Sum over the answer's tokens, from the logits of one row that holds prompt and answer alone."""
-    batch = assemble([[Segment(np.asarray(prompt), np.asarray(answer))]], shape_of(config))
-    log_probs = model(batch)
-    held = batch["decoder_loss_weights"][0] > 0
-    assert held.sum() == len(answer)
-    return float(sum(log_probs[t, token] for t, token in zip(np.flatnonzero(held), answer, strict=True)))
+    return sum(token_log_probabilities(model, config, prompt, answer))
 
 
 def by_hand(model, config, store, i, ranking):
@@ -70,29 +104,65 @@ def test_ranking_is_what_a_plain_loop_finds(run, resolved, ranking):
     store = open_store(next(task for task in resolved.tasks if task.name == "parity").store())
     assert store.count == 6 and len(store.options(0)) == 2
     values = [by_hand(model, load_run(folder), store, i, ranking) for i in range(store.count)]
-    chosen = choose(asked, store, 64, 4, ranking)
-    assert chosen == [int(np.argmax(each)) for each in values]
-    # The figures themselves, so that a ranking cannot agree by luck.
-    prompts = np.full((6, 64), -1, np.int32)
-    options = np.full((6, 2, 6), -1, np.int32)
-    for i in range(6):
-        prompts[i, : len(store.tokens("inputs", i))] = store.tokens("inputs", i)
-        for o, option in enumerate(store.options(i)):
-            options[i, o, : len(option)] = option
-    sums, lengths = asked.option_scores(prompts, options)
-    wanted = [by_hand(model, load_run(folder), store, i, "sum") for i in range(6)]
-    np.testing.assert_allclose(sums, wanted, atol=1e-4)
-    assert lengths.tolist() == [[len(option) for option in store.options(i)] for i in range(6)]
+    found, sums = rank(asked, store, 64, 4, ranking)
+    # An example of two options has no third.
+    assert found.shape == sums.shape == (6, 4) and np.isneginf(found[:, 2:]).all()
+    # The figures themselves, as the best of two agrees by luck half the time.
+    np.testing.assert_allclose(found[:, :2], values, atol=1e-4)
+    np.testing.assert_allclose(
+        sums[:, :2], [by_hand(model, load_run(folder), store, i, "sum") for i in range(6)], atol=1e-4
+    )
+    assert choose(asked, store, 64, 4, ranking) == [int(np.argmax(each)) for each in values]
 
 
 def test_the_three_rankings_are_not_one(run, resolved):
     """ "odd" and "even" differ in length, so what is divided or taken off matters."""
-    folder, _, model, _ = run
+    _, asked, _, _ = run
     store = open_store(next(task for task in resolved.tasks if task.name == "parity").store())
-    gaps = {
-        how: np.subtract(*by_hand(model, load_run(folder), store, 0, how)) for how in ("sum", "mean", "unconditional")
+    gaps = [np.subtract(*rank(asked, store, 64, 4, how)[0][0, :2]) for how in ("sum", "mean", "unconditional")]
+    assert len({round(float(gap), 4) for gap in gaps}) == 3
+
+
+def test_of_a_chat_only_what_bears_loss_counts(run, tmp_path):
+    """Targets hold the user's turns too, with weights of 0, and perhaps answers that count half."""
+    folder, asked, model, _ = run
+    config = load_run(folder)
+    weights = [np.array([1, 1, 0, 0, 0.5, 1], np.float32), None, np.array([0, 0, 1, 0, 0, 1], np.float32)]
+    examples = [Written(f"c:{i}", [70 + i, 80, 90], [100, 110 + i, 7, 8 + i, 120, 1], w) for i, w in enumerate(weights)]
+    write_store(tmp_path / "chats", examples)
+    weighted = [
+        np.dot(
+            np.ones(6) if one.weights is None else one.weights,
+            token_log_probabilities(model, config, one.inputs, one.targets),
+        )
+        for one in examples
+    ]
+    store = Store(tmp_path / "chats")
+    assert mean_loss(asked, store, shape_of(config), 4) == pytest.approx(-sum(weighted) / (3.5 + 6 + 2), rel=1e-5)
+    assert log_likelihoods(asked, store, shape_of(config), 2) == pytest.approx(weighted, rel=1e-4)
+
+
+def test_seqio_metrics_of_scores_get_the_log_likelihood_of_the_targets(run, worker):
+    """And those of auxiliary values that of the answers; one that raises takes no other with it."""
+    folder, asked, model, codec = run
+    config = load_run(folder)
+    task = resolve(setup.request_of(config, "judged", "validation", 200), worker)
+    (found,) = score(asked, task, worker, codec, shape=shape_of(config), batch_size=2)
+    store = open_store(task.tasks[0].store())
+    prompts, targets = ([store.tokens(name, i) for i in range(3)] for name in ("inputs", "targets"))
+    by_loop = [log_probability(model, config, *pair) for pair in zip(prompts, targets, strict=True)]
+    answers = [asked.answers(row(prompt + 1, 64) - 1, Writing(16)).tokens[0] for prompt in prompts]
+    sure = [log_probability(model, config, p, a[a >= 0]) for p, a in zip(prompts, answers, strict=True)]
+    assert found.metrics == {
+        "log_likelihood": pytest.approx(sum(by_loop), rel=1e-4),
+        "sure": pytest.approx(sum(sure), rel=1e-4),
     }
-    assert len({round(float(gap), 4) for gap in gaps.values()}) == 3
+    assert (found.kind, found.unit, found.chance) == ("generate", "log_likelihood", None)
+    # Functions of predictions come first, as in seqio: the score would be theirs.
+    assert found.score is None
+    (sentence,) = found.failures
+    assert sentence.startswith("The metric 'broken' of task 'judged' raised ZeroDivisionError: no words (")
+    assert "more_tasks.py, line" in sentence
 
 
 def test_scores_are_the_tasks_own_metrics_of_these_choices(run, resolved, worker):
@@ -128,9 +198,19 @@ def test_a_task_of_other_code_is_scored_by_its_own_metric(run, project, worker):
     # Perfect answers get a perfect score: predictions and examples are in the same order.
     answers = [codec.decode(store.tokens("targets", i)) for i in range(12)]
     how = {k: v for k, v in request.arguments().items() if k not in ("mixture", "store_dir", "max_draws")}
-    assert worker.call("score", jobs=[{"task": "shout", "predictions": answers}], **how) == [{"equal": 1.0}]
+    assert worker.call("score", jobs=[{"task": "shout", "predictions": answers}], **how) == [
+        {"figures": {"equal": 1.0}, "score": "equal", "unit": "equal", "failures": []}
+    ]
     wrong = [*answers[1:], answers[0]]
-    assert worker.call("score", jobs=[{"task": "shout", "predictions": wrong}], **how) == [{"equal": 0.0}]
+    assert worker.call("score", jobs=[{"task": "shout", "predictions": wrong}], **how)[0]["figures"] == {"equal": 0.0}
+    # A task that cannot be scored is told, and leaves the others alone.
+    jobs = [{"task": "shout", "predictions": answers[:3]}, {"task": "shout", "predictions": answers}]
+    told, sound = worker.call("score", jobs=jobs, **how)
+    assert sound["figures"] == {"equal": 1.0} and not told["figures"]
+    assert told["failures"] == [
+        "Task 'shout' could not be scored: Task 'shout' has 12 examples in 'validation' and 3 predictions were given; "
+        "give one for each."
+    ]
 
 
 def test_a_task_without_a_metric_is_scored_by_its_loss(run, project, worker):
@@ -159,7 +239,17 @@ def test_eval_prints_the_table_of_the_run(project, trained):
 
 
 @pytest.mark.usefixtures("warm")
-def test_eval_scores_what_is_asked_for(project, trained):
-    done = project("eval", "--run_dir", trained, "--mixture", "parity", "--step", 10, "--split", "train")
+def test_eval_scores_what_is_asked_for(project, trained, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(trained, run_dir)
+    done = project("eval", "--run_dir", run_dir, "--mixture", "parity", "--step", 10, "--split", "train")
     assert done.code == 0 and "at step 10" in done.out
     assert [line.split()[:2] for line in done.out.splitlines() if line.startswith("  ")] == [["parity", "40"]]
+    kept = json.loads((run_dir / "eval.json").read_text())
+    assert (kept["mixture"], kept["split"], kept["step"]) == ("parity", "train", 10)
+    assert [row["task"] for row in kept["tasks"]] == ["parity"]
+    # Of another's folder: all is printed, and nothing is lost but the file.
+    (run_dir / "eval.json").unlink()
+    (run_dir / f"eval.json.partial-{os.getpid()}").mkdir()
+    again = project("eval", "--run_dir", run_dir, "--mixture", "parity", "--step", 10, "--split", "train")
+    assert again == done and not (run_dir / "eval.json").exists()

@@ -3,7 +3,7 @@ import seqio
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import InstructionTask, Template, declared, generator, mixture, names
-from flan_jax.tasks.examples import describe
+from flan_jax.tasks.examples import describe, examples
 from tests.counted_calls import calls_of
 
 
@@ -119,6 +119,26 @@ def test_a_description_tells_what_a_report_needs(fruits):
     assert (inverted["eval_kind"], inverted["metrics"]) == ("generate", ["exact_match"])
     assert inverted["options"] is None and inverted["chance"] is None
     assert describe("fruits.held_out_wordings")["templates"] == [["{word}? {options}", "{answer}"]]
+
+
+def test_held_out_wordings_stand_in_no_other_use_of_the_declaration(fruits):
+    """Not in the plain task's rows, nor in exemplars, nor in the task turned around or under a sibling's wordings."""
+    fruits(name="siblings_1", held_out_templates=("A sibling unheard of: {word} {options}",)).register()
+    task = fruits(
+        held_out_templates=("Unheard of, {word}? {options}", "{word} {number}, unheard of. {options}"),
+        inverted_templates=(("Name a {answer}.", "{word}"),),
+        few_shot=(2,),
+        siblings=("siblings_1",),
+    ).register()
+    lengths = {"inputs": 200, "targets": 16}
+    for variant in task.variants():
+        held_out = variant.name == "fruits.held_out_wordings"
+        seen = set()
+        for split, draw in (("train", 0), ("train", 1), ("train", 2), ("validation", 0)):
+            for example in examples(variant.name, split, lengths, draw=draw):
+                assert ("nheard of" in example.inputs_text) == held_out, (variant.name, example.inputs_text)
+                seen.add(example.template)
+        assert len(seen) == (1 if variant.name == "fruits.inverted" else 2), variant.name
 
 
 def test_one_wording_and_one_style_leave_nothing_to_draw(fruits):

@@ -91,7 +91,8 @@ def test_saving_goes_on_in_the_background_while_the_state_is_donated_to_the_next
 def test_the_newest_and_the_best_are_kept(open_in, saved):
     checkpoints = open_in(keep=2, keep_best=1, best_metric="score")
     for step, score in enumerate([0.1, 0.9, float("nan"), 0.5, 0.4, 0.3], 1):
-        checkpoints.save(step, saved[0], {"step": step}, {"score": score, "other": 1.0})
+        checkpoints.save(step, saved[0], {"step": step})
+        checkpoints.rank(step, {"score": score, "other": 1.0})  # while it is still being written
     checkpoints.wait()
     assert checkpoints.steps() == [2, 5, 6]
     assert (checkpoints.latest(), checkpoints.best()) == (6, 2)
@@ -103,16 +104,27 @@ def test_the_newest_and_the_best_are_kept(open_in, saved):
     lowest.save(7, saved[0], {})
     lowest.wait()
     assert lowest.steps() == [6, 7], "a step without the metric is never the best"
+    lowest.rank(7, {"score": -1.0})
+    lowest.wait()
+    assert lowest.steps() == [7], "what was the best until then has no place any more"
+    assert lowest.latest() == 7, "the metrics are no damage"
 
 
-def test_settings_and_metrics_are_checked(open_in, saved):
+def test_the_best_is_found_in_folders_whose_metrics_orbax_kept(open_in, saved):
+    """As runs had them before steps were scored after they were saved."""
+    checkpoints = open_in()
+    for step in (1, 2):
+        checkpoints.save(step, saved[0], {})
+        checkpoints.wait()
+        (checkpoints.folder / str(step) / "metrics").mkdir()
+        (checkpoints.folder / str(step) / "metrics/metrics").write_text(f'{{"score": {3 - step}.0}}')
+    checkpoints.close()
+    assert open_in(best_metric="score").best() == 1
+
+
+def test_settings_are_checked(open_in):
     with pytest.raises(UserError, match="keep at least 1"):
         open_in(keep=0)
-    checkpoints = open_in(best_metric="acuracy")
-    with pytest.raises(
-        UserError, match="best_metric is 'acuracy', but the metrics of step 1 are accuracy; did you mean"
-    ):
-        checkpoints.save(1, saved[0], {}, {"accuracy": 1.0})
 
 
 def test_another_models_checkpoint_is_told_by_leaf_and_shape(open_in, saved, tiny):

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import math
 import struct
@@ -142,3 +143,28 @@ def test_a_second_writer_has_its_own_file(tmp_path):
     assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 10, "x": 1.0}]
     assert read_metrics(tmp_path / "evals.jsonl") == [{"step": 10, "x": 2.0}]
     assert sorted(events(tmp_path)[0]) == [("x", 10, 1.0), ("x", 10, 2.0)]
+
+
+def test_scores_follow_the_row_of_their_step_and_stand_there_once(tmp_path):
+    """Whatever a kill leaves: the row of a step without its scores, or with scores that nobody knows of."""
+    with contextlib.closing(MetricsWriter(tmp_path, 0)) as writer:
+        writer.write_scores(0, {"mean": 10.0})
+        for step in (1, 2, 3):
+            writer.write(step, {"loss": 1.0 / step})
+            if step == 2:
+                writer.write_scores(2, {"mean": 20.0, "by_task": {"a": {"f1": math.nan}}})
+                writer.write_scores(2, {"mean": 20.0})
+        with pytest.raises(ValueError, match="scores of step 2 come after the row of step 3"):
+            writer.write_scores(2, {"mean": 20.0})
+    told = lambda: [(row["step"], row.get("scores", {}).get("mean")) for row in read_metrics(writer.path)]
+    whole = [(0, 10.0), (1, None), (2, None), (2, 20.0), (3, None)]
+    assert told() == whole
+    for restored, left in ((3, whole), (2, whole[:4]), (1, whole[:2])):
+        with contextlib.closing(MetricsWriter(tmp_path, restored)) as writer:
+            assert told() == left
+            writer.write_scores(restored, {"mean": 99.0})
+        # Scored already at 2, and not at 3 and 1.
+        assert told() == left + [(restored, 99.0)] * (restored != 2)
+    with contextlib.closing(MetricsWriter(tmp_path, 0)) as writer:
+        writer.write_scores(0, {"mean": 99.0})
+        assert told() == whole[:1]

@@ -49,7 +49,8 @@ def one_process(index: str, port: str, folder: str) -> None:
     checkpoints = Checkpoints(folder, best_metric="score")
     for number in range(2):
         state = train(state, number)
-        checkpoints.save(number + 1, state, {"number": number}, {"score": -number})
+        checkpoints.save(number + 1, state, {"number": number})
+        checkpoints.rank(number + 1, {"score": -number})
     checkpoints.wait()
     found = [checkpoints.latest(), checkpoints.best()]
     if index == "0":

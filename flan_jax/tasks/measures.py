@@ -1,0 +1,194 @@
+"""Runs a task's own metrics on what a model gave, each by itself: one that fails is told and takes no other with it.
+
+A metric says by the names of its arguments what it wants, as in seqio:
+
+    (targets, predictions)               postprocessed texts
+    (targets, scores)                    the log-likelihood of each example's targets
+    (targets, predictions, aux_values)   the same texts, and {"scores": the log-likelihood of each prediction}
+
+seqio's metric objects (`metric_objs`) are run by seqio's own protocol, on the predictions' token ids.
+"""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import seqio
+
+from flan_jax.errors import UserError
+from flan_jax.tasks import metrics
+
+PREDICTIONS, SCORES, AUX = ("targets", "predictions"), ("targets", "scores"), ("targets", "predictions", "aux_values")
+_FAILURES = (Exception, SystemExit)
+_WORDS = 300  # letters of an exception's message that are told
+_PACKAGE = __file__.rpartition("/tasks/")[0]
+
+
+@dataclasses.dataclass
+class Measured:
+    """What a task's metrics gave.
+
+    Attributes:
+      figures: by name, in the metrics' order; None where a figure is no finite number.
+      score: the name of the figure that is the task's score, None where the metric that gives it failed.
+      unit: what the score is counted in: "%" for our own metrics, else the figure's name.
+      failures: a sentence for each metric that failed.
+    """
+
+    figures: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    score: str | None = None
+    unit: str = ""
+    failures: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """What a model gave for a task's examples, in their order.
+
+    Attributes:
+      predictions: a text for each, or None for the right answer's own; None as a whole where no metric wants any.
+      tokens: the predictions' token ids, for seqio's metric objects.
+      scores: the log-likelihood of each example's targets.
+      prediction_scores: the log-likelihood of each prediction.
+    """
+
+    predictions: Sequence[str | None] | None = None
+    tokens: Sequence[Sequence[int]] | None = None
+    scores: Sequence[float] | None = None
+    prediction_scores: Sequence[float] | None = None
+
+
+def wanted(task: seqio.Task) -> list[str]:
+    """Which outputs of a model the task's metrics want: some of "predictions", "scores" and "aux_values".
+
+    Raises:
+      UserError: a metric function has other arguments than seqio allows.
+    """
+    try:
+        by_arguments = (task.predict_metric_fns, task.score_metric_fns, task.predict_with_aux_metric_fns)
+        kinds = {int(metric.model_output_type) for metric in _objects(task)}
+    except ValueError as error:
+        raise UserError(f"Task {task.name!r}: {error}") from None
+    kind = seqio.metrics.ModelOutputType
+    found = {
+        "predictions": bool(by_arguments[0] or by_arguments[2]) or kinds & {kind.PREDICTION, kind.PREDICTION_WITH_AUX},
+        "scores": by_arguments[1] or kind.SCORE in kinds,
+        "aux_values": by_arguments[2] or kind.PREDICTION_WITH_AUX in kinds,
+    }
+    return [name for name, is_wanted in found.items() if is_wanted]
+
+
+def names(task: seqio.Task) -> list[str]:
+    """How a report calls the task's metrics."""
+    return [metrics.name_of(metric) for metric in [*task.metric_fns, *_objects(task)]]
+
+
+def measure(task: seqio.Task, found: Sequence[tuple[Any, Mapping[str, Any]]], outputs: Outputs) -> Measured:
+    """Runs all metrics of a task.
+
+    Args:
+      task: a registered seqio task.
+      found: (target, example) of each example, from `examples.references`.
+      outputs: the model's.
+    """
+    result = Measured()
+    targets = [target for target, _ in found]
+    asked = [] if outputs.predictions is None else list(zip(outputs.predictions, found, strict=True))
+    try:
+        predictions = [
+            task.postprocess_fn(known["targets_pretokenized"] if text is None else text, example=known, is_target=False)
+            for text, (_, known) in asked
+        ]
+    except _FAILURES as error:
+        result.failures.append(f"The postprocessor of task {task.name!r} raised {raised(error)}.")
+        return result
+    aux = {"scores": _array(outputs.prediction_scores)}
+    given = {
+        PREDICTIONS: (task.predict_metric_fns, lambda: (targets, predictions)),
+        SCORES: (task.score_metric_fns, lambda: (targets, _array(outputs.scores))),
+        AUX: (task.predict_with_aux_metric_fns, lambda: (targets, predictions, aux)),
+    }
+    of_function = {id(function): arguments for functions, arguments in given.values() for function in functions}
+    for number, function in enumerate(task.metric_fns):
+        call = lambda function=function: function(*of_function[id(function)]())
+        unit = "%" if function in metrics.METRICS.values() else ""
+        _run(result, task.name, metrics.name_of(function), call, unit, first=number == 0)
+    examples = [dict(known) for _, known in found]
+    for number, metric in enumerate(_objects(task)):
+        call = lambda metric=metric: _by_object(task, metric, examples, outputs)
+        _run(result, task.name, metrics.name_of(metric), call, "", first=not task.metric_fns and number == 0)
+    return result
+
+
+def _run(
+    result: Measured, task: str, name: str, call: Callable[[], Mapping[str, Any]], unit: str, *, first: bool
+) -> None:
+    """Runs one metric and adds its figures, or why there are none."""
+    where = f"The metric {name!r} of task {task!r}"
+    try:
+        figures = metrics.numbers(call())
+    except UserError as error:
+        result.failures.append(f"{where}: {str(error).rstrip('.')}.")
+        return
+    except _FAILURES as error:
+        result.failures.append(f"{where} raised {raised(error)}.")
+        return
+    for figure, value in figures.items():
+        if figure in result.figures:
+            result.failures.append(
+                f"{where} gives a figure called {figure!r}, as one before it does; rename it, it is left out."
+            )
+            continue
+        if not math.isfinite(value):
+            result.failures.append(f"{where} gave {value} as {figure!r}, which is no figure.")
+        result.figures[figure] = value if math.isfinite(value) else None
+    # A score is always of the same metric: where that one fails there is none.
+    if figures and (first or (result.score is None and not result.failures)):
+        result.score = next(iter(figures))
+        result.unit = unit or result.score
+
+
+def _objects(task: seqio.Task) -> list[Any]:
+    """The metrics that were given as objects; `task.metric_objs` makes objects of the functions too, at a cost."""
+    return list(task._metric_objs_constructor_args)
+
+
+def _by_object(task: seqio.Task, metric: Any, examples: list[dict[str, Any]], outputs: Outputs) -> Mapping[str, Any]:
+    """What `seqio.Evaluator` does with one metric object."""
+    kind = seqio.metrics.ModelOutputType
+    given: Any
+    if metric.model_output_type == kind.SCORE_WITH_INTERMEDIATES:
+        raise UserError("it wants the model's intermediate values, which are not kept; give it (targets, scores)")
+    if metric.model_output_type == kind.SCORE:
+        given = _array(outputs.scores)
+    else:
+        rows = outputs.tokens or ()
+        given = np.zeros((len(rows), max(map(len, rows), default=0)), np.int32)
+        for row, tokens in zip(given, rows, strict=True):
+            row[: len(tokens)] = tokens
+        if metric.model_output_type == kind.PREDICTION_WITH_AUX:
+            given = (given, {"scores": _array(outputs.prediction_scores)})
+    instance = metric.from_model_output(examples, given, task.output_features, "targets")
+    if isinstance(instance, seqio.metrics.CollectingMetric):
+        return instance.actual_compute(examples, task.output_features, "targets")[0]
+    return instance.compute()
+
+
+def _array(values: Sequence[float] | None) -> np.ndarray:
+    return np.array([] if values is None else values, np.float32)
+
+
+def raised(error: BaseException) -> str:
+    """An exception's kind and words, and where in the user's code it was raised."""
+    words = " ".join(str(error).split()).rstrip(".")
+    words = words if len(words) <= _WORDS else f"{words[:_WORDS]}…"
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith((sys.prefix, sys.base_prefix, "<frozen", _PACKAGE)):
+            place = f" ({name}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"{type(error).__name__}{': ' if words else ''}{words}{place}"
