@@ -34,7 +34,7 @@ class Measured:
     Attributes:
       figures: by name, in the metrics' order; None where a figure is no finite number.
       score: the name of the figure that is the task's score, None where the metric that gives it failed.
-      unit: what the score is counted in: "%" for our own metrics, else the figure's name.
+      unit: what the score is counted in: "%" for our own metrics, else the figure's name; the metric's where it failed.
       failures: a sentence for each metric that failed.
     """
 
@@ -128,6 +128,8 @@ def _run(
 ) -> None:
     """Runs one metric and adds its figures, or why there are none."""
     where = f"The metric {name!r} of task {task!r}"
+    if first:
+        result.unit = unit or name  # until its figures are there
     try:
         figures = metrics.numbers(call())
     except UserError as error:

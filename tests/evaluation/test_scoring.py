@@ -157,7 +157,7 @@ def test_seqio_metrics_of_scores_get_the_log_likelihood_of_the_targets(run, work
         "log_likelihood": pytest.approx(sum(by_loop), rel=1e-4),
         "sure": pytest.approx(sum(sure), rel=1e-4),
     }
-    assert (found.kind, found.unit, found.chance) == ("generate", "log_likelihood", None)
+    assert (found.kind, found.unit, found.chance) == ("generate", "broken", None)
     # Functions of predictions come first, as in seqio: the score would be theirs.
     assert found.score is None
     (sentence,) = found.failures
