@@ -18,8 +18,8 @@ from typing import Any
 import jinja2
 import jinja2.ext
 import jinja2.nodes
-import jinja2.sandbox
 
+from flan_jax.chat_template_bounds import BoundedEnvironment, TooMuch, bounded, checked
 from flan_jax.errors import UserError
 from flan_jax.tokenizer_folder import TokenizerFolder
 
@@ -57,13 +57,13 @@ def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, 
 
 @functools.lru_cache(maxsize=32)
 def _compiled(source: str) -> jinja2.Template:
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    environment = BoundedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
     )
-    environment.filters["tojson"] = _to_json
+    environment.filters["tojson"] = checked("tojson", _to_json)
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = TODAY.strftime
-    return environment.from_string(source)
+    return environment.from_source(source)
 
 
 class ChatTemplate:
@@ -96,7 +96,12 @@ class ChatTemplate:
     def _marked(self, messages: Sequence[Message], answering: bool) -> str:
         names = {"messages": list(messages), "add_generation_prompt": answering, "tools": None, "documents": None}
         try:
-            text = _compiled(self._source).render(**names, **self._tokens)
+            with bounded():
+                text = _compiled(self._source).render(**names, **self._tokens)
+        except TooMuch as error:
+            raise UserError(
+                f"The chat template of {self._place} is given up on: {error}; mend it, or shorten the conversation."
+            ) from None
         except _Refused as error:
             roles = ", ".join(str(message["role"]) for message in messages)
             raise UserError(

@@ -101,3 +101,53 @@ def test_whatever_goes_wrong_in_a_template_is_told():
 def test_what_follows_an_answer():
     assert of(CHATML).after_answer() == "<|im_end|>\n" and of(LLAMA2, begins=True).after_answer() == "</s>"
     assert of("{{ messages | length }}").after_answer() == of("{% x %}").after_answer() == ""
+
+
+GREEDY = {
+    "a range": "{% for i in range(10**12) %}x{% endfor %}",
+    "loops in loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    "a loop that keeps nothing": "{% for i in range(99999) %}{% for j in range(99999) if j < 0 %}{% endfor %}"
+    "{% endfor %}",
+    "macros": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+    "a macro for ever": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    "calls": "{% macro f(n) %}{{ caller() }}{{ caller() }}{% endmacro %}"
+    + "{% call f(1) %}" * 40
+    + "x"
+    + "{% endcall %}" * 40,
+    "a loop that calls itself": "{% for i in [1] recursive %}{{ loop([1]) }}{{ loop([1]) }}{% endfor %}",
+    "a product": "{{ 'x' * 10**11 }}",
+    "a list": "{{ ([1] * 10**11) | length }}",
+    "doubling": "{% set n = namespace(x='x') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+    "adding": "{% set n = namespace(x='x') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
+    "lists of lists": "{% set n = namespace(x=[]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}"
+    "{% endfor %}{{ n.x }}",
+    "the same as JSON": "{% set n = namespace(x=[]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}"
+    "{{ n.x | tojson }}",
+    "a power": "{{ 10 ** (10 ** 9) }}",
+    "squares": "{% set n = namespace(x=3) %}{% for i in range(60) %}{% set n.x = n.x * n.x %}{% endfor %}",
+    "a width": "{{ 'x'.center(10**11) }}",
+    "a filter's width": "{{ 'x' | center(100000000000) }}",
+    "a format": "{{ '%099999999999d' % 5 }}",
+    "another format": "{{ '{:099999999999}'.format(5) }}",
+    "a filter's format": "{{ '%099999999999d' | format(5) }}",
+    "replacing": "{{ ('x' * 9999999).replace('x', 'y' * 9999999) }}",
+    "filtered replacing": "{{ ('x' * 999999) | replace('x', 'y' * 999999) }}",
+    "joining": "{{ ('x' * 9999999).join('y' * 9999999) }}",
+    "indents": "{{ ('\\n' * 9999999) | indent(9999999) }}",
+    "latin": "{{ lipsum(n=10**9) }}",
+    "much text": "{% set x = 'x' * 9999999 %}{% for i in range(99999) %}{{ x }}{% endfor %}",
+    "much of its own": "{% for i in range(99999) %}" + "text " * 99999 + "{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("source", GREEDY.values(), ids=GREEDY.keys())
+def test_a_template_without_end_or_measure_is_given_up_on(source):
+    with pytest.raises(
+        UserError, match="chat template of a/folder (is given up on: it .*; mend it|cannot be rendered)"
+    ):
+        of(source).render(TALK[:1])
+
+
+def test_long_conversations_are_rendered_whole():
+    talk = [{"role": ("user", "assistant")[i % 2], "content": "word " * 200} for i in range(2000)]
+    assert of(CHATML).render(talk).count("word ") == 400_000
