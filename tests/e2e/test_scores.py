@@ -82,7 +82,7 @@ def test_a_kill_at_a_steps_scores_loses_nothing(project, scored, tmp_path, monke
             project(*argv)
     done = project(*argv)
     assert done.code == 0 and "going on from step 20 of 30" in done.out
-    assert "step 20: mean score" in done.err, "it was not scored"
+    assert "step 20: mean " in done.err, "it was not scored"
     assert scores(run_dir) == whole and losses(run_dir) == losses(scored[0])
     kept = {int(path.stem.removeprefix("step-")) for path in (run_dir / "scores").iterdir()}
     assert kept == {10, 20, 30}
