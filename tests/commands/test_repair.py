@@ -71,11 +71,15 @@ def test_flipped_bits_are_named_and_mended_and_the_run_goes_on_to_the_same_figur
     flip(hidden[0], "inputs.offsets")
     flip(hidden[1], "options.values")
     scored = ["--eval_mixture", "ours_eval"]
-    told = check_refused(train(scene, *scored), "flan-jax prepare --repair")
-    assert str(found) in told or str(hidden[0]) in told
+    refused = train(scene, *scored)
+    assert refused.code == 2 and "Traceback" not in refused.err, refused
+    told = refused.err.strip().splitlines()[-1]
+    assert "flan-jax prepare --repair" in told and (str(found) in told or str(hidden[0]) in told)
+    # A few examples, chosen by the task's fingerprint, are compared each time: the damaged one may be among them.
+    met = "task 'parity': its examples could not be compared" in refused.err
     done = repair(scene)
-    assert done.code == 0 and "3 faults, mended" in done.out, done
-    for path in (found, *hidden):
+    assert done.code == 0 and f"{2 if met else 3} faults, mended" in done.out, done
+    for path in hidden if met else (found, *hidden):
         assert f"damaged: {path} " in done.out or f" of {path} " in done.out
     assert {path: raw for path, raw in digests(scene).items() if path in before} == before
     assert "all sound" in repair(scene).out
