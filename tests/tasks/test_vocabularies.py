@@ -84,3 +84,12 @@ def test_training_is_deterministic_and_tells_when_texts_are_too_few(tmp_path):
 
 def test_the_starter_vocabulary_is_the_packaged_file():
     assert vocabularies.describe("starter")["path"].endswith("starter.model")
+
+
+@pytest.mark.parametrize(("name", "ends"), [("spiece.model", [1, 7]), ("tokenizer.model", [1, 7]), ("own.model", [1])])
+def test_a_sentencepiece_model_of_a_folder_ends_answers_as_its_config_says(name, ends, model, tmp_path):
+    shutil.copy(model, tmp_path / name)
+    (tmp_path / "config.json").write_text('{"eos_token_id": [1, 7]}')
+    found = vocabularies.describe(seqio.SentencePieceVocabulary(str(tmp_path / name)))
+    assert (found["eos_id"], found["eos_ids"]) == (1, ends)
+    assert vocabularies.describe(seqio.ByteVocabulary())["eos_ids"] == [1]

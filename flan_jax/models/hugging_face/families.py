@@ -2,7 +2,7 @@
 
 Field names and defaults are those of the transformers library, in the spelling of its versions 4 (`rope_theta`,
 `rope_scaling`) and 5 (`rope_parameters`). What a family's class there does not read is not read here either:
-`layer_types` of Mistral, `attn_logit_softcapping` of Gemma 3.
+`attention_bias` of Mistral, `attn_logit_softcapping` of Gemma 3.
 """
 
 import dataclasses
@@ -337,7 +337,8 @@ def _mistral(raw: Raw) -> Fields:
     window = raw.values.get("sliding_window", 4096)
     fields = _decoder(raw, activations=SILU, act="silu", tied=False, kv_heads=8)
     fields |= {"attention_bias": False, "attention_out_bias": False}  # the class has none, whatever the file says
-    return fields | _local(raw, [] if window is None else ["sliding_attention"], window)
+    # With layer_types transformers' Auto classes take Ministral's, which reads them.
+    return fields | _local(raw, _kinds(raw, lambda i: window is not None), window)
 
 
 def _qwen(raw: Raw, **changes: Any) -> Fields:

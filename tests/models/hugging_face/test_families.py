@@ -106,6 +106,8 @@ def test_windows():
     assert (some.window, some.local_layers) == (8, (False, True))
     told = of("qwen3", sliding_window=8, use_sliding_window=True, layer_types=["full_attention", "sliding_attention"])
     assert told.local_layers == (False, True)
+    mixed = of("mistral", sliding_window=8, layer_types=["sliding_attention", "full_attention"])
+    assert mixed.local_layers == (True, False)
 
 
 def test_biases_and_norms():
@@ -243,7 +245,6 @@ LINEAR, LLAMA3 = {"rope_type": "linear", "factor": 2.0}, {k: v for k, v in LLAMA
         # What transformers 5 does with each was looked at: logits of small random folders.
         ("gemma3_text", {"attn_logit_softcapping": 0.5}, {}),
         ("gemma3_text", {"_sliding_window_pattern": 2}, {}),
-        ("mistral", {"layer_types": ["sliding_attention", "full_attention"]}, {}),
         ("mistral", {"attention_bias": True}, {}),
         ("llama", {"hidden_activation": "gelu"}, {}),
         ("gemma2", {"hidden_act": "gelu"}, {}),
