@@ -1,6 +1,7 @@
 """Faults that the user can mend, told in a sentence."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 
@@ -9,6 +10,22 @@ class UserError(Exception):
 
     The message names what was seen, what was wanted and the setting to change.
     """
+
+
+def users_line(error: BaseException, but_in: str = "<frozen") -> str:
+    """The last place in the user's own code that an error passed, as " (file, line N)"; empty where it passed none.
+
+    Args:
+      error: what was raised.
+      but_in: a folder whose code is not the user's, besides what is installed.
+    """
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith((sys.prefix, sys.base_prefix, "<frozen", but_in)):
+            place = f" ({name}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return place
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:

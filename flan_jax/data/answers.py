@@ -1,5 +1,6 @@
 """What else the parent asks of the tasks themselves; each function answers one operation in the child process."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -133,14 +134,15 @@ def vocabulary_in_child(
             f"no row of {mixture!r} has both a prompt and an answer in split {split!r}, so there is no text to learn a "
             f"vocabulary from; check its source"
         )
-    sizes = _sizes(size) if shrink else [(size, True)]
-    for pieces, exactly in sizes:
-        try:
-            return vocabularies.train_sentencepiece(all_texts(), pieces, output, {"hard_vocab_limit": exactly})
-        except vocabularies.TooFewTextsError:
-            if (pieces, exactly) == sizes[-1]:
-                raise
-    raise AssertionError("there is a size to try")
+
+    def learn(pieces: int, exactly: bool) -> dict[str, Any]:
+        return vocabularies.train_sentencepiece(all_texts(), pieces, output, {"hard_vocab_limit": exactly})
+
+    *before, last = _sizes(size) if shrink else [(size, True)]
+    for pieces, exactly in before:
+        with contextlib.suppress(vocabularies.TooFewTextsError):
+            return learn(pieces, exactly)
+    return learn(*last)
 
 
 def _sizes(size: int) -> list[tuple[int, bool]]:

@@ -25,7 +25,7 @@ from typing import Any
 
 from flan_jax import filesystem
 from flan_jax.data import opened
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, users_line
 
 # What the parent may ask for, and the function that answers.
 OPERATIONS = {
@@ -207,7 +207,9 @@ def register_tasks(setup: Mapping[str, Any]) -> None:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"importing the task modules failed: {type(error).__name__}: {error}{_where(error)}") from error
+        raise UserError(
+            f"importing the task modules failed: {type(error).__name__}: {error}{users_line(error)}"
+        ) from error
 
 
 def watched_files(modules: Sequence[str]) -> list[str]:
@@ -265,17 +267,6 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
-
-
-def _where(error: BaseException) -> str:
-    """The last place in the user's own code that an error passed, as ' (file, line)'."""
-    trace, place = error.__traceback__, ""
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if not name.startswith((sys.prefix, sys.base_prefix, "<frozen")):
-            place = f" ({name}, line {trace.tb_lineno})"
-        trace = trace.tb_next
-    return place
 
 
 if __name__ == "__main__":

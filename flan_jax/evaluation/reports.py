@@ -147,12 +147,10 @@ def table(
             siblings = {r["task"].split(_AS)[1]: r["after"] for r in like if r["after"] is not None}
             best = max(siblings, key=lambda name: siblings[name], default=None) if row["unit"] != LOSS else None
             row["sibling"], row["sibling_score"] = best, siblings.get(best) if best else None
-    groups = {}
-    for name, members in _grouped(rows).items():
-        groups[name] = _group(members)
-    seen = _grouped(rows).get(SEEN, [])
+    grouped = _grouped(rows)
+    groups = {name: _group(members) for name, members in grouped.items()}
     if WORDINGS in groups:
-        groups[WORDINGS] |= _kept(seen, _grouped(rows)[WORDINGS])
+        groups[WORDINGS] |= _kept(grouped.get(SEEN, []), grouped[WORDINGS])
     failures = [sentence for score in after for sentence in score.get("failures", ())]
     return {"step": step, "tasks": rows, "groups": groups, "failures": failures}
 

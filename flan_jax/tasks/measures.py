@@ -11,14 +11,13 @@ seqio's metric objects (`metric_objs`) are run by seqio's own protocol, on the p
 
 import dataclasses
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import seqio
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, users_line
 from flan_jax.tasks import metrics
 
 PREDICTIONS, SCORES, AUX = ("targets", "predictions"), ("targets", "scores"), ("targets", "predictions", "aux_values")
@@ -187,10 +186,4 @@ def raised(error: BaseException) -> str:
     """An exception's kind and words, and where in the user's code it was raised."""
     words = " ".join(str(error).split()).rstrip(".")
     words = words if len(words) <= _WORDS else f"{words[:_WORDS]}…"
-    place, trace = "", error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if not name.startswith((sys.prefix, sys.base_prefix, "<frozen", _PACKAGE)):
-            place = f" ({name}, line {trace.tb_lineno})"
-        trace = trace.tb_next
-    return f"{type(error).__name__}{': ' if words else ''}{words}{place}"
+    return f"{type(error).__name__}{': ' if words else ''}{words}{users_line(error, _PACKAGE)}"

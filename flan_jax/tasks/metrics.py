@@ -107,22 +107,6 @@ def name_of(metric: str | MetricFunction) -> str:
     return metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
 
 
-def evaluate(
-    functions: Sequence[MetricFunction], targets: Sequence[Any], predictions: Sequence[Any]
-) -> dict[str, float]:
-    """Runs metric functions and gives their figures as plain numbers.
-
-    Values that are no number (texts, histograms) are left out; two functions may not give one name.
-    """
-    figures: dict[str, float] = {}
-    for metric in functions:
-        for name, number in numbers(metric(targets, predictions)).items():
-            if name in figures:
-                raise UserError(f"Two metrics give a figure called {name!r}; rename it in {name_of(metric)}.")
-            figures[name] = number
-    return figures
-
-
 def numbers(given: Mapping[str, Any]) -> dict[str, float]:
     """The figures of a metric as plain numbers; what is no number (a text, a histogram) is left out.
 
