@@ -107,7 +107,7 @@ class ChatTemplate:
             raise UserError(
                 f"The chat template of {self._place} refuses a conversation of {roles}: {error}; mend the rows, or "
                 "leave such ones out with --on_bad_row skip."
-            ) from None
+            ) from error
         except Exception as error:  # Jinja's own, and whatever its expressions raise
             told = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise UserError(f"The chat template of {self._place} cannot be rendered ({told}); mend it.") from None
@@ -159,11 +159,30 @@ class ChatTemplate:
 
     @classmethod
     def of(cls, tokenizer: TokenizerFolder) -> "ChatTemplate | None":
-        """The chat template that comes with a tokenizer, None where none does."""
+        """The chat template that comes with a tokenizer, None where none does.
+
+        Raises:
+          UserError: it cannot be rendered, or does not write what the user says: prompts would go without it.
+        """
         if not tokenizer.chat_template:
             return None
         tokens = {role: tokenizer.token(role) for role in ("bos_token", "eos_token", "unk_token", "pad_token")}
-        return cls(tokenizer.chat_template, str(tokenizer.folder), tokens, tokenizer.around[0] >= 0)
+        made = cls(tokenizer.chat_template, str(tokenizer.folder), tokens, tokenizer.around[0] >= 0)
+        made._check()
+        return made
+
+    def _check(self) -> None:
+        try:
+            text = self.render([{"role": "user", "content": _PLACE}], True)
+        except UserError as error:
+            if isinstance(error.__cause__, _Refused):  # it may want other turns
+                return
+            raise
+        if _PLACE not in text:
+            raise UserError(
+                f"The chat template of {self._place} writes {text[:60]!r} of a user's question, without the question; "
+                "mend it, or take it out to ask without a form."
+            )
 
     def prompt_format(self) -> str:
         """The text around a question of one turn, "{}" in its place; "{}" alone where it cannot be told."""

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flan_jax.errors import UserError
+from flan_jax.tokenizer_fields import read_json, read_tokenizer_json
 from flan_jax.typed_json import TOKENS, typed
 
 if TYPE_CHECKING:
@@ -26,23 +27,6 @@ SENTENCEPIECE_FILES = ("spiece.model", "tokenizer.model")  # of T5 and of Llama,
 SPECIAL_TOKENS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json")
 GENERATION = "generation_config.json"
 CONFIG = "config.json"
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """A JSON object of a folder; empty where there is no such file.
-
-    Raises:
-      UserError: it is damaged.
-    """
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error}); fetch the folder anew") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds {type(value).__name__}, wanted an object; fetch the folder anew")
-    return value
 
 
 def named_ends(folder: str | os.PathLike[str]) -> tuple[int, ...]:
@@ -152,7 +136,8 @@ class TokenizerFolder:
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
         """What tokenizer_config.json and special_tokens_map.json say, the former over the latter."""
-        return read_json(self.folder / "special_tokens_map.json") | read_json(self.folder / "tokenizer_config.json")
+        over = read_tokenizer_json(self.folder / "tokenizer_config.json")
+        return read_tokenizer_json(self.folder / "special_tokens_map.json") | over
 
     def token(self, role: str) -> str | None:
         """The text of "bos_token", "eos_token", "unk_token" or "pad_token"; None where there is none."""
@@ -207,13 +192,25 @@ class TokenizerFolder:
 
     @functools.cached_property
     def chat_template(self) -> str | None:
-        """The Jinja source of its chat template; of several, the one named "default"."""
-        if (self.folder / "chat_template.jinja").is_file():
-            return (self.folder / "chat_template.jinja").read_text(encoding="utf-8")
-        found = read_json(self.folder / "chat_template.json").get("chat_template") or self.settings.get("chat_template")
+        """The Jinja source of its chat template; of several, the one named "default".
+
+        Raises:
+          UserError: its file is no text, or none of several has that name.
+        """
+        path = self.folder / "chat_template.jinja"
+        if path.exists():
+            try:
+                return path.read_text(encoding="utf-8")
+            except (OSError, UnicodeError) as error:
+                raise UserError(f"{path} cannot be read as UTF-8 ({error}); save it so, or take it away") from None
+        found = read_tokenizer_json(self.folder / "chat_template.json").get("chat_template")
+        found = found or self.settings.get("chat_template")
         if isinstance(found, list):
-            found = {one["name"]: one["template"] for one in found}.get("default")
-        return found
+            found = {one["name"]: one["template"] for one in found}
+        if isinstance(found, dict) and "default" not in found:
+            names = ", ".join(map(repr, found)) or "no name"
+            raise UserError(f"The chat templates of {self.folder} are called {names}; call the one to use 'default'")
+        return found["default"] if isinstance(found, dict) else found
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -121,3 +121,31 @@ def test_ends_that_are_no_ids_are_refused(tmp_path):
     (folder / "config.json").write_text('{"eos_token_id": ["</s>"]}')
     with pytest.raises(UserError, match=r"config.json: eos_token_id is \['</s>'\], wanted the id of a token"):
         _ = TokenizerFolder(folder).eos_ids
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("chatml", "writes 'chatml' of a user's question, without the question"),
+        ("{% for m in %}", "cannot be rendered .TemplateSyntaxError"),
+        ("{{ messages[0].content + 5 }}", "cannot be rendered .TypeError"),
+        (5, "chat_template is 5, wanted a text in quotes, or a list"),
+        ([{"name": "rag", "template": "x"}], "are called 'rag'; call the one to use 'default'"),
+        ([{"name": "default"}], "wanted a text in quotes, or a list of objects with name and template"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_used_is_refused_where_a_folder_is_looked_at(tmp_path, template, words):
+    with pytest.raises(UserError, match=words):
+        _ = TokenizerFolder(byte_level(tmp_path / "made", template)).eos_ids  # which `describe` asks for, on import
+
+
+def test_a_chat_template_that_wants_other_turns_is_none_of_these(tmp_path):
+    wants_system = "{% if messages[0].role != 'system' %}{{ raise_exception('a system turn first') }}{% endif %}"
+    assert TokenizerFolder(byte_level(tmp_path / "made", wants_system)).eos_ids
+
+
+def test_a_chat_template_that_is_no_text_is_told(tmp_path):
+    folder = byte_level(tmp_path / "made")
+    (folder / "chat_template.jinja").write_bytes("{{ messages }}".encode("utf-16"))
+    with pytest.raises(UserError, match="chat_template.jinja cannot be read as UTF-8"):
+        _ = TokenizerFolder(folder).chat_template

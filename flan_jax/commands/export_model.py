@@ -24,7 +24,8 @@ from flan_jax.models.hugging_face.expressing import Scales, config_json, differe
 from flan_jax.models.hugging_face.families import family_of, model_config
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
-from flan_jax.tokenizer_folder import GENERATION, SENTENCEPIECE_FILES, TOKENIZER, read_json
+from flan_jax.tokenizer_fields import read_json
+from flan_jax.tokenizer_folder import GENERATION, SENTENCEPIECE_FILES, TOKENIZER
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints
 

@@ -14,7 +14,8 @@ from flan_jax.models.hugging_face.families import model_config
 from flan_jax.models.hugging_face.matching import match
 from flan_jax.models.hugging_face.names import placements
 from flan_jax.models.hugging_face.safetensors_file import Damaged, Entry, opened, read_header
-from flan_jax.tokenizer_folder import CONFIG, GENERATION, read_json
+from flan_jax.tokenizer_fields import read_json
+from flan_jax.tokenizer_folder import CONFIG, GENERATION
 from flan_jax.typed_json import TOKENS, Kind, shown, typed
 
 WEIGHTS = "model.safetensors"

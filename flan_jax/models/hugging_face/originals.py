@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from flan_jax import atomic
 from flan_jax.models.hugging_face.folder import CONFIG, Folder, is_folder, read_folder
 from flan_jax.models.hugging_face.tokenizer_files import TOKENIZER_FILES
-from flan_jax.tokenizer_folder import GENERATION, named_ends, read_json
+from flan_jax.tokenizer_fields import read_json
+from flan_jax.tokenizer_folder import GENERATION, named_ends
 
 KEPT = "hugging_face"
 LAYOUT = "tensors.json"

@@ -15,7 +15,7 @@ from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face.names import Placement, placements
 from flan_jax.models.hugging_face.safetensors_file import DTYPES, Damaged, Entry, read_header
 from flan_jax.models.lora_config import LoraConfig
-from flan_jax.tokenizer_folder import read_json
+from flan_jax.tokenizer_fields import read_json
 from flan_jax.typed_json import COUNT, FLAG, NUMBER, POSITIVE, WORD, Kind, typed
 
 CONFIG = "adapter_config.json"

@@ -9,7 +9,8 @@ from typing import Any
 
 from flan_jax import sentencepiece_folder
 from flan_jax.errors import UserError
-from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, SPECIAL_TOKENS, TOKENIZER, read_json
+from flan_jax.tokenizer_fields import read_tokenizer_json
+from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, SPECIAL_TOKENS, TOKENIZER
 
 TOKENIZER_FILES = (TOKENIZER, *SPECIAL_TOKENS, "added_tokens.json", "vocab.json", "merges.txt", *SENTENCEPIECE_FILES)
 _WITH_BOS = ("LlamaTokenizer", "GemmaTokenizer", "LlamaTokenizerFast", "GemmaTokenizerFast")
@@ -21,7 +22,7 @@ def largest_id(folder: pathlib.Path) -> tuple[int, str] | None:
     Special tokens that were added beyond the embedding (an image's place in a model whose vision was left out) do not
     count: text has them only where someone typed their name.
     """
-    described = read_json(folder / "tokenizer.json")
+    described = read_tokenizer_json(folder / "tokenizer.json")
     if described:
         ids = [*_vocabulary_ids(described.get("model") or {})]
         ids += [token["id"] for token in described.get("added_tokens") or [] if not token.get("special")]
@@ -29,7 +30,7 @@ def largest_id(folder: pathlib.Path) -> tuple[int, str] | None:
     for name in SENTENCEPIECE_FILES:
         if (folder / name).is_file():
             pieces = _sentencepiece(folder / name)
-            return max([pieces.get_piece_size() - 1, *read_json(folder / "added_tokens.json").values()]), name
+            return max([pieces.get_piece_size() - 1, *read_tokenizer_json(folder / "added_tokens.json").values()]), name
     return None
 
 
@@ -57,7 +58,10 @@ def begin_id(folder: pathlib.Path, bos_token_id: int | None) -> int:
       folder: the folder.
       bos_token_id: of config.json.
     """
-    settings, described = read_json(folder / "tokenizer_config.json"), read_json(folder / "tokenizer.json")
+    settings, described = (
+        read_tokenizer_json(folder / "tokenizer_config.json"),
+        read_tokenizer_json(folder / "tokenizer.json"),
+    )
     first = _first_special(described.get("post_processor") or {})
     if first is not None:
         return first
