@@ -18,10 +18,11 @@ def estimate_in_child(
     import seqio
 
     from flan_jax.data.resolve import _members, none_kept
-    from flan_jax.tasks import examples, rates
+    from flan_jax.tasks import examples, rates, shared_vocabulary
 
     found = []
     names = _members(mixture)
+    vocabulary, _ = shared_vocabulary.shared(names, mixture)
     sample = max(_LEAST_SAMPLE, min(sample, _WHOLE_SAMPLE // len(names)))
     for done, name in enumerate(names):
         progress(what="sampling", done=done, total=len(names), unit="task", name=name)
@@ -44,7 +45,7 @@ def estimate_in_child(
     for task in found:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     progress(what="sampling", done=len(names), total=len(names), unit="task", name="")
-    return {"tasks": found, "vocabulary_size": _vocabulary(names[0]).vocab_size}
+    return {"tasks": found, "vocabulary_size": vocabulary["size"]}
 
 
 def _of_whole(looked_at: int, rows_met: int, tally: Any, rows: int | None) -> tuple[int, dict[str, int]]:

@@ -197,18 +197,15 @@ def resolve_in_child(
     **how: Any,
 ) -> dict[str, Any]:
     """Answers `resolve`: prepares what is missing, then works out the rates from the counts that were kept."""
-    import seqio
-
     from flan_jax.data import freshness, opened
     from flan_jax.data.prepare import fill_stores
-    from flan_jax.tasks import examples, rates, vocabularies
+    from flan_jax.tasks import examples, rates, shared_vocabulary
 
     names = _members(mixture)
-    vocabulary = vocabularies.describe(seqio.get_mixture_or_task(names[0]).output_features["targets"].vocabulary)
-    files = watched_files(setup["modules"]) + setup["data_files"]
+    vocabulary, vocabulary_files = shared_vocabulary.shared(names, mixture)
+    files = watched_files(setup["modules"]) + setup["data_files"] + vocabulary_files
     for name in names:
         files += [filesystem.absolute(path) for path in examples.source_files(name)]
-    files += vocabularies.files(vocabulary)
     began = opened.mark()
     # Before anything is read: what changes from here on must be seen to have changed.
     watched: list[Any] = [[file, _state_of(file)] for file in sorted(set(files))]
