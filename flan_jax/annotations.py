@@ -1,6 +1,7 @@
 """Checks values against the annotations of frozen dataclasses, which gin does not do."""
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,7 @@ def _wanted(hint: Any) -> str:
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value is what an annotation says.
 
-    A bool is no number here, an int is a float, and a list is a tuple.
+    A bool is no number here, an int is a float, infinity and NaN are none, and a list is a tuple.
 
     Args:
       value: anything.
@@ -58,7 +59,7 @@ def fits(value: Any, hint: Any) -> bool:
             fits(key, arguments[0]) and fits(item, arguments[1]) for key, item in value.items()
         )
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)

@@ -57,7 +57,7 @@ def read_json(path: pathlib.Path, mend: str) -> Any:
     """
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:
         raise UserError(f"{path} is damaged ({error}); {mend}") from None
 
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from flan_jax import __version__
 from flan_jax.errors import UserError, nearest
-from flan_jax.macros import MACROS, T5X_NAMES, WANTED, read_fields, read_whole
+from flan_jax.macros import MACROS, T5X_NAMES, WANTED, read_fields, read_number, read_whole
 
 EPILOGS: dict[str, str] = {
     "train": """examples:
@@ -124,7 +124,9 @@ def _add_shared(command: str, parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(data=[], fields=None, held_out=None, on_bad_row=None)
     if command in ("train", "plan", "prepare", "inspect", "vocab"):
         _add_data(files)
-    settings = parser.add_argument_group("settings, over the files and --gin.")
+    settings = parser.add_argument_group(
+        "settings, over the files and --gin.; every command knows them all and takes what it needs"
+    )
     for name, macro in MACROS.items():
         flag = f"--{name.lower()}"
         settings.add_argument(
@@ -196,11 +198,11 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
         option("--output", str, "FILE", "where the answers to --prompts go, as JSONL")
         parser.add_argument("--score", action="store_true", help="give the log-probability of each row's targets")
         option("--max_new_tokens", read_whole, "N", "the longest answer, in tokens")
-        option("--temperature", float, "X", "0 takes the likeliest token, 1 samples as trained", 0.0)
-        option("--top_k", read_whole, "N", "sample among the N likeliest tokens; 0: all", 0)
-        option("--top_p", float, "X", "sample among the likeliest tokens that hold this probability", 1.0)
-        option("--num_beams", read_whole, "N", "answers followed at once, the best of which is given; 1: no search", 1)
-        option("--length_penalty", float, "X", "with beams: above 0 favours long answers, below 0 short ones", 1.0)
+        option("--temperature", read_number, "X", "0 (the default) takes the likeliest token, 1 samples as trained")
+        option("--top_k", read_whole, "N", "with --temperature: among the N likeliest tokens; 0: all")
+        option("--top_p", read_number, "X", "with --temperature: among the likeliest tokens that hold this probability")
+        option("--num_beams", read_whole, "N", "answers followed at once, the best of which is given; 1: no search")
+        option("--length_penalty", read_number, "X", "with beams: above 0 (1) favours long answers, below 0 short ones")
         parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="a text that ends an answer")
         parser.add_argument("--scores", action="store_true", help="give the log-probabilities of each answer too")
     if command == "plan":

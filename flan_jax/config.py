@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 from flan_jax import filesystem
 from flan_jax.annotations import check_types, conform
-from flan_jax.errors import UserError, nearest
+from flan_jax.errors import UserError, nearest, together
 from flan_jax.macros import MACROS
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
-from flan_jax.named_functions import from_plain, to_plain
-from flan_jax.training.settings import LossConfig, OptimizerConfig
+from flan_jax.named_functions import from_plain, signature_fault, to_plain
+from flan_jax.text_files import read_text
+from flan_jax.training.settings import FORMS, LossConfig, OptimizerConfig
 
 CONFIG_FILE = "config.json"
 USER_MIXTURE = "user_data"
@@ -156,7 +157,7 @@ SECTIONS: dict[str, str] = {
 _LEAST: dict[str, float] = {
     "batch_size": 1,
     "microbatches": 1,
-    "steps": 0,
+    "steps": 1,
     "eval_period": 0,
     "save_period": 0,
     "log_period": 1,
@@ -172,6 +173,15 @@ _LEAST: dict[str, float] = {
     "evaluation.batch_size": 1,
     "evaluation.max_new_tokens": 1,
     "evaluation.num_beams": 1,
+}
+
+_MOST: dict[str, float] = {
+    "steps": 2**31 - 1,  # optimisers count them in 32 bits
+    "epochs": 1e6,
+    "batch_size": 2**24,
+    "seed": 2**63 - 1,
+    "data.window": 2**24,
+    "data.threads": 1024,
 }
 
 
@@ -196,6 +206,10 @@ def _range_faults(config: RunConfig, bad_types: Collection[str]) -> list[str]:
         value = _get(config, path)
         if path not in bad_types and value is not None and value < least:
             faults.append(f"{setting(path)} is {value}, wanted {least:g} or more")
+    for path, most in _MOST.items():
+        value = _get(config, path)
+        if path not in bad_types and value is not None and value > most:
+            faults.append(f"{setting(path)} is {value}, wanted at most {int(most):,}")
     if "epochs" not in bad_types and config.epochs is not None and not config.epochs > 0:
         faults.append(f"EPOCHS is {config.epochs}, wanted more than 0")
     if "feature_lengths" not in bad_types and (
@@ -228,16 +242,29 @@ def _section_faults(config: RunConfig, bad_types: Collection[str]) -> list[str]:
                 f"LORA is {config.lora.rank}, but INIT_FROM is not set: adapters stand beside a trained model; name "
                 "its folder with --init_from, or leave --lora out"
             )
+    schedule = config.optimizer.schedule
+    for setting_name, function, args, kwargs in (
+        ("Optimizer.factory", config.optimizer.factory, (), {"learning_rate": None}),
+        ("Optimizer.schedule", schedule if callable(schedule) else None, (0.0, 1), {}),
+        ("Loss.function", config.loss.function, (None, None), {}),
+    ):
+        section = SECTIONS[setting_name.partition(".")[0]]
+        if function is not None and section not in bad_types:
+            fault = signature_fault(setting_name, function, FORMS[setting_name], *args, **kwargs)
+            faults += [fault] if fault else []
     for ask in asked:
         try:
             ask()
         except UserError as fault:
-            faults.append(str(fault).rstrip("."))
+            faults += [one.rstrip(".") for one in fault.each()]
     return faults
 
 
 def check(
-    config: RunConfig, needs: Collection[str] = ("mixture", "length"), places: Mapping[str, str] | None = None
+    config: RunConfig,
+    needs: Collection[str] = ("mixture", "length"),
+    places: Mapping[str, str] | None = None,
+    unknown: Collection[str] = (),
 ) -> None:
     """Refuses a configuration that cannot run, with all its faults at once.
 
@@ -245,6 +272,7 @@ def check(
       config: what was resolved from files and flags.
       needs: what the command at hand cannot do without: "mixture", and "length" for STEPS or EPOCHS.
       places: where a setting was given, by its name; told with its fault.
+      unknown: settings by their gin names whose values are not known yet; nothing is said of them.
 
     Raises:
       UserError: names every fault, each by the setting that mends it.
@@ -255,17 +283,18 @@ def check(
         name = setting(path)
         at = (places or {}).get(name)
         faults.append(f"{name}{f' ({at})' if at and name not in at.upper() else ''}: {fault}")
-    faults += _range_faults(config, {path for path, _ in types})
-    if "mixture" in needs and config.mixture == "":
+    later = {".".join(filter(None, [SECTIONS[name.partition(".")[0]], name.partition(".")[2]])) for name in unknown}
+    unclear = {path for path, _ in types} | later
+    faults += _range_faults(config, unclear)
+    if "mixture" in needs and config.mixture == "" and "mixture" not in later:
         faults.append("MIXTURE is not set: say what to train on, with --mixture NAME, --data FILE or a gin file")
-    if "length" in needs and config.steps is None and config.epochs is None:
+    if "length" in needs and config.steps is None and config.epochs is None and not later & {"steps", "epochs"}:
         faults.append("neither STEPS nor EPOCHS is set: say how long to train, with --steps or --epochs")
     if config.steps is not None and config.epochs is not None:
         faults.append("both STEPS and EPOCHS are set: keep one")
-    faults += _section_faults(config, {path.partition(".")[0] for path, _ in types})
+    faults += _section_faults(config, {path.partition(".")[0] for path in unclear})
     if faults:
-        head = f"{len(faults)} settings need mending: " if len(faults) > 1 else ""
-        raise UserError(head + "; ".join(faults))
+        raise UserError(together(faults, many="{} settings need mending:"))
 
 
 def to_json(config: RunConfig) -> str:
@@ -313,9 +342,12 @@ def from_json(text: str, name: str = CONFIG_FILE) -> RunConfig:
         changes = {key: from_plain(value) for key, value in values.items() if key not in nested}
         return conform(base, changes | {key: build(getattr(base, key), values[key], f"{key}.") for key in nested})
 
-    config = typing.cast(RunConfig, build(RunConfig(), saved, ""))
+    try:
+        config = typing.cast(RunConfig, build(RunConfig(), saved, ""))
+    except UserError as fault:
+        raise UserError(str(fault) if name in str(fault) else f"{name} is damaged: {fault}") from None
     if faults := check_types(config):
-        raise UserError(f"{name} is damaged: " + "; ".join(f"{setting(path)}: {fault}" for path, fault in faults))
+        raise UserError(together([f"{setting(path)}: {fault}" for path, fault in faults], f"{name} is damaged"))
     return config
 
 
@@ -334,10 +366,7 @@ def load_run(run_dir: str | Path) -> RunConfig:
     folder = Path(run_dir)
     for place in (folder, *list(folder.parents)[:2]) if folder.is_dir() else ():
         if (place / CONFIG_FILE).is_file():
-            try:
-                text = (place / CONFIG_FILE).read_text(encoding="utf-8")
-            except ValueError as error:
-                raise UserError(f"{place / CONFIG_FILE} is no text in UTF-8 ({error})") from None
+            text = read_text(place / CONFIG_FILE, "the configuration of a run")
             return dataclasses.replace(from_json(text, str(place / CONFIG_FILE)), run_dir=str(place))
     what = f"no {CONFIG_FILE} is in it" if folder.is_dir() else "there is no such folder"
     raise UserError(f"no run in {str(run_dir)!r}: {what}; name the folder of a run with --run_dir")

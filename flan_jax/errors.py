@@ -1,15 +1,74 @@
-"""Faults that the user can mend, told in a sentence."""
+"""Faults that the user can mend, told in a sentence each."""
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+_EACH = "\n- "  # stands before each of several faults
 
 
 class UserError(Exception):
-    """A fault in what the user gave; `flan-jax` prints it as one sentence and exits with code 2.
+    """A fault in what the user gave; `flan-jax` prints it and exits with code 2.
 
-    The message names what was seen, what was wanted and the setting to change.
+    The message names what was seen, what was wanted and the setting to change. Several faults are joined by `together`.
     """
+
+    def each(self) -> list[str]:
+        """The faults one by one, each with what the message says of all of them before it.
+
+        >>> UserError(together(["a is 1", "b is 2"], "Optimizer")).each()
+        ['Optimizer: a is 1', 'Optimizer: b is 2']
+        """
+        head, *faults = str(self).split(_EACH)
+        of_all = head.rpartition(", ")[0] if ", " in head else ""
+        return [f"{of_all}: {fault}" if of_all else fault for fault in faults] or [head]
+
+
+def together(faults: Sequence[str], head: str = "", many: str = "{} faults:") -> str:
+    """Joins faults into one message, in which each has a line.
+
+    Args:
+      faults: one or more.
+      head: what they have in common: the file, the section.
+      many: said of several, with their number.
+
+    >>> together(["a is 1"], "Optimizer")
+    'Optimizer: a is 1'
+    >>> print(together(["a is 1", "b is 2"], "Optimizer"))
+    Optimizer, 2 faults:
+    - a is 1
+    - b is 2
+    """
+    faults = [" ".join(fault.split()) for fault in faults]
+    if len(faults) == 1:
+        return f"{head}: {faults[0]}" if head else faults[0]
+    return _EACH.join([(f"{head}, " if head else "") + many.format(len(faults)), *faults])
+
+
+def told(message: str) -> str:
+    """A message as it is printed: a line for each fault, and a stop at each one's end.
+
+    >>> print(told(together(["no 'startr'; did you mean 'starter'?", "SEED is -1"])))
+    2 faults:
+      no 'startr'; did you mean 'starter'?
+      SEED is -1.
+    """
+    lines = (" ".join(part.split()).replace("?.", "?") for part in message.split(_EACH))
+    return "\n  ".join(line if line.endswith((".", "?", "!", ":")) else f"{line}." for line in lines)
+
+
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """A number with its noun, in the plural where it is not one.
+
+    Args:
+      number: how many.
+      noun: of one.
+      nouns: of several; by default with an "s" behind it.
+
+    >>> counted(1, "task"), counted(1200, "task"), counted(0, "loss", "losses")
+    ('1 task', '1,200 tasks', '0 losses')
+    """
+    return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
 def users_line(error: BaseException, but_in: str = "<frozen") -> str:
@@ -37,12 +96,24 @@ def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
       most: how many names to offer.
 
     Returns:
-      A phrase that starts with "; ", or an empty string when nothing is close.
+      A phrase that starts with "; ", or an empty string when nothing is close. What dotted names share before their
+      last dot makes them no closer, and capitals no further apart.
 
     >>> nearest("startr", ["starter", "chat"])
     "; did you mean 'starter'?"
+    >>> nearest("optax.adamm", ["optax.adam", "optax.ema"])
+    "; did you mean 'optax.adam'?"
     >>> nearest("xyz", ["starter"])
     ''
     """
-    close = difflib.get_close_matches(word, list(known), n=most, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+    names = list(dict.fromkeys(known))
+    head = word.rpartition(".")[0] + "." if "." in word else ""
+    within = [name for name in names if head and name.startswith(head)]
+    for at, among in ((len(head), within), (0, [name for name in names if name not in set(within)])):
+        tails: dict[str, list[str]] = {}
+        for name in among:
+            tails.setdefault(name[at:].lower(), []).append(name)
+        close = difflib.get_close_matches(word[at:].lower(), tails, n=most, cutoff=0.7)
+        if found := [name for tail in close for name in tails[tail]][:most]:
+            return f"; did you mean {' or '.join(map(repr, found))}?"
+    return ""

@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 import importlib.machinery
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flan_jax.config import SECTIONS, RunConfig
@@ -155,12 +155,26 @@ def check_names(statements: Statements, function_of: FunctionOf) -> list[str]:
     for binding, reference in every:
         if reference.macro and "." not in reference.name and reference.name not in final:
             faults.append(f"{binding.place}: %{reference.name} is read, but nothing sets {reference.name}")
+        elif reference.macro and not binding.parameter and _reads_itself(binding.selector, final):
+            faults.append(f"{binding.place}: {binding.selector} is set by way of itself: it reads {reference!r}")
         elif not reference.macro:
             try:
                 function_of(reference.name.rpartition("/")[2], binding.place)
             except UserError as fault:
                 faults.append(str(fault))
     return list(dict.fromkeys(faults))
+
+
+def _reads_itself(macro: str, final: Mapping[str, Binding]) -> bool:
+    """Whether a macro's value leads back to it."""
+    reached: set[str] = set()
+    ahead = [macro]
+    while ahead:
+        value = final[name].value if (name := ahead.pop()) in final else None
+        found = {reference.name for reference in references(value) if reference.macro} - reached
+        reached |= found
+        ahead += found
+    return macro in reached
 
 
 def _check_function(binding: Binding, function_of: FunctionOf) -> list[str]:
@@ -171,7 +185,10 @@ def _check_function(binding: Binding, function_of: FunctionOf) -> list[str]:
             return [str(fault)]
         close = nearest(binding.selector, SECTIONS) or f"; the sections are {', '.join(SECTIONS)}"
         return [f"{binding.place}: there is no {binding.selector!r} to set {binding.parameter!r} of{close}"]
-    parameters = inspect.signature(function).parameters
+    try:
+        parameters = inspect.signature(function).parameters
+    except (ValueError, TypeError):  # some builtins do not say what they take
+        return []
     takes_any = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values())
     if takes_any or binding.parameter in parameters:
         return []

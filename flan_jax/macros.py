@@ -1,6 +1,7 @@
 """The macros of a run: a gin macro and a plain flag for each of its main settings. Standard library only."""
 
 import ast
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,18 @@ def read_whole(text: str) -> int:
     if number != int(number):
         raise ValueError(text)
     return int(number)
+
+
+def read_number(text: str) -> float:
+    """Reads a number; infinity and "nan" are none.
+
+    >>> read_number("3e-4")
+    0.0003
+    """
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def read_pairs(text: str) -> dict[str, int]:
@@ -44,7 +57,7 @@ def read_fields(text: str) -> dict[str, str]:
 
 WANTED: dict[Callable[[str], Any], str] = {
     str: "a word",
-    float: "a number",
+    read_number: "a number",
     read_whole: "a whole number",
     read_pairs: "NAME=SIZE,NAME=SIZE",
     read_fields: "inputs=COLUMN,targets=COLUMN",
@@ -86,8 +99,10 @@ MACROS: dict[str, Macro] = {
     "BATCH_SIZE": Macro("Run.batch_size", read_whole, "N", "rows in a batch, over all devices and hosts"),
     "MICROBATCHES": Macro("Run.microbatches", read_whole, "N", "parts a batch is computed in, to save memory"),
     "STEPS": Macro("Run.steps", read_whole, "N", "how long to train, in steps (or give --epochs)"),
-    "EPOCHS": Macro("Run.epochs", float, "X", "how long to train, in passes over the mixture (or give --steps)"),
-    "LEARNING_RATE": Macro("Optimizer.learning_rate", float, "X", "the highest learning rate of the schedule"),
+    "EPOCHS": Macro("Run.epochs", read_number, "X", "how long to train, in passes over the mixture (or give --steps)"),
+    "LEARNING_RATE": Macro(
+        "Optimizer.learning_rate", read_number, "X", "the highest learning rate of the schedule; at 0 nothing is learnt"
+    ),
     "MESH": Macro("Run.mesh", read_pairs, "data=N,fsdp=N", "devices along each axis; -1 takes what is left"),
     "EVAL_MIXTURE": Macro("Run.eval_mixture", str, "NAME", "the mixture or task to score"),
     "EVAL_PERIOD": Macro("Run.eval_period", read_whole, "N", "steps from one scoring to the next; 0: only at the end"),

@@ -6,6 +6,7 @@ given, `--gin.NAME=value`, plain flags. Only what a subcommand needs is imported
 """
 
 import argparse
+import copy
 import dataclasses
 import functools
 import importlib
@@ -20,7 +21,8 @@ import gin
 from gin import config_parser
 
 from flan_jax import command_line, huge_pages, library_noise
-from flan_jax.errors import UserError, nearest
+from flan_jax.command_options import own_arguments
+from flan_jax.errors import UserError, nearest, together, told
 from flan_jax.gin_files import (
     FILES,
     GIN_FLAGS,
@@ -34,6 +36,7 @@ from flan_jax.gin_files import (
     syntax_fault,
 )
 from flan_jax.macros import MACROS
+from flan_jax.text_files import read_text as read_text_file
 
 if TYPE_CHECKING:
     from flan_jax.config import RunConfig
@@ -96,18 +99,15 @@ def read_text(text: str, place: str, rank: int, into: Statements, beside: Path |
     except SyntaxError as error:
         into.faults.append(syntax_fault(error, text, place))
     except Exception as error:  # the tokenizer of gin raises its own kinds for text that ends too early
-        told = str(error.args[0] if error.args else error).splitlines()[0]
-        into.faults.append(f"{place}: cannot be read as gin ({told}); is a bracket or a quote left open?")
+        said = [*str(error.args[0] if error.args else error).splitlines(), type(error).__name__][0]
+        into.faults.append(f"{place}: cannot be read as gin ({said}); is a bracket or a quote left open?")
 
 
 def read_file(path: Path, rank: int, into: Statements, seen: tuple[Path, ...] = ()) -> None:
     """Reads a gin file and its includes; see `read_text`."""
     if path.resolve() in seen:
         raise UserError(f"{path.name} includes itself")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    text = read_text_file(path, "a gin file")
     if not path.resolve().is_relative_to(config_folder().resolve()):
         into.folders.append(str(path.resolve().parent))
     read_text(text, path.name, rank, into, path.parent, (*seen, path.resolve()))
@@ -209,7 +209,9 @@ def bind(statements: Statements, names: Mapping[str, str]) -> tuple[dict[str, di
     Raises:
       UserError: a function of the user's, called by `@name()`, failed.
     """
+    from flan_jax import gin_calls
     from flan_jax.gin_names import section_name
+    from flan_jax.named_functions import failure
 
     sections = register()
     gin.clear_config()
@@ -227,10 +229,19 @@ def bind(statements: Statements, names: Mapping[str, str]) -> tuple[dict[str, di
         if name in final:
             section, _, parameter = MACROS[name].target.partition(".")
             gin.bind_parameter(("", f"flan_jax.{section}", parameter), _to_gin(Reference(name, macro=True), names))
-    try:
-        return {name: _plain(gin.get_bindings(f"flan_jax.{name}")) for name in sections}, text
-    except Exception as error:
-        raise UserError(f"a value that gin calls for failed with {type(error).__name__}: {error}") from error
+    values: dict[str, dict[str, Any]] = {}
+    for name in sections:
+        values[name] = {}
+        for parameter, value in gin.get_bindings(f"flan_jax.{name}", resolve_references=False).items():
+            try:
+                values[name][parameter] = _plain(copy.deepcopy(value))  # by which gin makes its calls
+            except (Exception, SystemExit) as error:
+                setting = f"{name}.{parameter}"
+                written = next(one for one in final.values() if gin_calls.setting_of(one) == setting)
+                raise UserError(
+                    f"{written.place}: {written.name} = {written.value!r} failed with {failure(error)}"
+                ) from error
+    return values, text
 
 
 def read_statements(options: argparse.Namespace, bindings: Sequence[str]) -> Statements:
@@ -275,11 +286,12 @@ def resolve(
     start, model, place = run_settings.starting_model(statements, base)
     if model is not None:
         _read_model(model, place, statements)
-    config, used = _bound(statements, start)
+    needs = () if command == "inspect" and options.task else NEEDS.get(command, ())
+    config, used = _bound(command, statements, start, needs)
     folders = [*statements.folders, *config.module_folders]
     tasks = [line.module for line in statements.imports if line.module not in used]  # imported for what they register
     config = run_settings.with_modules(config, options, folders, tasks)
-    check(config, () if command == "inspect" and options.task else NEEDS.get(command, ()), statements.places())
+    check(config, needs, statements.places())
     return config
 
 
@@ -294,11 +306,13 @@ def _read_model(name: str, place: str, statements: Statements) -> None:
     statements.faults += under.faults
 
 
-def _bound(statements: Statements, start: "RunConfig") -> tuple["RunConfig", set[str]]:
-    """Checks the names, binds, and gives the configuration with the modules whose functions it refers to."""
-    from flan_jax import gin_names
-    from flan_jax.annotations import conform
-    from flan_jax.config import SECTIONS
+def _bound(
+    command: str, statements: Statements, start: "RunConfig", needs: Sequence[str]
+) -> tuple["RunConfig", set[str]]:
+    """Checks, binds, calls what the command needs called, and gives the configuration with the modules whose functions
+    it refers to."""
+    from flan_jax import gin_calls, gin_names
+    from flan_jax.config import check
 
     register()
     used: set[str] = set()
@@ -310,47 +324,27 @@ def _bound(statements: Statements, start: "RunConfig") -> tuple["RunConfig", set
 
     faults = gin_names.check_names(statements, function_of)
     if faults:
-        raise UserError((f"{len(faults)} faults: " if len(faults) > 1 else "") + "; ".join(faults))
-    values, text = bind(statements, names)
+        raise UserError(together(faults))
+    waiting = gin_calls.waiting(statements, names)
+    unused = gin_calls.not_shown(command, waiting)
+    config = _with_values(start, *bind(gin_calls.without(statements, waiting), names))
+    if waiting - unused:  # nothing is called before all else was found to be sound
+        check(config, needs, statements.places(), unknown=waiting)
+        config = _with_values(start, *bind(gin_calls.without(statements, unused), names))
+    return dataclasses.replace(config, bindings=gin_names.as_text(statements)), used
+
+
+def _with_values(start: "RunConfig", values: Mapping[str, dict[str, Any]], text: str) -> "RunConfig":
+    """The configuration with what gin binds; `text` is all of it."""
+    from flan_jax.annotations import conform
+    from flan_jax.config import SECTIONS
+
     sections = {path: conform(getattr(start, path), values[name]) for name, path in SECTIONS.items() if path}
     run = values["Run"]
     for one, other in (("steps", "epochs"), ("epochs", "steps")):
         if run.get(one) is not None and run.get(other) is None:
             run[other] = None
-    config = conform(start, run | sections)
-    return dataclasses.replace(config, operative=text, bindings=gin_names.as_text(statements)), used
-
-
-def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
-    """What a subcommand takes besides the configuration, by the names of its function's parameters.
-
-    Raises:
-      UserError: options that do not go together.
-    """
-    if command == "generate":
-        if options.prompt is not None and options.prompts is not None:
-            raise UserError("--prompt and --prompts are both given; keep one")
-        if options.prompts is None and (options.score or options.output):
-            raise UserError("--score and --output go with --prompts FILE")
-    names = {
-        "eval": ("split", "step"),
-        "export": ("folder", "step", "dtype", "adapter"),
-        "generate": (
-            *("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p"),
-            *("num_beams", "length_penalty", "stop", "scores", "step"),
-        ),
-        "inspect": ("task", "step", "num", "split"),
-        "plan": ("estimate",),
-        "prepare": ("runner", "beam_options", "repair"),
-        "tasks": ("query",),
-        "vocab": ("size", "output", "max_examples"),
-    }
-    own = {name: getattr(options, name) for name in names.get(command, ())}
-    if command == "plan":
-        own["as_json"] = options.json
-    if command == "generate":
-        own["prompts_file"] = options.prompts
-    return own
+    return dataclasses.replace(conform(start, run | sections), operative=text)
 
 
 def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any], bindings: Sequence[str]) -> int | None:
@@ -370,12 +364,12 @@ def main(argv: Sequence[str]) -> int:
       argv: the arguments, without the program's name.
 
     Returns:
-      The exit code: 0, or 2 after a fault that the user can mend, told in one line on stderr.
+      The exit code: 0, or 2 after a fault that the user can mend, told on stderr, a line a fault.
     """
     try:
         return _dispatch(*command_line.parse(argv)) or 0
     except UserError as fault:
-        print(f"flan-jax: {' '.join(str(fault).split())}", file=sys.stderr)
+        print(f"flan-jax: {told(str(fault))}", file=sys.stderr)
         return 2
     except SystemExit as leaving:  # argparse, after --help
         return leaving.code if isinstance(leaving.code, int) else 0

@@ -19,11 +19,12 @@ from typing import Any
 
 from flan_jax import atomic, sentencepiece_folder
 from flan_jax import config as configs
+from flan_jax.annotations import fits
 from flan_jax.chat_templates import ChatTemplate
 from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
 from flan_jax.data import vocabulary
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, counted
 from flan_jax.models.hugging_face import originals
 from flan_jax.setup import Data, data_vocabulary
 from flan_jax.tokenizer_folder import TokenizerFolder
@@ -144,9 +145,54 @@ def read_plan(run_dir: pathlib.Path) -> dict[str, Any]:
       FileNotFoundError: it keeps none.
       UserError: the file is damaged.
     """
-    return atomic.read_json(
-        run_dir / "plan.json", "delete it, and the run's own `flan-jax train` command writes it anew"
-    )
+    path, mend = run_dir / "plan.json", "delete it, and the run's own `flan-jax train` command writes it anew"
+    kept = atomic.read_json(path, mend)
+    if fault := _fault_of_plan(kept):
+        raise UserError(f"{path} is damaged ({fault}); {mend}")
+    return kept
+
+
+_PLAN: dict[str, Any] = {
+    "tasks": list[dict[str, Any]],
+    "capacities": dict[str, int],
+    "seed": int,
+    "packed": bool,
+    "largest_window": int,
+}
+_TASK: dict[str, Any] = {"name": str, "count": int, "share": int, "fingerprint": str}
+_KEPT: dict[str, Any] = {"plan": dict[str, Any], "folders": list[str], "table": dict[str, Any]}
+
+
+def _fault_of_plan(kept: Any) -> str:
+    """What keeps a file from being the plan of a run; nothing where it is one."""
+    if not isinstance(kept, dict):
+        return "it holds no object"
+    parts = [("", kept, _KEPT)]
+    plan: Any = kept.get("plan")
+    table = kept.get("table")
+    if isinstance(plan, dict):
+        parts.append(("plan.", plan, _PLAN))
+        tasks: Any = plan.get("tasks")
+        for number, task in enumerate(tasks if fits(tasks, list[dict[str, Any]]) else []):
+            parts.append((f"plan.tasks.{number}.", task, {**_TASK, **({"draws": int} if "draws" in task else {})}))
+            if extra := set(task) - {*_TASK, "draws"}:
+                return f"plan.tasks.{number} holds {', '.join(sorted(extra))}"
+    if isinstance(table, dict):
+        parts.append(("table.", table, {"batch_size": int, **({"steps": int} if "steps" in table else {})}))
+    for prefix, values, wanted in parts:
+        for name, hint in wanted.items():
+            if name not in values:
+                return f"it lacks {prefix}{name}"
+            if not fits(values[name], hint):
+                return f"{prefix}{name} is {str(values[name])[:60]!r}"
+    sizes = [*plan["capacities"].values(), plan["largest_window"], *(task["count"] for task in plan["tasks"])]
+    if not plan["tasks"] or len(kept["folders"]) != len(plan["tasks"]):
+        return f"it has {counted(len(plan['tasks']), 'task')} and {counted(len(kept['folders']), 'folder')}"
+    if not plan["capacities"] or min(sizes) < 1 or min(task["share"] for task in plan["tasks"]) < 1:
+        return "a size, a count or a share in it is below 1"
+    if not fits(kept.get("prompt_format", ""), str) or not fits(kept.get("prompt_eos", False), bool):
+        return "prompt_format or prompt_eos is of another kind"
+    return ""
 
 
 def versions() -> dict[str, Any]:

@@ -145,14 +145,14 @@ def run(*argv: Any, cwd: pathlib.Path, compiled: pathlib.Path | None = None) -> 
 
 
 def check_refused(done: Done, *words: str) -> str:
-    """Checks that a command ended as bad input does: code 2, one readable line; returns that line."""
+    """Checks that a command ended as bad input does: code 2, and a readable line a fault; returns what it says."""
     assert done.code == 2, done
-    lines = done.err.strip().splitlines()
-    assert lines, done
-    last = lines[-1]
-    assert last.startswith("flan-jax: ") and "Traceback" not in done.err, done.err
-    # Besides the sentence there is nothing but progress.
-    assert all(" left " in line or line.startswith("step ") for line in lines[:-1]), done.err
+    before, _, last = f"\n{done.err}".rpartition("\nflan-jax: ")
+    assert last and "Traceback" not in done.err, done.err
+    head, *faults = last.splitlines()
+    assert bool(faults) == head.endswith(":") and all(line.startswith("  ") for line in faults), done.err
+    # Besides these there is nothing but progress.
+    assert all(" left " in line or line.startswith("step ") for line in before.strip().splitlines()), done.err
     for word in words:
         assert word in last, last
     return last

@@ -50,6 +50,10 @@ def test_a_good_configuration_passes():
         ("model.embed_dim", "wide", "Model.embed_dim: wanted a whole number"),
         ("model.num_heads", 0, "num_heads is 0"),
         ("epochs", 0.0, "EPOCHS is 0.0, wanted more than 0"),
+        ("epochs", float("inf"), "EPOCHS: wanted a number"),
+        ("optimizer.learning_rate", float("nan"), "LEARNING_RATE: wanted a number"),
+        ("steps", 0, "STEPS is 0, wanted 1 or more"),
+        ("steps", 2**31, "STEPS is 2147483648, wanted at most 2,147,483,647"),
         ("mesh", {}, "MESH is {}"),
         ("data_fields", {"prompt": "a"}, "--fields"),
     ],
@@ -117,6 +121,7 @@ def test_json_keeps_what_cannot_be_found_until_it_is_called():
         ({"model": {"embed_dmi": 3}}, "'model.embed_dmi'"),
         ({"model": 3}, "model is 3"),
         ({"batch_size": "x"}, "BATCH_SIZE: wanted a whole number"),
+        ({"loss": {"function": {"function": 5, "arguments": {}}}}, "names no function, wanted MODULE:NAME"),
     ],
 )
 def test_a_damaged_file_is_told(change, told):

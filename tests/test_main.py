@@ -327,9 +327,10 @@ def test_a_commands_own_options_reach_its_function(monkeypatch):
     assert main.main(["eval", "--run_dir", "runs/first", "--mixture", "held_out", "--step", "8"]) == 3
     assert (stand_in.seen["mixture"], stand_in.seen["step"]) == ("held_out", 8)
     assert (stand_in.seen["config"].mixture, stand_in.seen["config"].run_dir) == ("saved", "runs/first")
-    main.main(["generate", "--run_dir", "runs/first", "--prompts", "p.jsonl", "--score", "--top_p", "0.9"])
-    assert stand_in.seen["prompts_file"] == "p.jsonl" and stand_in.seen["score"] and stand_in.seen["top_p"] == 0.9
-    main.main(["generate", "--run_dir", "runs/first"])
+    main.main(["generate", "--run_dir", "runs/first", "--prompts", "p.jsonl", "--score"])
+    assert stand_in.seen["prompts_file"] == "p.jsonl" and stand_in.seen["score"]
+    main.main(["generate", "--run_dir", "runs/first", "--temperature", "0.5", "--top_p", "0.9"])
+    assert (stand_in.seen["temperature"], stand_in.seen["top_p"], stand_in.seen["top_k"]) == (0.5, 0.9, 0)
     assert stand_in.seen["prompt"] is None and stand_in.seen["prompts_file"] is None
     main.main(["plan", *SHAPE, "--json"])
     assert stand_in.seen["as_json"] is True and stand_in.seen["estimate"] is False
@@ -370,13 +371,15 @@ def test_help_and_a_mistyped_flag_cost_nothing():
     assert done.stdout.splitlines()[-1] == "[] (0, 2)"
 
 
-def test_real_processes_end_with_code_2_and_one_line():
+def test_real_processes_end_with_code_2_and_a_line_for_each_fault():
     done = flan_jax("train", "--gin_file=nope.gin")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("flan-jax: no gin file 'nope.gin'")
     done = flan_jax("train", "--gin_file=quickstart.gin", "--gin.STESP=3", "--gin.BATCH_SIZE=two")
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "STESP" in done.stderr and "BATCH_SIZE" in done.stderr
+    assert done.returncode == 2
+    first, *faults = done.stderr.splitlines()
+    assert first == "flan-jax: 2 faults:" and len(faults) == 2, done.stderr
+    assert any("STESP" in line for line in faults) and any("BATCH_SIZE" in line for line in faults)
 
 
 def test_a_reader_that_leaves_early_is_no_fault():

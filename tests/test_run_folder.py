@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import signal
 import types
 
@@ -89,3 +90,26 @@ def test_another_vocabulary_takes_the_place_of_the_one_before(tmp_path, data):
     (tmp_path / "model").write_bytes(b"another")
     write(folder, data)
     assert (folder.path / "vocabulary.model").read_bytes() == b"another"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda kept: kept.pop("folders"), "it lacks folders"),
+        (lambda kept: kept.update(folders=[]), "it has 1 task and 0 folders"),
+        (lambda kept: kept["plan"].update(seed="x"), "plan.seed is 'x'"),
+        (lambda kept: kept["plan"].update(tasks=[]), "it has 0 tasks and 1 folder"),
+        (lambda kept: kept["plan"]["tasks"][0].update(count=0), "a count or a share in it is below 1"),
+        (lambda kept: kept["plan"]["tasks"][0].update(weight=1), "plan.tasks.0 holds weight"),
+        (lambda kept: kept["plan"].update(capacities={"inputs": 0}), "below 1"),
+        (lambda kept: kept.update(plan=[]), r"plan is '\[\]'"),
+        (lambda kept: kept.update(table={}), "it lacks table.batch_size"),
+    ],
+)
+def test_a_plan_that_someone_edited_is_told_as_such(tmp_path, data, change, words):
+    write(RunFolder(tmp_path), data)
+    kept = read_plan(tmp_path)
+    change(kept)
+    (tmp_path / "plan.json").write_text(json.dumps(kept))
+    with pytest.raises(UserError, match=f"plan.json is damaged .*{words}.*; delete it, and the run's own"):
+        read_plan(tmp_path)

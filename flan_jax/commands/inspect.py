@@ -12,7 +12,7 @@ from flan_jax.data import vocabulary
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.row_index import RowIndex
 from flan_jax.data.vocabulary import Codec
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, counted
 from flan_jax.run_folder import read_plan
 
 
@@ -39,6 +39,8 @@ def inspect_command(
     configs.check(config, needs=("mixture",))
     with setup.worker_of(config) as worker:
         data = setup.open_data(config, worker)
+        if config.steps is not None or config.epochs is not None:
+            _check_step(step, data.steps(config), "the run")
         facts = {t.name: t.about for t in data.resolved.tasks}
         _print_rows(data.loader(config), data.codec, step, num, facts)
     return 0
@@ -68,6 +70,8 @@ def _inspect_task(config: RunConfig, task: str, split: str, num: int) -> int:
 def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -> int:
     """What a step of an existing run trains on, from its plan file and its stores; the tasks are not needed."""
     kept = read_plan(folder)
+    if steps := config.steps or kept["table"].get("steps"):
+        _check_step(step, steps, str(folder))
     plan = plans.Plan.from_description(kept["plan"])
     shape = setup.shape_of(config)
     reader = Reader(kept["folders"], shape)
@@ -80,6 +84,11 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
         )
     _print_rows(loader, Codec(described), step, num, {})
     return 0
+
+
+def _check_step(step: int, steps: int, run: str) -> None:
+    if step > steps:
+        raise UserError(f"--step is {step}, and {run} has {counted(steps, 'step')}; give one of 1 to {steps}")
 
 
 def _print_rows(loader: Loader, codec: Codec, step: int, num: int, facts: dict[str, Any]) -> None:

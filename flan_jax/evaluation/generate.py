@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,13 +14,16 @@ import numpy as np
 from flan_jax import setup
 from flan_jax.config import RunConfig
 from flan_jax.data.vocabulary import Codec
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, counted
 from flan_jax.evaluation.model import Asked, Writing
 from flan_jax.evaluation.run import load_model
 from flan_jax.evaluation.scoring import padded
 from flan_jax.evaluation.stops import Stops
 from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder
+from flan_jax.text_files import read_text
+
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, which UTF-8 does not write
 
 
 def generate(
@@ -58,7 +62,7 @@ def generate(
       step: which checkpoint; by default the latest.
     """
     how = Writing(
-        max_new_tokens or config.feature_lengths["targets"],
+        config.feature_lengths["targets"] if max_new_tokens is None else max_new_tokens,
         num_beams=num_beams,
         length_penalty=length_penalty,
         temperature=temperature,
@@ -69,11 +73,12 @@ def generate(
     how.check()
     if "" in stop:
         raise UserError("--stop is an empty text, which would end every answer at once; give it some letters")
+    asked_for = _AskedFor.read(pathlib.Path(prompts_file), output, score) if prompts_file else None
     with setup.worker_of(config) as worker:
         asked, codec, _ = load_model(config, step, worker)
         model = _Answering(config, asked, codec, how, stop)
-        if prompts_file:
-            _answer_file(model, pathlib.Path(prompts_file), output, score, scores, config.evaluation.batch_size)
+        if asked_for:
+            _answer_file(model, asked_for, score, scores, config.evaluation.batch_size)
         elif prompt is not None:
             _show(model.answer([prompt])[0], scores)
         else:
@@ -107,6 +112,8 @@ class _Answering:
 
     def encode(self, text: str) -> np.ndarray:
         """Ids of a prompt; one that is too long is refused, as cutting it would cut the instruction."""
+        if _SURROGATE.search(text):
+            raise UserError("the prompt holds bytes that are not UTF-8; give it in that encoding")
         ids = self.codec.encode_prompt(text, self.form)  # as in training
         ids += [self.codec.eos_id] if self.ends else []
         if len(ids) > self.room:
@@ -143,14 +150,42 @@ class _Answering:
         return [float(value) for value in self.asked.option_scores(inputs, options)[0][: len(prompts), 0]]
 
 
-def _answer_file(
-    model: _Answering, path: pathlib.Path, output: str | None, score: bool, scores: bool, batch_size: int
-) -> None:
-    rows = list(_read_rows(path, score))
-    target = pathlib.Path(output) if output else path.with_suffix(".answers.jsonl")
-    done = _whole_rows(target)
-    if done > len(rows):
-        raise UserError(f"{target} has {done} answers, {path} has {len(rows)} prompts; give another --output")
+@dataclasses.dataclass(frozen=True)
+class _AskedFor:
+    """A file of prompts, and that of their answers.
+
+    Attributes:
+      rows: a dict a prompt.
+      target: where the answers go.
+      done: how many stand there already.
+    """
+
+    rows: list[dict[str, Any]]
+    target: pathlib.Path
+    done: int
+
+    @classmethod
+    def read(cls, path: pathlib.Path, output: str | None, score: bool) -> "_AskedFor":
+        """Reads both, before any model is."""
+        rows = list(_read_rows(path, score))
+        target = pathlib.Path(output) if output else path.with_suffix(".answers.jsonl")
+        if target.exists() and target.samefile(path):
+            raise UserError(f"--output {target} is the file of prompts itself; give the answers another name")
+        try:
+            done = _whole_rows(target)
+            target.open("a").close()
+        except OSError as error:
+            raise UserError(f"--output {target} cannot be written: {error.strerror}") from None
+        if done > len(rows):
+            raise UserError(
+                f"{target} has {counted(done, 'answer')}, {path} has {counted(len(rows), 'prompt')}; "
+                "give another --output"
+            )
+        return cls(rows, target, done)
+
+
+def _answer_file(model: _Answering, asked_for: _AskedFor, score: bool, scores: bool, batch_size: int) -> None:
+    rows, target, done = asked_for.rows, asked_for.target, asked_for.done
     with target.open("a", encoding="utf-8") as file, Progress("answering", len(rows), done, "prompt", 100) as bar:
         for start in range(done, len(rows), batch_size):
             part = rows[start : start + batch_size]
@@ -161,11 +196,12 @@ def _answer_file(
             else:
                 found = [_columns(answer, scores) for answer in model.answer(prompts, start)]
             for row, columns in zip(part, found, strict=True):
-                file.write(json.dumps({**row, **columns}, ensure_ascii=False) + "\n")
+                line = json.dumps({**row, **columns}, ensure_ascii=False)
+                file.write(_SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", line) + "\n")
             file.flush()
             os.fsync(file.fileno())
             bar.update(start + len(part))
-    print(f"{len(rows)} rows in {target}")
+    print(f"{counted(len(rows), 'row')} in {target}")
 
 
 def _columns(answer: Answer, scores: bool) -> dict[str, Any]:
@@ -180,16 +216,13 @@ def _show(answer: Answer, scores: bool) -> None:
 
 
 def _read_rows(path: pathlib.Path, score: bool) -> Iterator[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}; --prompts wants a JSONL file") from None
+    lines = read_text(path, "a JSONL file of prompts").split("\n")  # not at U+2028, which JSON allows in a text
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # RecursionError: a thousand brackets in each other
             raise UserError(f'{path}:{number} is not JSON; each line wants an object with "inputs"') from None
         if isinstance(row, dict) and "inputs" not in row and "prompt" in row:
             row["inputs"] = row["prompt"]
@@ -197,6 +230,8 @@ def _read_rows(path: pathlib.Path, score: bool) -> Iterator[dict[str, Any]]:
         if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in wanted):
             seen = sorted(row) if isinstance(row, dict) else type(row).__name__
             raise UserError(f"{path}:{number} has {seen}; each line wants text under {' and '.join(map(repr, wanted))}")
+        if any(_SURROGATE.search(row[name]) for name in wanted):
+            raise UserError(f"{path}:{number} holds half of a pair of UTF-16 (\\ud800 to \\udfff), which is no text")
         yield row
 
 

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from flan_jax import named_functions
 from flan_jax.errors import UserError
 from flan_jax.parallel.mesh import current_platform
 from flan_jax.training.chunked_loss import Losses, Readout, chunk_tokens, chunked_losses, local_sizes
-from flan_jax.training.settings import LossConfig
+from flan_jax.training.settings import FORMS, LossConfig
 
 CROSS_ENTROPY = LossConfig()
 """Plain cross-entropy."""
@@ -69,12 +70,13 @@ def token_losses(
     if config.function is None:
         losses = cross_entropy(logits, targets, config.label_smoothing)
     else:
-        losses = config.function(logits, targets)
-        if jnp.shape(losses) != targets.shape:
-            name = getattr(config.function, "__name__", repr(config.function))
+        form = FORMS["Loss.function"]
+        losses = named_functions.call("Loss.function", config.function, form, logits, targets)
+        if getattr(losses, "shape", None) != targets.shape:
+            gave = f"shape {losses.shape}" if hasattr(losses, "shape") else repr(losses)
             raise UserError(
-                f"The loss function {name} gave shape {jnp.shape(losses)} for targets of shape {targets.shape}; "
-                "LossConfig.function must give one loss a token."
+                f"Loss.function is {named_functions.shown(config.function)}, which gave {gave} for targets of shape "
+                f"{targets.shape}, wanted one loss a token: it is called as {form}"
             )
         losses = losses.astype(jnp.float32)
     return losses + z_losses(logits, config) if config.z_loss else losses

@@ -1,14 +1,16 @@
 """Learning-rate schedules and optimisers, as pure functions of their configuration and the number of steps."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from flan_jax import named_functions
 from flan_jax.errors import UserError
-from flan_jax.training.settings import OptimizerConfig, Schedule
+from flan_jax.training.settings import FORMS, OptimizerConfig, Schedule
 
 
 def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> Schedule:
@@ -33,13 +35,7 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> Schedul
     """
     config.check()
     if callable(config.schedule):
-        made = config.schedule(config.learning_rate, total_steps)
-        if not callable(made):
-            raise UserError(
-                f"OptimizerConfig.schedule gave {made!r}; it must return a function of the step, "
-                "called as schedule(learning_rate, total_steps)."
-            )
-        return made
+        return _own_schedule(config.schedule, config.learning_rate, total_steps)
     peak, warmup = config.learning_rate, config.warmup_steps
 
     def rate(step: Any) -> jax.Array:
@@ -59,6 +55,25 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> Schedul
     return rate
 
 
+def _own_schedule(function: Callable[..., Any], learning_rate: float, total_steps: int) -> Schedule:
+    """A schedule of the user's, tried once as the step will call it."""
+    setting, form = "Optimizer.schedule", FORMS["Optimizer.schedule"]
+    made = named_functions.call(setting, function, form, learning_rate, total_steps)
+    name = f"{setting} is {named_functions.shown(function)}"
+    if not callable(made):
+        raise UserError(f"{name}, which gave {made!r}, wanted a function of the step: it is called as {form}")
+    try:
+        found = jax.eval_shape(made, jax.ShapeDtypeStruct((), jnp.int32))
+    except Exception as error:
+        raise UserError(
+            f"{name}, and the function of the step that it gave failed with {named_functions.failure(error)}; the step "
+            f"is an int32 of JAX, so write it with jax.numpy"
+        ) from error
+    if getattr(found, "shape", None) != ():
+        raise UserError(f"{name}, and the function of the step that it gave returns {found}, wanted a single number")
+    return made
+
+
 def describe_schedule(config: OptimizerConfig, total_steps: int) -> str:
     """The learning rate's course in one line, for logs and for a resume with another number of steps.
 
@@ -67,7 +82,7 @@ def describe_schedule(config: OptimizerConfig, total_steps: int) -> str:
     """
     rate = learning_rate_schedule(config, total_steps)
     if callable(config.schedule):
-        name = getattr(config.schedule, "__name__", type(config.schedule).__name__)
+        name = named_functions.shown(config.schedule).rpartition(".")[2]
         values = ", ".join(f"{float(rate(step)):.3g} at step {step}" for step in (0, total_steps // 2, total_steps))
         return f"{name}: {values}"
     peak = f"{config.learning_rate:.3g}"
@@ -98,9 +113,13 @@ def make_optimizer(config: OptimizerConfig, total_steps: int, params: Any) -> op
     schedule = learning_rate_schedule(config, total_steps)
     stages = [] if config.clip_norm is None else [_clip_by_global_norm(config.clip_norm)]
     if config.factory is not None:
-        made = config.factory(learning_rate=schedule)
+        form = FORMS["Optimizer.factory"]
+        made = named_functions.call("Optimizer.factory", config.factory, form, learning_rate=schedule)
         if not (callable(getattr(made, "init", None)) and callable(getattr(made, "update", None))):
-            raise UserError(f"OptimizerConfig.factory gave {made!r}; it must return an optax.GradientTransformation.")
+            raise UserError(
+                f"Optimizer.factory is {named_functions.shown(config.factory)}, which gave {made!r}, wanted an "
+                f"optax.GradientTransformation: it is called as {form}"
+            )
         return optax.chain(*stages, made)
     if config.name == "adamw":
         stages.append(optax.scale_by_adam(config.b1, config.b2, config.eps, mu_dtype=jnp.float32))

@@ -104,3 +104,11 @@ class LossConfig:
             faults.append(f"chunk is {self.chunk!r}, it must be 'auto', or a number of tokens, 0 for whole logits")
         if faults:
             raise UserError("LossConfig: " + "; ".join(faults) + ".")
+
+
+FORMS = {
+    "Optimizer.factory": "(learning_rate=schedule) -> optax.GradientTransformation",
+    "Optimizer.schedule": "(learning_rate, total_steps) -> (step -> learning rate)",
+    "Loss.function": "(logits [B, L, V], targets [B, L]) -> losses [B, L]",
+}
+"""How functions of the user's are called, and what they give back."""

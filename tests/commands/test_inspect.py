@@ -60,7 +60,7 @@ def test_a_run_is_shown_without_its_tasks(project, trained, tmp_path, monkeypatc
 
 
 def test_a_step_that_is_none_is_told(project, trained):
-    check_refused(project("inspect", "--run_dir", trained, "--step", 0), "--step 0", "count from 1")
+    check_refused(project("inspect", "--run_dir", trained, "--step", 0), "--step is 0", "count from 1")
 
 
 def test_a_saved_template_is_seen_within_15_seconds(project, tmp_path):

@@ -146,12 +146,12 @@ def test_a_torn_file_of_answers_is_finished_alike(ask, answered, tmp_path, share
     assert torn.read_bytes() == whole and torn.stat().st_mtime_ns == modified
 
 
-def test_scores_are_the_log_probabilities_of_the_targets(ask, model, tmp_path):
+def test_scores_are_the_log_probabilities_of_the_targets(project, trained, model, tmp_path):
     network, codec = model
     wanted = ["odd", "even", "Town 12", "something longer", ""]
     pairs = list(zip(PROMPTS, wanted, strict=False))
     path = write_rows(tmp_path / "given.jsonl", [{"inputs": q, "targets": a} for q, a in pairs])
-    done = ask("--prompts", path, "--score")
+    done = project("generate", "--run_dir", trained, "--prompts", path, "--score")
     assert done.code == 0, done.err
     found = [
         json.loads(line)["log_probability"] for line in (tmp_path / "given.answers.jsonl").read_text().splitlines()
@@ -180,7 +180,8 @@ def test_beams_find_an_answer_at_least_as_likely(ask, tmp_path):
     found = {}
     for beams in (1, 3):
         output = tmp_path / f"{beams}.jsonl"
-        given = ["--num_beams", beams, "--length_penalty", 0.0, "--scores", "--output", output]
+        given = ["--num_beams", beams, "--scores", "--output", output]
+        given += ["--length_penalty", 0.0] if beams > 1 else []
         done = ask("--prompts", path, *given)
         assert done.code == 0, done.err
         found[beams] = [json.loads(line)["score"] for line in output.read_text().splitlines()]
@@ -197,7 +198,7 @@ def test_whoever_types_is_answered(ask, monkeypatch):
     assert "200 tokens" in told.err and "at most 64" in told.err
 
 
-def test_faults_are_one_sentence(ask, answered, tmp_path, project):
+def test_faults_are_one_sentence(ask, answered, tmp_path, project, trained):
     path, _ = answered
     check_refused(ask("--prompt", "x" * 65), "65 tokens", "--feature_lengths")
     check_refused(ask("--prompt", "a", "--num_beams", 2, "--temperature", 1.0), "num_beams is 2", "temperature")
@@ -207,9 +208,24 @@ def test_faults_are_one_sentence(ask, answered, tmp_path, project):
     check_refused(ask("--prompts", tmp_path / "bad.jsonl"), "bad.jsonl:2", "question", "'inputs'")
     (tmp_path / "cut.jsonl").write_text('{"inputs": "a"}\n{"inp\n')
     check_refused(ask("--prompts", tmp_path / "cut.jsonl"), "cut.jsonl:2", "not JSON")
-    check_refused(ask("--prompts", path, "--score"), "'targets'")
+    (tmp_path / "half.jsonl").write_text('{"inputs": "a"}\n{"inputs": "\\ud800"}\n')
+    check_refused(ask("--prompts", tmp_path / "half.jsonl"), "half.jsonl:2", "half of a pair of UTF-16")
+    check_refused(ask("--prompts", tmp_path), "is a folder; wanted a JSONL file of prompts")
+    (tmp_path / "wide.jsonl").write_text('{"inputs": "a"}', encoding="utf-16")
+    check_refused(ask("--prompts", tmp_path / "wide.jsonl"), "wide.jsonl is text in UTF-16, wanted UTF-8")
+    (tmp_path / "binary.jsonl").write_bytes(bytes(range(256)))
+    check_refused(ask("--prompts", tmp_path / "binary.jsonl"), "binary.jsonl is no text")
+    check_refused(ask("--prompts", path, "--output", path), "is the file of prompts itself")
+    check_refused(ask("--prompts", path, "--output", tmp_path), "--output", "cannot be written")
+    check_refused(
+        ask("--prompt", "a", "--score"),
+        "--score goes with --prompts",
+    )
+    scoring = ["generate", "--run_dir", trained, "--prompts", path, "--score"]
+    check_refused(project(*scoring), "'targets'")
+    check_refused(project(*scoring, "--top_k", 3), "--score writes no answers, so --top_k would do nothing")
     check_refused(ask("--prompt", "a", "--step", 17), "no checkpoint of step 17", "10, 20, 30")
     check_refused(project("generate", "--run_dir", tmp_path / "nowhere", "--prompt", "a"), "no run in")
     write_rows(tmp_path / "short.jsonl", [{"inputs": "a"}])
     write_rows(tmp_path / "short.answers.jsonl", [{"inputs": "a"}, {"inputs": "b"}])
-    check_refused(ask("--prompts", tmp_path / "short.jsonl"), "2 answers", "1 prompts")
+    check_refused(ask("--prompts", tmp_path / "short.jsonl"), "2 answers", "1 prompt;")

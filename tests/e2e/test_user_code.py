@@ -96,3 +96,41 @@ def test_a_loss_of_another_shape_is_one_sentence(mine, tmp_path, calls):
     argv = ["--run_dir", tmp_path / "run", "--gin_file", "sums.gin"]
     (mine.folder / "sums.gin").write_text('include "run.gin"\nimport sums\nLoss.function = @sums.summed\n')
     check_refused(mine("train", *argv), "summed", "one loss a token")
+
+
+@pytest.mark.parametrize(
+    ("setting", "body", "words"),
+    [
+        (
+            "Optimizer.factory",
+            "def wrong(rate):\n    return None",
+            ["Optimizer.factory is wrong_{n}.wrong(rate), which cannot be called as (learning_rate=schedule) ->"],
+        ),
+        (
+            "Loss.function",
+            "def wrong(logits):\n    return logits",
+            ["Loss.function is wrong_{n}.wrong(logits), which cannot be called as (logits [B, L, V], targets"],
+        ),
+        (
+            "Optimizer.schedule",
+            "def wrong(learning_rate, total_steps):\n    return lambda step: float(step) * learning_rate",
+            ["wrong_{n}.wrong, and the function of the step that it gave failed", "write it with jax.numpy"],
+        ),
+        (
+            "Optimizer.factory",
+            "def wrong(learning_rate):\n    raise KeyError('momentum')",
+            ["Optimizer.factory is wrong_{n}.wrong, which failed with KeyError: 'momentum'", "wrong_{n}.py, line 2)"],
+        ),
+    ],
+)
+@pytest.mark.usefixtures("warm")
+def test_a_function_that_cannot_be_called_so_is_told_with_the_form_that_is_wanted(
+    mine, tmp_path, calls, setting, body, words
+):
+    n = f"{setting.rpartition('.')[2]}_{len(body)}"
+    (mine.folder / f"wrong_{n}.py").write_text(f"{body}\n")
+    (mine.folder / "wrong.gin").write_text(
+        f'include "run.gin"\nimport wrong_{n}\n{setting} = @wrong_{n}.wrong\nOptimizer.warmup_steps = 0\n'
+    )
+    argv = ["--run_dir", tmp_path / "run", "--gin_file", "wrong.gin"]
+    check_refused(mine("train", *argv), *(word.format(n=n) for word in words))

@@ -1,0 +1,103 @@
+"""The options that one subcommand has to itself: their ranges, which go together, and what its function is called with.
+
+An option that would do nothing is refused, so its default is None until `own_arguments` fills it in.
+"""
+
+import argparse
+from typing import Any
+
+from flan_jax.errors import UserError, together
+
+_LEAST = {"max_new_tokens": 1, "top_k": 0, "num_beams": 1, "num": 1, "size": 1, "max_examples": 1}
+_SAMPLING = ("temperature", "top_k", "top_p")
+_ANSWERING = ("max_new_tokens", *_SAMPLING, "num_beams", "length_penalty", "stop", "scores")
+_UNSET = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "num_beams": 1, "length_penalty": 1.0}
+
+
+def check(command: str, options: argparse.Namespace) -> None:
+    """Refuses options out of their range, and those that would do nothing beside the others.
+
+    Raises:
+      UserError: tells all of them.
+    """
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    faults = [
+        f"--{name} is {given[name]}, wanted {least} or more"
+        for name, least in _LEAST.items()
+        if given.get(name, least) < least
+    ]
+    first = 1 if command == "inspect" else 0
+    if given.get("step", first) < first:
+        of = "steps count from 1, as in metrics.jsonl" if first else "wanted the step of a checkpoint"
+        faults.append(f"--step is {options.step}: {of}")
+    if command == "inspect":
+        if options.task is not None and options.step is not None:
+            faults.append("--step shows what a run trained on, --task a task's source; keep one")
+        if options.task is None and options.split is not None:
+            faults.append("--split goes with --task NAME; a run has the split that it trained on")
+    if command == "generate":
+        faults += _generate_faults(options)
+    if faults:
+        raise UserError(together(faults))
+
+
+def _generate_faults(options: argparse.Namespace) -> list[str]:
+    faults = []
+    if options.prompt is not None and options.prompts is not None:
+        faults.append("--prompt and --prompts are both given; keep one")
+    if options.prompts is None:
+        faults += [f"--{name} goes with --prompts FILE" for name in ("score", "output") if getattr(options, name)]
+    if options.prompts == "":
+        faults.append("--prompts is empty, wanted the name of a JSONL file")
+    temperature, beams = options.temperature or 0.0, options.num_beams or 1
+    if temperature < 0:
+        faults.append(f"--temperature is {temperature}, wanted 0 (the likeliest token each time) or more")
+    if options.top_p is not None and not 0 < options.top_p <= 1:
+        faults.append(f"--top_p is {options.top_p}, wanted more than 0 and at most 1")
+    if options.score:
+        idle = [f"--{name}" for name in _ANSWERING if getattr(options, name) not in (None, False, [])]
+        if idle:
+            faults.append(f"--score writes no answers, so {', '.join(idle)} would do nothing; leave one of both out")
+        return faults
+    if temperature == 0:
+        for name in ("top_k", "top_p"):
+            if getattr(options, name) is not None:
+                faults.append(f"--{name} only limits what is drawn, and nothing is: give --temperature above 0 with it")
+    elif beams > 1:
+        faults.append(
+            f"--num_beams is {beams} and --temperature {temperature}: a beam search draws nothing; keep one of both"
+        )
+    if options.length_penalty is not None and beams <= 1:
+        faults.append("--length_penalty weighs beams, and there is one: give --num_beams 2 or more with it")
+    if "" in options.stop:
+        faults.append("--stop is an empty text, which would end every answer at once; give it some letters")
+    return faults
+
+
+def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What a subcommand takes besides the configuration, by the names of its function's parameters.
+
+    Raises:
+      UserError: options out of range, or that do not go together.
+    """
+    check(command, options)
+    names = {
+        "eval": ("split", "step"),
+        "export": ("folder", "step", "dtype", "adapter"),
+        "generate": (
+            *("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p"),
+            *("num_beams", "length_penalty", "stop", "scores", "step"),
+        ),
+        "inspect": ("task", "step", "num", "split"),
+        "plan": ("estimate",),
+        "prepare": ("runner", "beam_options", "repair"),
+        "tasks": ("query",),
+        "vocab": ("size", "output", "max_examples"),
+    }
+    own = {name: getattr(options, name) for name in names.get(command, ())}
+    own |= {name: value for name, value in _UNSET.items() if name in own and own[name] is None}
+    if command == "plan":
+        own["as_json"] = options.json
+    if command == "generate":
+        own["prompts_file"] = options.prompts
+    return own
