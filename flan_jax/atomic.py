@@ -4,6 +4,7 @@ A process that is killed at any of the three leaves the old file, or none, and p
 """
 
 import json
+import math
 import os
 import pathlib
 from collections.abc import Iterable
@@ -40,8 +41,12 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes a value as JSON."""
-    write_text(path, json.dumps(value, indent=1))
+    """Writes a value as JSON, what is not finite as null: there is no such number in JSON."""
+    try:
+        text = json.dumps(value, indent=1, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), indent=1, allow_nan=False)
+    write_text(path, text)
 
 
 def read_json(path: pathlib.Path, mend: str) -> Any:
@@ -59,6 +64,14 @@ def read_json(path: pathlib.Path, mend: str) -> Any:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError, IsADirectoryError, PermissionError) as error:
         raise UserError(f"{path} is damaged ({error}); {mend}") from None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def sync_folder(folder: pathlib.Path) -> None:

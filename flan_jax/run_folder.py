@@ -8,6 +8,7 @@ checkpoints/                                 Orbax
 metrics.jsonl  events.out.tfevents.*         curves
 scores/step-*.json  results.json             evals, and the final table
 eval.json                                    the table of the last `flan-jax eval`
+run.lock                                     who trains in it; see `run_lock`
 """
 
 import dataclasses
@@ -26,6 +27,7 @@ from flan_jax.data import plan as plans
 from flan_jax.data import vocabulary
 from flan_jax.errors import UserError, counted
 from flan_jax.models.hugging_face import originals
+from flan_jax.named_functions import to_plain
 from flan_jax.setup import Data, data_vocabulary
 from flan_jax.tokenizer_folder import TokenizerFolder
 
@@ -136,6 +138,33 @@ class RunFolder:
             step = path.stem.removeprefix("step-")
             if step.isdecimal() and int(step) > after:
                 path.unlink(missing_ok=True)
+
+
+def changed_state(earlier: RunConfig, config: RunConfig) -> list[str]:
+    """The settings by which two runs' checkpoints hold other leaves, each as "NAME was X, is Y".
+
+    >>> adafactor = dataclasses.replace(RunConfig().optimizer, name="adafactor", b1=0.8)
+    >>> changed_state(RunConfig(), dataclasses.replace(RunConfig(), optimizer=adafactor))
+    ["Optimizer.name was 'adamw', is 'adafactor'"]
+    """
+    said = []
+    for section in ("model", "lora", "optimizer"):
+        old, new = getattr(earlier, section), getattr(config, section)
+        for field in dataclasses.fields(new):
+            was, now = (to_plain(getattr(part, field.name)) for part in (old, new))
+            if section == "optimizer":
+                if field.name not in ("name", "factory", "clip_norm", "weight_decay"):
+                    continue
+                if field.name in ("clip_norm", "weight_decay") and bool(was) == bool(now):
+                    continue  # a factor, not another rule
+            if was != now:
+                said.append(f"{configs.setting(f'{section}.{field.name}')} was {_named(was)}, is {_named(now)}")
+    return said
+
+
+def _named(plain: Any) -> str:
+    """A setting as a user knows it: a function by its name."""
+    return f"@{plain['function'].replace(':', '.')}" if isinstance(plain, dict) and "function" in plain else repr(plain)
 
 
 def read_plan(run_dir: pathlib.Path) -> dict[str, Any]:

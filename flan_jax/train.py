@@ -34,10 +34,12 @@ from flan_jax.evaluation.scoring import TaskScore
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
 from flan_jax.progress import Progress
-from flan_jax.run_folder import RunFolder
+from flan_jax.run_folder import RunFolder, changed_state
+from flan_jax.run_lock import RunLock
 from flan_jax.training import start
-from flan_jax.training.checkpoints import Checkpoints
+from flan_jax.training.checkpoints import Checkpoints, OtherState
 from flan_jax.training.disk import full_disk_named
+from flan_jax.training.finite import NotFinite, SkippedSteps, check_parameters
 from flan_jax.training.logbook import Logbook
 from flan_jax.training.metrics import MetricsWriter
 from flan_jax.training.optimizer import describe_schedule
@@ -60,7 +62,9 @@ def train(config: RunConfig) -> int:
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config.batch_size, config.microbatches, mesh)
     folder = RunFolder(config.run_dir)
-    with full_disk_named(folder.path), setup.worker_of(config) as worker:
+    with full_disk_named(folder.path), RunLock(folder.path) as lock, setup.worker_of(config) as worker:
+        if lock.notice:
+            say(lock.notice)
         data = setup.open_data(config, worker, folder.path, draws="ahead")
         changed = folder.check_plan(config, data)
         config = dataclasses.replace(config, model=setup.model_for(config.model, data.codec.size))
@@ -106,6 +110,9 @@ class _Run:
         self.frozen: tuple[Any, ...] = ()  # the base of adapters, read when the state is
         self.stop = StopRequest()
         self.saved = checkpoints.latest()  # the step that was saved last
+        # A run of fewer steps than may be skipped is not complete with all of them skipped.
+        self.skipped = SkippedSteps(self.tasks, min(config.optimizer.max_skipped_steps, self.steps))
+        self.waits = False  # whether a save was due at a step that was skipped
 
     def asked(self, params: Any) -> Asked:
         """The model with these parameters, ready to be scored."""
@@ -128,8 +135,14 @@ class _Run:
         if jax.process_index() == 0:
             self.folder.write(self.config, self.data, table)
             self.folder.forget_scores(done)
-        with self.stop:
-            done = self._loop(state, done, extra)
+        try:
+            with self.stop:
+                done = self._loop(state, done, extra)
+        except NotFinite as fault:
+            raise self._with_checkpoint(fault) from None
+        if self.skipped.total:
+            said = "was" if self.skipped.total == 1 else "were"
+            say(f"{self.skipped.total} of {done} steps {said} skipped, as the loss or its gradient was not finite")
         if self.stop:
             say(f"stopped and saved at step {done} of {self.steps}; the same command goes on from there")
             return 128 + (self.stop.signal or 0)
@@ -142,7 +155,8 @@ class _Run:
         loader = self.data.loader(config, meshes.local_rows(config.batch_size, self.mesh))
         bar = Progress("training", self.steps, done, every=config.log_period)
         with bar, closing(self._metrics_writer(done)) as writer:
-            log = Logbook(writer, bar, self.tasks, self._objectives(), config.log_period, self.steps)
+            log = Logbook(writer, bar, self.tasks, self._objectives(), config.log_period, self.steps, self.skipped)
+            self.skipped.total, self.skipped.in_a_row = extra.get("skipped", (0, 0))
             if np.shape(extra.get("task_sums", ())) == log.task_sums.shape:
                 log.task_sums[:] = extra["task_sums"]
             try:
@@ -151,13 +165,14 @@ class _Run:
                     state, metrics = self.program.step(state, place_batch(batch, self.mesh), *self.frozen)
                     done = step + 1
                     log.add(done, metrics, _tokens(batch))
-                    if done == self.steps or _due(done, config.save_period) or self.stop:
-                        self._save(writer, log, state, done)
+                    self._save_if_due(writer, log, state, done)
                     if not self.stop:
                         self._score_if_due(state, done, writer, bar, log)
                     if self.stop:
                         self._save(writer, log, state, done)
                         break
+            except NotFinite:
+                raise
             except UserError:
                 # A fault in the data loses nothing that was learnt before it.
                 self._save(writer, log, state, done)
@@ -166,11 +181,26 @@ class _Run:
                 self.checkpoints.wait()
         return done
 
+    def _save_if_due(self, writer: MetricsWriter, log: Logbook, state: Any, done: int) -> None:
+        """Saves this step if it is one that is saved, or the first to be learnt from after such a one was skipped."""
+        if not (done == self.steps or _due(done, self.config.save_period) or self.stop or self.waits):
+            return
+        log.flush()
+        # While steps are skipped, the same parameters would push older checkpoints out.
+        self.waits = self.skipped.in_a_row > 0 and done < self.steps and not self.stop
+        if not self.waits:
+            self._save(writer, log, state, done)
+
     def _save(self, writer: MetricsWriter, log: Logbook, state: Any, done: int) -> None:
-        """Saves this step, once."""
+        """Saves this step, once.
+
+        Raises:
+          NotFinite: no checkpoint should hold its parameters.
+        """
         if self.saved == done:
             return
         log.flush()
+        check_parameters(state["params"], done)
         writer.sync()
         extra = {
             "step": done,
@@ -178,11 +208,18 @@ class _Run:
             "data": self.data.index.state(done, self.config.batch_size),
             "seed": self.config.seed,
             "task_sums": log.task_sums.tolist(),
+            "skipped": [self.skipped.total, self.skipped.in_a_row],
             "operative": self.config.operative,
         }
         self.checkpoints.save(done, state, extra)
         self.saved = done
         log.pause()
+
+    def _with_checkpoint(self, fault: NotFinite) -> NotFinite:
+        """The fault, and what of the run stays."""
+        kept = self.checkpoints.latest()
+        goes_on = "no checkpoint was written before" if kept is None else f"the same command goes on from step {kept}"
+        return NotFinite(f"{str(fault).rstrip('.')}; {goes_on}.")
 
     def _score_if_due(
         self, state: Any, done: int, writer: MetricsWriter, bar: Progress, log: Logbook, anew: bool = True
@@ -255,7 +292,16 @@ class _Run:
         where = str(self.folder.path)
         vocabulary.check_same(self.data.resolved.vocabulary, vocabulary.kept(self.folder.path), where)
         self.frozen = start.frozen_base(self.config, self.data.resolved.vocabulary, self.mesh)
-        state, extra = self.checkpoints.restore(done, self.program.abstract)
+        try:
+            state, extra = self.checkpoints.restore(done, self.program.abstract)
+        except OtherState as fault:
+            changed = changed_state(earlier, self.config) if earlier else []
+            if not changed:
+                raise
+            raise UserError(
+                f"{where} cannot go on from step {done}, as its checkpoint holds another model or optimiser: "
+                f"{'; '.join(changed)}. Undo that, or take another --run_dir"
+            ) from fault
         if "data" in extra and extra["plan"] == self.data.plan.fingerprint:
             self.data.index.anchor(extra["data"]["window"], extra["data"]["rows_before"])
         say(f"going on from step {done} of {self.steps} in {where}")

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import signal
 import types
 
@@ -72,6 +73,18 @@ def test_killed_at_any_point_the_folder_reads_and_the_next_start_mends_it(tmp_pa
             assert (place / "vocabulary.model").read_bytes() == reference["vocabulary.model"], point
         write(folder, data)
         assert files(place) == reference, point
+
+
+def test_scores_that_are_not_finite_are_null(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_scores(3, [Score("t", math.nan), Score("u", math.inf), Score("v", 0.5)])
+
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    written = json.loads((folder.path / "scores/step-3.json").read_text(), parse_constant=refuse)
+    assert [row["score"] for row in written["tasks"]] == [None, None, 0.5]
+    assert folder.read_scores(3) == written["tasks"]
 
 
 @pytest.mark.parametrize("name", ["plan.json", "vocabulary.json", "scores/step-3.json"])

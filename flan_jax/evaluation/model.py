@@ -18,6 +18,7 @@ from flan_jax.models.decoding.beams import check_beams
 from flan_jax.models.decoding.tokens import Choice, Progress, check_sampling, row_keys
 from flan_jax.models.model import Model
 from flan_jax.parallel.mesh import batch_sharding
+from flan_jax.training.finite import NotFinite
 from flan_jax.training.loss import CROSS_ENTROPY, token_losses
 
 SHORTEST = 128  # padding of prompts is cut off down to this length, or twice it, four times it, ...
@@ -108,7 +109,7 @@ class Asked:
         """
         score = _jitted(self.graph, self.mesh, "score_options", ())
         sums, lengths = score(self.params, *self._placed(fitted(inputs), options))
-        return np.asarray(sums), np.asarray(lengths)
+        return _numbers(np.asarray(sums)), np.asarray(lengths)
 
     def answers(
         self,
@@ -142,7 +143,9 @@ class Asked:
             fixed = (how.max_new_tokens, how.num_beams, how.early_stopping, how.min_new_tokens)
             search = _jitted(graph, self.mesh, "beam_search", fixed)
             found = search(params, *placed, ends, how.length_penalty)
-            return jax.tree.map(lambda leaf: np.asarray(leaf)[:, 0], found)
+            found = jax.tree.map(lambda leaf: np.asarray(leaf)[:, 0], found)
+            _numbers(found.token_scores)
+            return found
         rules = (how.temperature > 0, how.top_k, how.top_p < 1, how.min_new_tokens > 0)
         given = (ends, how.min_new_tokens, how.seed, first_row, how.temperature or 1.0, how.top_p)
         begin = _jitted(graph, self.mesh, "begin", (*rules, how.max_new_tokens))
@@ -157,7 +160,9 @@ class Asked:
             stopped = ended(np.asarray(progress.tokens))
             if np.all(stopped | np.asarray(progress.done)):
                 break
-        return jax.tree.map(np.asarray, progress.decoded())
+        written = jax.tree.map(np.asarray, progress.decoded())
+        _numbers(written.token_scores)
+        return written
 
     def loss(self, batch: Mapping[str, np.ndarray]) -> tuple[float, float]:
         """Summed cross-entropy and summed loss weight of a batch, laid out as in training."""
@@ -165,7 +170,7 @@ class Asked:
         total, weight = _jitted(self.graph, self.mesh, "loss", names)(
             self.params, *self._placed(*(batch[name] for name in names))
         )
-        return float(total), float(weight)
+        return float(_numbers(total)), float(weight)
 
     def row_losses(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
         """Summed cross-entropy of each row of a batch, float32 [B], each token by its loss weight."""
@@ -179,6 +184,16 @@ class Asked:
         """Every host has the whole batch, and keeps its devices' rows."""
         sharding = batch_sharding(self.mesh)
         return [jax.make_array_from_callback(array.shape, sharding, array.__getitem__) for array in arrays]
+
+
+def _numbers(scores: Any) -> Any:
+    """The scores, where they are numbers: of logits that are not finite they are not, and no answer means anything."""
+    if np.isnan(scores).any():
+        raise NotFinite(
+            "the model's logits are not finite, so it has no answers and no scores: its parameters are spoilt; take an "
+            "earlier checkpoint with --step, or train it anew with a lower LEARNING_RATE"
+        )
+    return scores
 
 
 def fitted(inputs: np.ndarray) -> np.ndarray:

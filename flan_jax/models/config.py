@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from flan_jax.errors import UserError, nearest
+from flan_jax.errors import UserError, nearest, together
 
 ARCHITECTURES = ("encoder_decoder", "decoder")
 ACTIVATIONS = ("gated_gelu", "gated_silu", "relu")
@@ -187,7 +187,7 @@ class ModelConfig:
         """
         faults = [*self._word_faults(), *self._number_faults(), *self._joint_faults()]
         if faults:
-            raise UserError("The model's config cannot be built: " + "; ".join(faults) + ".")
+            raise UserError(together(faults, "The model's config cannot be built"))
 
     def _word_faults(self) -> list[str]:
         def choice(name: str, known: Sequence[str]) -> list[str]:

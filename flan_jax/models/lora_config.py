@@ -5,7 +5,7 @@ import fnmatch
 from collections.abc import Sequence
 from typing import Literal
 
-from flan_jax.errors import UserError, nearest
+from flan_jax.errors import UserError, nearest, together
 from flan_jax.models.config import ModelConfig
 
 ALL_LINEAR = "all-linear"
@@ -93,7 +93,7 @@ class LoraConfig:
         if not self.words:
             faults.append(f"targets is {self.targets!r}, wanted {ALL_LINEAR!r} or names of modules")
         if faults:
-            raise UserError("LoraConfig: " + "; ".join(faults) + ".")
+            raise UserError(together(faults, "Lora"))
 
     @property
     def words(self) -> tuple[str, ...]:

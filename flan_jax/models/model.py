@@ -26,7 +26,7 @@ def build(config: ModelConfig, rngs: nnx.Rngs) -> Model:
     config.check()
     if config.vocab_size == 0:
         raise UserError(
-            "The model's vocab_size is 0, to be taken from the data, but no data set it; set ModelConfig.vocab_size."
+            "The model's vocab_size is 0, to be taken from the data, but no data set it; set Model.vocab_size."
         )
     config = config.resolved()
     return (EncoderDecoder if config.architecture == "encoder_decoder" else Decoder)(config, rngs=rngs)

@@ -36,6 +36,10 @@ _UNFINISHED = "*.orbax-checkpoint-tmp"
 _log = logging.getLogger(__name__)
 
 
+class OtherState(UserError):
+    """A checkpoint whose leaves are not those of the run that reads it."""
+
+
 class Checkpoints:
     """The checkpoints of one run: saved in the background, the newest ones and the best one kept.
 
@@ -167,7 +171,8 @@ class Checkpoints:
           The state, bit for bit as saved, and the saved `extra`.
 
         Raises:
-          UserError: there is no such step, it is damaged, or another model or optimiser made it.
+          UserError: there is no such step, or it is damaged.
+          OtherState: another model or optimiser made it.
         """
         trees = {
             "params": abstract_state["params"],
@@ -305,7 +310,7 @@ class Checkpoints:
         differences = [line for item, tree in trees.items() for line in _differences(saved[item], tree, item)]
         if differences:
             rest = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-            raise UserError(
+            raise OtherState(
                 f"The checkpoint of step {step} in {self.folder} is of another model or optimiser: "
                 f"{'; '.join(differences[:_SHOWN])}{rest}. Give the settings it was made with, or another run folder."
             )

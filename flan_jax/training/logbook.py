@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from flan_jax.progress import Progress
+from flan_jax.training.finite import SkippedSteps
 from flan_jax.training.metrics import MetricsWriter
 
 
@@ -21,6 +22,7 @@ class Logbook:
       objectives: the objective of each.
       period: LOG_PERIOD; rows of these steps hold losses by task and by objective, summed since the last one.
       last: the run's last step, which gets them too.
+      skipped: counts the steps that were skipped, and ends the run when there are too many.
     """
 
     def __init__(
@@ -31,9 +33,10 @@ class Logbook:
         objectives: Sequence[str],
         period: int,
         last: int,
+        skipped: SkippedSteps,
     ):
         self.writer, self.bar, self.tasks, self.objectives = writer, bar, tasks, objectives
-        self.period, self.last = period, last
+        self.period, self.last, self.skipped = period, last, skipped
         #: Loss and weight of each task since the last period; a checkpoint keeps it, so that a resumed sum is whole.
         self.task_sums = np.zeros((2, len(tasks)))
         self._pending: tuple[int, Any, int] | None = None
@@ -50,12 +53,15 @@ class Logbook:
           step: the number of steps done with this one.
           metrics: on the device still; they are fetched when they are written.
           tokens: that this host's rows hold.
+
+        Raises:
+          NotFinite: too many steps in a row were skipped.
         """
         self.flush()
         self._pending = (step, metrics, tokens)
 
     def flush(self) -> None:
-        """Writes the step that is held, waiting for it if need be."""
+        """Writes the step that is held, waiting for it if need be; raises as `add` does."""
         if self._pending is None:
             return
         step, metrics, tokens = self._pending
@@ -66,12 +72,18 @@ class Logbook:
         loss = values["loss_sum"] / np.maximum(values["weight_sum"], np.float32(1e-9))
         row: dict[str, Any] = {"loss": loss, "tokens_per_second": round(speed, 1)}
         row |= {name: values[name] for name in ("grad_norm", "learning_rate", "weight_sum")}
-        self.task_sums += np.stack([values["task_loss_sum"], values["task_weight_sum"]])
+        if tasks := self.skipped.count(step, values):
+            row["skipped_tasks"] = tasks
+            self.bar.line(self.skipped.line())
+        else:  # what was not learnt from is in no sum
+            self.task_sums += np.stack([values["task_loss_sum"], values["task_weight_sum"]])
+        row["skipped_steps"] = self.skipped.total
         if step % self.period == 0 or step == self.last:
             row |= {"by_task": self._by(self.tasks), "by_objective": self._by(self.objectives)}
             self.task_sums[:] = 0
         self.writer.write(step, row)
         self.bar.update(step, loss=f"{float(loss):.4f}", **{"tokens/s": f"{speed:,.0f}"})
+        self.skipped.check()
 
     def _by(self, groups: Sequence[str]) -> dict[str, Any]:
         """Loss and weight of the groups that occurred."""

@@ -56,7 +56,7 @@ class MetricsWriter:
         Args:
           step: the number of steps done, above that of the row before.
           values: scalars, arrays, strings or mappings of these. float32 values read back bit for bit; NaN becomes null.
-            Nested numbers go to TensorBoard as "outer/inner", strings and arrays to the file alone.
+            Nested numbers go to TensorBoard as "outer/inner"; strings, arrays and what is not finite to the file alone.
 
         Raises:
           ValueError: the step was written before.
@@ -210,7 +210,5 @@ def _scalars(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
     for name, value in row.items():
         if isinstance(value, Mapping):
             yield from _scalars(value, f"{prefix}{name}/")
-        elif value is None:
-            yield prefix + name, math.nan
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield prefix + name, value

@@ -95,7 +95,7 @@ def describe_schedule(config: OptimizerConfig, total_steps: int) -> str:
     return f"{config.schedule} from {peak}{warm} to {float(rate(total_steps)):.3g} at step {total_steps}"
 
 
-def make_optimizer(config: OptimizerConfig, total_steps: int, params: Any) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig, total_steps: int, params: Any) -> optax.GradientTransformationExtraArgs:
     """Builds the optimiser: clip by global norm, then the update rule with decay and schedule.
 
     Args:
@@ -105,7 +105,9 @@ def make_optimizer(config: OptimizerConfig, total_steps: int, params: Any) -> op
         stacked over layers.
 
     Returns:
-      A transformation whose statistics are float32 whatever the parameters are.
+      A transformation whose statistics are float32 whatever the parameters are. Its `update` takes `finite`, a bool
+      scalar, true by default: where it is false the statistics stay as they are, and the updates mean nothing. Only
+      the learning rate's step goes on, as it is a function of the run's step.
 
     Raises:
       UserError: settings that make no optimiser.
@@ -120,11 +122,11 @@ def make_optimizer(config: OptimizerConfig, total_steps: int, params: Any) -> op
                 f"Optimizer.factory is {named_functions.shown(config.factory)}, which gave {made!r}, wanted an "
                 f"optax.GradientTransformation: it is called as {form}"
             )
-        return optax.chain(*stages, made)
+        return optax.chain(*stages, _still_unless_finite(made))
     if config.name == "adamw":
-        stages.append(optax.scale_by_adam(config.b1, config.b2, config.eps, mu_dtype=jnp.float32))
+        stages.append(_adam_direction(config.b1, config.b2, config.eps))
     else:
-        stages.append(_per_layer(_adafactor_direction(), layer_counts(params)))
+        stages.append(_still_unless_finite(_per_layer(_adafactor_direction(), layer_counts(params))))
     if config.weight_decay:
         stages.append(optax.add_decayed_weights(config.weight_decay, mask=decay_mask(params)))
     stages.append(optax.scale_by_learning_rate(schedule))
@@ -196,6 +198,42 @@ def _clip_by_global_norm(largest: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
+def _still_unless_finite(rule: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """Keeps a rule's statistics as they are where `finite` is false, but for the steps that schedules count."""
+    rule = optax.with_extra_args_support(rule)
+
+    def update(updates: Any, state: Any, params: Any = None, *, finite: Any = True, **more: Any) -> tuple[Any, Any]:
+        def kept(new: Any, old: Any) -> Any:
+            if isinstance(new, optax.ScaleByScheduleState):
+                return new
+            return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+
+        updates, after = rule.update(updates, state, params, **more)
+        return updates, jax.tree.map(kept, after, state, is_leaf=lambda s: isinstance(s, optax.ScaleByScheduleState))
+
+    return optax.GradientTransformationExtraArgs(rule.init, update)
+
+
+def _adam_direction(b1: float, b2: float, eps: float) -> optax.GradientTransformationExtraArgs:
+    """optax's `scale_by_adam`, whose moments stand still where `finite` is false.
+
+    The direction is computed of the moments as they are kept: each is written once, in its own place. Of moments that
+    are chosen afterwards, as `_still_unless_finite` does, XLA would keep a copy of the old ones beside the new.
+    """
+
+    def update(grads: Any, state: Any, params: Any = None, *, finite: Any = True, **_: Any) -> tuple[Any, Any]:
+        keep = functools.partial(jax.tree.map, lambda new, old: jnp.where(finite, new, old))
+        count = optax.safe_increment(state.count)
+        mu = keep(optax.tree.update_moment(grads, state.mu, b1, 1), state.mu)
+        nu = keep(optax.tree.update_moment_per_elem_norm(grads, state.nu, b2, 2), state.nu)
+        mean, square = optax.tree.bias_correction(mu, b1, count), optax.tree.bias_correction(nu, b2, count)
+        direction = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mean, square)
+        return direction, optax.ScaleByAdamState(keep(count, state.count), mu, nu)
+
+    init = optax.scale_by_adam(mu_dtype=jnp.float32).init
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
 def _adafactor_direction() -> optax.GradientTransformation:
     """Adafactor's update without its learning rate: factored second moment, clipped, scaled by the parameter's size."""
     return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0), optax.scale_by_param_block_rms())
@@ -216,7 +254,7 @@ def _per_layer(rule: optax.GradientTransformation, layers: Any) -> optax.Gradien
     )
 
 
-def _in_float32(rule: optax.GradientTransformation) -> optax.GradientTransformation:
+def _in_float32(rule: optax.GradientTransformationExtraArgs) -> optax.GradientTransformationExtraArgs:
     """Keeps a rule's statistics in float32 for narrower parameters: a bfloat16 moment of b2 = 0.999 stands still."""
     cast = functools.partial(
         jax.tree.map, lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x
@@ -225,7 +263,7 @@ def _in_float32(rule: optax.GradientTransformation) -> optax.GradientTransformat
     def init(params: Any) -> Any:
         return rule.init(cast(params))
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        return rule.update(cast(updates), state, None if params is None else cast(params))
+    def update(updates: Any, state: Any, params: Any = None, **more: Any) -> tuple[Any, Any]:
+        return rule.update(cast(updates), state, None if params is None else cast(params), **more)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
-from flan_jax.errors import UserError, nearest
+from flan_jax.errors import UserError, nearest, together
 
 Schedule = Callable[[Any], Any]
 SCHEDULES = ("constant", "linear", "cosine", "rsqrt")
@@ -31,6 +31,8 @@ class OptimizerConfig:
       clip_norm: the largest global gradient norm, or None for no clipping.
       factory: a user's `(learning_rate=schedule) -> optax.GradientTransformation` in place of `name`; clipping by
         `clip_norm` still goes before it.
+      max_skipped_steps: a step whose loss or gradient is not finite changes nothing and is counted; so many in a row
+        end the run.
     """
 
     name: Literal["adamw", "adafactor"] = "adamw"
@@ -44,6 +46,7 @@ class OptimizerConfig:
     eps: float = 1e-8
     clip_norm: float | None = 1.0
     factory: Callable[..., Any] | None = None
+    max_skipped_steps: int = 10
 
     def check(self) -> None:
         """Raises `UserError` with every fault of these settings."""
@@ -67,8 +70,10 @@ class OptimizerConfig:
                 faults.append(f"{field} is {getattr(self, field)}, it must be at least 0 and below 1")
         if self.clip_norm is not None and not self.clip_norm > 0:
             faults.append(f"clip_norm is {self.clip_norm}, it must be above 0, or None for no clipping")
+        if not self.max_skipped_steps >= 1:
+            faults.append(f"max_skipped_steps is {self.max_skipped_steps}, it must be 1 or more")
         if faults:
-            raise UserError("OptimizerConfig: " + "; ".join(faults) + ".")
+            raise UserError(together(faults, "Optimizer"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +108,7 @@ class LossConfig:
         if self.chunk != "auto" and not (isinstance(self.chunk, int) and self.chunk >= 0):
             faults.append(f"chunk is {self.chunk!r}, it must be 'auto', or a number of tokens, 0 for whole logits")
         if faults:
-            raise UserError("LossConfig: " + "; ".join(faults) + ".")
+            raise UserError(together(faults, "Loss"))
 
 
 FORMS = {

@@ -34,7 +34,7 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Ar
 
 def make_train_step(
     graph: Any,
-    tx: optax.GradientTransformation,
+    tx: optax.GradientTransformationExtraArgs,
     *,
     mesh: Mesh,
     state_shardings: Any,
@@ -50,11 +50,12 @@ def make_train_step(
 
     The batch is cut into `microbatches`, one after the other; losses, weights and gradients are summed over all of
     them and divided once, so that their number changes nothing but memory and rounding. A batch without any weight
-    gives a gradient of 0.
+    gives a gradient of 0. A batch whose loss or gradient is not finite is skipped: parameters and statistics stay as
+    they are, bit for bit, and only the step, and the step that the learning rate is taken of, go on.
 
     Args:
       graph: the model's graph, from `nnx.split(model, nnx.Param)`, or from `flan_jax.models.lora.parts`.
-      tx: the optimiser; it gets the gradient of the mean loss, and clips that.
+      tx: the optimiser, from `make_optimizer`; it gets the gradient of the mean loss, and clips that.
       mesh: the mesh.
       state_shardings: from `state.state_sharding`.
       schedule: the learning rate of a step, for the metrics.
@@ -67,7 +68,8 @@ def make_train_step(
 
     Returns:
       The jitted function. Its metrics are float32 scalars on the device: loss_sum (weighted, with the z-loss),
-      z_loss_sum, weight_sum, grad_norm (before clipping), learning_rate, and task_loss_sum and task_weight_sum `[T]`.
+      z_loss_sum, weight_sum, grad_norm (before clipping), learning_rate, skipped (1 for a batch that was skipped, else
+      0), and task_loss_sum and task_weight_sum `[T]`.
 
     Raises:
       UserError: settings of the loss that make none.
@@ -84,11 +86,16 @@ def make_train_step(
             # A factor is fused into all that reads a gradient; a division would write it out first.
             inverse = 1.0 / jnp.where(weight > 0, weight, 1.0)
             grads = jax.tree.map(lambda g: g * inverse, grads)
-            updates, opt = tx.update(grads, state["opt"], state["params"])
-            params = optax.apply_updates(state["params"], updates)
+            grad_norm = optax.global_norm(grads)
+            finite = jnp.isfinite(totals["loss_sum"]) & jnp.isfinite(grad_norm)
+            updates, opt = tx.update(grads, state["opt"], state["params"], finite=finite)
+            moved = optax.apply_updates(state["params"], updates)
+            # Fused into what writes the parameters anyway: the choice costs neither time nor memory.
+            params = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state["params"])
             metrics = totals | {
-                "grad_norm": optax.global_norm(grads),
+                "grad_norm": grad_norm,
                 "learning_rate": jnp.asarray(schedule(state["step"]), jnp.float32),
+                "skipped": 1.0 - finite.astype(jnp.float32),
             }
             return {"params": params, "opt": opt, "step": state["step"] + 1}, metrics
 

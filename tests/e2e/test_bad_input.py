@@ -153,8 +153,14 @@ def untouched(run_dir, trained):
 
 def test_a_checkpoint_of_another_model_is_refused(project, trained, copied):
     longer = ["train", "--gin_file", "run.gin", "--run_dir", copied, "--steps", 40]
-    check_refused(project(*longer, "--gin.Model.mlp_dim=128"), "another model or optimiser", "128", "64")
-    check_refused(project(*longer, "--gin.Optimizer.name='adafactor'"), "another model or optimiser")
+    other = "cannot go on from step 30, as its checkpoint holds another model or optimiser: "
+    for changes, told in (
+        (["--gin.Model.mlp_dim=128", "--gin.Optimizer.b1=0.8"], "Model.mlp_dim was 64, is 128. Undo that"),
+        (["--gin.Optimizer.name='adafactor'"], "Optimizer.name was 'adamw', is 'adafactor'. Undo that"),
+        (["--gin.Optimizer.clip_norm=None"], "Optimizer.clip_norm was 1.0, is None. Undo that"),
+    ):
+        said = check_refused(project(*longer, *changes), other + told)
+        assert "optimizer/opt" not in said, "the setting, not its leaves"
     assert untouched(copied, trained)
     start = ["train", "--gin_file", "run.gin", "--run_dir", copied.parent / "new", "--init_from", trained]
     check_refused(project(*start, "--gin.Model.embed_dim=64"), "another model")

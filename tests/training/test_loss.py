@@ -65,6 +65,7 @@ def test_a_users_function_of_another_shape_is_refused(scored):
 
 def test_all_faults_are_told_at_once():
     with pytest.raises(
-        UserError, match="z_loss is -1.*label_smoothing is 1.0.*function is 'mse'.*label_smoothing is set.*chunk is -1"
+        UserError,
+        match="(?s)z_loss is -1.*label_smoothing is 1.0.*function is 'mse'.*label_smoothing is set.*chunk is -1",
     ):
         LossConfig(z_loss=-1, label_smoothing=1.0, function="mse", chunk=-1).check()

@@ -111,12 +111,17 @@ def test_decay_and_layers_of_the_real_models(architecture):
     assert {name for name, count in layers.items() if not count} == {name for name in layers if "/layers/" not in name}
 
 
-def test_adamw_equals_optax(tiny):
+# A constant rate, and one that every step has another of: a quarter of the peak, a half, three quarters, ...
+RATES = [({}, 0.01), ({"schedule": "linear", "warmup_steps": 4}, lambda count: 0.01 * (count + 1) / 4)]
+
+
+@pytest.mark.parametrize(("schedule", "rate"), RATES, ids=["constant", "rising"])
+def test_adamw_equals_optax(tiny, schedule, rate):
     _, params = tiny.make()
-    config = OptimizerConfig(learning_rate=0.01, weight_decay=0.1, clip_norm=0.5, b1=0.8, b2=0.95, eps=1e-6)
+    config = OptimizerConfig(learning_rate=0.01, weight_decay=0.1, clip_norm=0.5, b1=0.8, b2=0.95, eps=1e-6, **schedule)
     ours = make_optimizer(config, 10, params)
     theirs = optax.chain(
-        optax.clip_by_global_norm(0.5), optax.adamw(0.01, 0.8, 0.95, 1e-6, weight_decay=0.1, mask=decay_mask(params))
+        optax.clip_by_global_norm(0.5), optax.adamw(rate, 0.8, 0.95, 1e-6, weight_decay=0.1, mask=decay_mask(params))
     )
     states, moved = [ours.init(params), theirs.init(params)], [params, params]
     for step in range(3):
@@ -134,8 +139,9 @@ def test_adafactor_on_stacked_leaves_equals_adafactor_layer_by_layer(tiny):
     assert set(jax.tree.leaves(layer_counts(params))) == {0, 3}
     sizes = jnp.array([0.01, 0.1, 1.0])[:, None, None]
     params["stack"]["up"][...] = params["stack"]["up"][...] * sizes
-    ours = make_optimizer(OptimizerConfig(name="adafactor", learning_rate=0.02, clip_norm=None), 10, params)
-    theirs = optax.adafactor(0.02)
+    config = OptimizerConfig(name="adafactor", learning_rate=0.02, clip_norm=None, schedule="linear", warmup_steps=4)
+    ours = make_optimizer(config, 10, params)
+    theirs = optax.adafactor(lambda count: 0.02 * (count + 1) / 4)
     layer = lambda tree, i: {"up": tree["stack"]["up"][...][i], "scale": tree["stack"]["norm"]["scale"][...][i]}
     alone = [layer(params, i) for i in range(3)] + [{"embed": params["embed"][...]}]
     ours, theirs = (optax.GradientTransformation(tx.init, jax.jit(tx.update)) for tx in (ours, theirs))
@@ -189,10 +195,18 @@ def test_a_users_factory_gets_the_schedule_and_clipped_gradients(tiny):
 
 def test_all_faults_are_told_at_once():
     config = OptimizerConfig(
-        name="adamv", schedule="cosin", learning_rate=-1.0, b2=1.0, clip_norm=0.0, weight_decay=0.1, factory=optax.sgd
+        name="adamv",
+        schedule="cosin",
+        learning_rate=-1.0,
+        b2=1.0,
+        clip_norm=0.0,
+        weight_decay=0.1,
+        factory=optax.sgd,
+        max_skipped_steps=0,
     )
     with pytest.raises(UserError) as error:
         config.check()
+    assert all(fault.startswith("Optimizer: ") for fault in error.value.each())
     for phrase in (
         "name is 'adamv', known are adamw, adafactor; did you mean 'adamw'?",
         "schedule is 'cosin', known are constant, linear, cosine, rsqrt, or a callable; did you mean 'cosine'?",
@@ -200,6 +214,7 @@ def test_all_faults_are_told_at_once():
         "b2 is 1.0",
         "clip_norm is 0.0",
         "weight_decay is 0.1, but your own factory would ignore it",
+        "max_skipped_steps is 0, it must be 1 or more",
     ):
         assert phrase in str(error.value)
     with pytest.raises(UserError, match="warmup_steps is 5, but your own schedule would ignore it"):

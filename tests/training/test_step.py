@@ -9,7 +9,7 @@ from flax import nnx
 
 from flan_jax.errors import UserError
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.training.loss import LossConfig
+from flan_jax.training.loss import LossConfig, cross_entropy
 from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from flan_jax.training.state import create_state, state_sharding
 from flan_jax.training.step import make_eval_step, make_train_step, place_batch
@@ -139,6 +139,73 @@ def test_a_step_without_weight_does_no_harm(tiny, microbatches):
     adam = Run(tiny, microbatches=microbatches)
     adam.go(empty, tiny.batch())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(adam.state))
+
+
+POISON = 31
+MOMENTUM = OptimizerConfig(learning_rate=0.1, schedule="linear", factory=functools.partial(optax.sgd, momentum=0.5))
+ADAFACTOR = OptimizerConfig(name="adafactor", learning_rate=0.1, weight_decay=0.1)
+
+
+def of_poison(instead):
+    """A loss that is `instead` where the target is POISON."""
+    return lambda logits, targets: jnp.where(targets == POISON, instead, cross_entropy(logits, targets))
+
+
+def of_poisoned_gradient(logits, targets):
+    """A loss that is finite everywhere; the square root's gradient at 0 is not."""
+    return cross_entropy(logits, targets) + jnp.sqrt(jnp.where(targets == POISON, 0.0, 1.0) * logits[..., 0] ** 2)
+
+
+NAN, INFINITE = of_poison(jnp.nan), of_poison(jnp.inf)
+
+
+def poisoned(tiny, seed, at=None):
+    """A batch with POISON at one position, or nowhere."""
+    batch = tiny.batch(seed=seed)
+    batch["decoder_target_tokens"][batch["decoder_target_tokens"] == POISON] = 1
+    if at is not None:
+        batch["decoder_target_tokens"][at], batch["decoder_loss_weights"][at] = POISON, 1.0
+    return batch
+
+
+def counting(state, steps):
+    """A state whose step, and whose learning rate's, is another."""
+    count = lambda s: s._replace(count=s.count * 0 + steps) if is_schedule(s) else s
+    is_schedule = lambda s: isinstance(s, optax.ScaleByScheduleState)
+    return {**state, "opt": jax.tree.map(count, state["opt"], is_leaf=is_schedule), "step": state["step"] * 0 + steps}
+
+
+@pytest.mark.parametrize(
+    ("config", "microbatches", "function", "loss_is_lost"),
+    [
+        (ADAM, 1, NAN, True),
+        (ADAM, 2, of_poisoned_gradient, False),
+        (ADAFACTOR, 2, INFINITE, True),
+        (MOMENTUM, 1, of_poisoned_gradient, False),
+    ],
+    ids=["adamw", "adamw in parts", "adafactor", "a user's"],
+)
+def test_a_step_that_is_not_finite_changes_nothing_but_the_step(tiny, config, microbatches, function, loss_is_lost):
+    settings = {"microbatches": microbatches, "loss_config": LossConfig(function=function)}
+    run, other = Run(tiny, config, **settings), Run(tiny, config, **settings)
+    first, last = poisoned(tiny, 0), poisoned(tiny, 2)
+    bad = poisoned(tiny, 1, at=(2, 3))
+    history = run.go(first, bad)
+    other.go(first)
+    other.state = counting(other.state, 2)
+    jax.tree.map(np.testing.assert_array_equal, run.state, other.state)
+    assert [m["skipped"] for m in history] == [0, 1]
+    task = bad["decoder_task_ids"][2, 3]
+    assert [bool(np.isfinite(value)) for value in history[1]["task_loss_sum"]] == [
+        each != task or not loss_is_lost for each in range(tiny.tasks)
+    ]
+    assert np.isfinite(history[1]["loss_sum"]) != loss_is_lost
+    assert np.isfinite(history[1]["grad_norm"]) == loss_is_lost, "one of the two is enough"
+    (after,), (wanted,) = run.go(last), other.go(last)
+    jax.tree.map(np.testing.assert_array_equal, run.state, other.state)
+    assert after["learning_rate"] == wanted["learning_rate"] and after["skipped"] == 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(run.state))
+    assert (np.asarray(run.state["params"]["embed"][...]) != np.asarray(Run(tiny).state["params"]["embed"][...])).any()
 
 
 def test_one_compile_serves_all_steps_and_the_states_buffers_are_donated(tiny):

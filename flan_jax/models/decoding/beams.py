@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, together
 from flan_jax.models.decoding.choice import ids_of, without_end
 from flan_jax.models.decoding.layout import cache_for, laid_out
 from flan_jax.models.decoding.tokens import Decoded
@@ -83,7 +83,7 @@ def check_beams(num_beams: int, early_stopping: bool | str, num_returned: int = 
         *([] if 1 <= num_returned <= max(num_beams, 1) else [f"num_returned is {num_returned}, wanted 1 to num_beams"]),
     ]
     if faults:
-        raise UserError("Cannot search by beams: " + "; ".join(faults) + ".")
+        raise UserError(together(faults, "Cannot search by beams"))
 
 
 @jax.tree_util.register_dataclass

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, together
 from flan_jax.models.decoding.choice import draw, ids_of, most_probable, without_end
 from flan_jax.models.decoding.layout import cache_for, laid_out
 from flan_jax.models.model import Model
@@ -159,7 +159,7 @@ def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
         *([] if 0 < top_p <= 1 else [f"top_p is {top_p}, wanted more than 0 and at most 1"]),
     ]
     if faults:
-        raise UserError("Cannot sample: " + "; ".join(faults) + ".")
+        raise UserError(together(faults, "Cannot sample"))
 
 
 def row_keys(key: PRNGKeyArray, rows: int, first: int = 0) -> PRNGKeyArray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, together
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face import tokenizer_files
 from flan_jax.models.hugging_face.families import model_config
@@ -94,7 +94,7 @@ def read_folder(path: str | pathlib.Path) -> Folder:
             "that belongs to these weights, or save the model with resized embeddings"
         )
     if faults:
-        raise UserError(f"{folder} cannot be loaded: " + "; ".join(faults))
+        raise UserError(together(faults, f"{folder} cannot be loaded"))
     return Folder(folder, raw, config, tensors)
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, together
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face.names import Placement, placements
 from flan_jax.models.hugging_face.safetensors_file import DTYPES, Damaged, Entry, read_header
@@ -94,7 +94,7 @@ def read_adapter(path: str | pathlib.Path) -> AdapterFolder:
             faults.append(f"it has no {name}, wanted {KINDS[name].words}")
     tensors = _tensors_of(folder, faults)
     if faults:
-        raise UserError(f"the adapter in {folder} cannot be used: " + "; ".join(faults))
+        raise UserError(together(faults, f"the adapter in {folder} cannot be used"))
     lora = LoraConfig(
         rank=raw["r"],
         alpha=float(raw["lora_alpha"]),
@@ -168,7 +168,7 @@ def fitted(folder: AdapterFolder, config: ModelConfig, base: str = "the base") -
     if not faults and partly:
         faults.append(f"only some layers of {_listed(partly)} have an adapter, which is not supported")
     if faults:
-        raise UserError(f"the adapter in {folder.path} is for another model than {base}: " + "; ".join(faults))
+        raise UserError(together(faults, f"the adapter in {folder.path} is for another model than {base}"))
     return dataclasses.replace(folder.lora, targets=tuple(name for name, layers in modules.items() if all(layers)))
 
 

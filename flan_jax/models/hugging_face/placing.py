@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, together
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face.folder import Folder, read_folder
 from flan_jax.models.hugging_face.matching import match
@@ -60,7 +60,7 @@ def load_leaves(
     config = config or folder.model
     places, faults = match(placements(config), folder.tensors, "the model's settings")
     if faults:
-        raise UserError(f"{folder.path} holds another model than MODEL and Model.… ask for: " + "; ".join(faults))
+        raise UserError(together(faults, f"{folder.path} holds another model than MODEL and Model.… ask for"))
 
     @contextmanager
     def read(place: Placement) -> Iterator[np.ndarray]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, together
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face.matching import match
 from flan_jax.models.hugging_face.names import Placement, t5x_placements
@@ -71,7 +71,7 @@ def load_params(path: str | pathlib.Path, config: ModelConfig, mesh: "Mesh | Non
     if any(".layers." in name or name.endswith(".layers") for name in arrays):
         faults = ["its layers are scanned (one array for all); save it with unscanned layers", *faults]
     if faults:
-        raise UserError(f"{folder} cannot be loaded as a T5X checkpoint: " + "; ".join(faults))
+        raise UserError(together(faults, f"{folder} cannot be loaded as a T5X checkpoint"))
 
     @contextmanager
     def read(place: Placement) -> Iterator[np.ndarray]:
@@ -96,7 +96,7 @@ def _check_model(config: ModelConfig, folder: pathlib.Path) -> None:
         if value not in allowed:
             faults.append(f"Model.{name} is {value!r}, wanted {allowed[0]!r}")
     if faults:
-        raise UserError(f"{folder} is a T5X checkpoint, which MODEL does not fit: " + "; ".join(faults))
+        raise UserError(together(faults, f"{folder} is a T5X checkpoint, which MODEL does not fit"))
 
 
 def read_arrays(folder: pathlib.Path) -> dict[str, Array]:

@@ -110,7 +110,7 @@ def test_copies_of_a_tied_tensor_come_out_again(tmp_path):
 
 def test_a_model_that_the_folder_does_not_hold(tmp_path):
     found = read_folder(write(tmp_path))
-    with pytest.raises(UserError, match=r"another model than MODEL.*q_proj.bias.*gate_proj.weight is \[24, 16\]"):
+    with pytest.raises(UserError, match=r"(?s)another model than MODEL.*q_proj.bias.*gate_proj.weight is \[24, 16\]"):
         load_params(found, dataclasses.replace(found.model, attention_bias=True, mlp_dim=32))
 
 
