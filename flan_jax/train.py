@@ -116,6 +116,7 @@ class _Run:
         """Restores or starts, loops, and reports."""
         earlier, done = self.folder.earlier(), self.saved or 0
         if done >= self.steps:
+            self._keep_vocabulary()
             say(f"{self.folder.path} is finished: step {done} of {self.steps}. Give more STEPS to go on.")
             if self.evaluator and done == self.steps and self.folder.read_scores(done) is None:
                 # Scoring was cut short when the last step was done, or there was nothing to score by then.
@@ -253,7 +254,7 @@ class _Run:
     def _restore(self, done: int, earlier: RunConfig | None) -> tuple[Any, dict[str, Any]]:
         """The state of this run's checkpoint, and what was saved beside it."""
         where = str(self.folder.path)
-        vocabulary.check_same(self.data.resolved.vocabulary, vocabulary.kept(self.folder.path), where)
+        self._keep_vocabulary()
         self.frozen = start.frozen_base(self.config, self.data.resolved.vocabulary, self.mesh)
         state, extra = self.checkpoints.restore(done, self.program.abstract)
         if "data" in extra and extra["plan"] == self.data.plan.fingerprint:
@@ -264,6 +265,13 @@ class _Run:
             now = describe_schedule(self.config.optimizer, self.steps)
             say(f"STEPS was {earlier.steps}, is {self.steps}; learning rate before: {before}; from here on: {now}")
         return state, extra
+
+    def _keep_vocabulary(self) -> None:
+        """Checks that the folder's vocabulary is the data's, and mends copies of it that were lost or exchanged."""
+        ours, folder = self.data.resolved.vocabulary, self.folder.path
+        vocabulary.check_same(ours, vocabulary.kept(folder, check=False), str(folder))
+        if jax.process_index() == 0:
+            vocabulary.keep(ours, folder)
 
     def _about_adapters(self, params: Any) -> str:
         """What is trained, in a line."""
