@@ -85,6 +85,7 @@ def score_in_child(
     be scored at all is told like a metric that fails.
     """
     from flan_jax.tasks import examples, measures
+    from flan_jax.tasks.user_functions import raised
 
     same = {name: how[name] for name in ("lengths", "seed", "limit", "on_long", "on_bad_row")}
     answers = []
@@ -93,7 +94,7 @@ def score_in_child(
         try:
             found = examples.measured(job["task"], how["split"], outputs, **same)
         except (Exception, SystemExit) as error:
-            said = str(error) if isinstance(error, UserError) else measures.raised(error)
+            said = str(error) if isinstance(error, UserError) else raised(error)
             found = measures.Measured(failures=[f"Task {job['task']!r} could not be scored: {said.rstrip('.')}."])
         answers.append(dataclasses.asdict(found))
     return answers
