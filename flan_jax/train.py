@@ -28,6 +28,7 @@ from flan_jax.config import RunConfig
 from flan_jax.data import vocabulary
 from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
+from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.evaluation.model import Asked
 from flan_jax.evaluation.run import Evaluator
 from flan_jax.evaluation.scoring import TaskScore
@@ -61,6 +62,7 @@ def train(config: RunConfig) -> int:
     meshes.check_batch(config.batch_size, config.microbatches, mesh)
     folder = RunFolder(config.run_dir)
     with full_disk_named(folder.path), setup.worker_of(config) as worker:
+        check_eval_mixture(config, worker)
         data = setup.open_data(config, worker, folder.path, draws="ahead")
         changed = folder.check_plan(config, data)
         config = dataclasses.replace(config, model=setup.model_for(config.model, data.codec.size))
@@ -71,7 +73,6 @@ def train(config: RunConfig) -> int:
         with closing(Checkpoints(folder.checkpoints, **dataclasses.asdict(config.checkpoints))) as checkpoints:
             run = _Run(config, data, mesh, folder, checkpoints)
             run.evaluator = Evaluator(config, worker, data.codec, run.asked)
-            run.evaluator.check_best_metric()
             with closing(data.draws):
                 return run.go(table)
 

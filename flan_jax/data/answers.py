@@ -17,7 +17,7 @@ def estimate_in_child(
     """Answers `estimate`: lengths of the first examples of each task, and how many there are, without storing any."""
     import seqio
 
-    from flan_jax.data.resolve import _members, none_kept
+    from flan_jax.data.resolve import _members, none_kept, vocabulary_of
     from flan_jax.tasks import examples, rates
 
     found = []
@@ -44,7 +44,7 @@ def estimate_in_child(
     for task in found:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     progress(what="sampling", done=len(names), total=len(names), unit="task", name="")
-    return {"tasks": found, "vocabulary_size": _vocabulary(names[0]).vocab_size}
+    return {"tasks": found, "vocabulary_size": vocabulary_of(names[0]).vocab_size}
 
 
 def _of_whole(looked_at: int, rows_met: int, tally: Any, rows: int | None) -> tuple[int, dict[str, int]]:
@@ -170,9 +170,9 @@ def encode_in_child(
     *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, texts: Sequence[str]
 ) -> list[list[int]]:
     """Answers `encode`: token ids of texts, with the vocabulary of a mixture."""
-    from flan_jax.data.resolve import _members
+    from flan_jax.data.resolve import _members, vocabulary_of
 
-    vocabulary = _vocabulary(_members(mixture)[0])
+    vocabulary = vocabulary_of(_members(mixture)[0])
     return [[int(token) for token in vocabulary.encode(text)] for text in texts]
 
 
@@ -180,17 +180,10 @@ def decode_in_child(
     *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, ids: Sequence[Sequence[int]]
 ) -> list[str]:
     """Answers `decode`: texts of token ids, with the vocabulary of a mixture."""
-    from flan_jax.data.resolve import _members
+    from flan_jax.data.resolve import _members, vocabulary_of
 
-    vocabulary = _vocabulary(_members(mixture)[0])
+    vocabulary = vocabulary_of(_members(mixture)[0])
     return [vocabulary.decode(list(row)) for row in ids]
-
-
-def _vocabulary(task: str) -> Any:
-    """The vocabulary of a task's targets."""
-    import seqio
-
-    return seqio.get_mixture_or_task(task).output_features["targets"].vocabulary
 
 
 def register_files(
