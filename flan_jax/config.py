@@ -175,13 +175,22 @@ _LEAST: dict[str, float] = {
     "evaluation.num_beams": 1,
 }
 
+# Beyond these no machine has the memory, or integers of the data's path run out; far beyond what anyone trains with.
+_MOST_LENGTH = 1 << 22  # tokens of a row's inputs or targets: packing keeps tables of 32 bytes a token
+_MOST_TOKENS = 1 << 31  # of a global batch: 28 bytes a token as it is loaded
+_MOST_ROWS = 1 << 40  # of a run: an index entry has 48 bits for them, and the plan is exact up to 2^43 examples
 _MOST: dict[str, float] = {
-    "steps": 2**31 - 1,  # optimisers count them in 32 bits
-    "epochs": 1e6,
-    "batch_size": 2**24,
-    "seed": 2**63 - 1,
-    "data.window": 2**24,
+    "batch_size": 1 << 20,
+    "steps": 2**31 - 1,  # the optimiser counts them in 32 bits
+    "epochs": 1_000_000,  # each is planned, to know how many steps they are
+    "seed": 2**63 - 1,  # JAX takes 64 bits with a sign
+    "data.max_draws": 1 << 20,  # a store's key has 20 bits for the draw
+    "data.window": 1 << 24,  # packing holds about 100 bytes an example
+    "data.prefetch": 1024,
     "data.threads": 1024,
+    "evaluation.batch_size": 1 << 20,
+    "evaluation.max_new_tokens": _MOST_LENGTH,
+    "evaluation.num_beams": 4096,
 }
 
 
@@ -209,7 +218,8 @@ def _range_faults(config: RunConfig, bad_types: Collection[str]) -> list[str]:
     for path, most in _MOST.items():
         value = _get(config, path)
         if path not in bad_types and value is not None and value > most:
-            faults.append(f"{setting(path)} is {value}, wanted at most {int(most):,}")
+            faults.append(f"{setting(path)} is {value:,}, wanted {most:,} or less")
+    faults += _size_faults(config, bad_types)
     if "epochs" not in bad_types and config.epochs is not None and not config.epochs > 0:
         faults.append(f"EPOCHS is {config.epochs}, wanted more than 0")
     if "feature_lengths" not in bad_types and (
@@ -229,6 +239,23 @@ def _range_faults(config: RunConfig, bad_types: Collection[str]) -> list[str]:
     if "data_fields" not in bad_types and set(config.data_fields) - {"inputs", "targets"}:
         faults.append(f"--fields names {', '.join(config.data_fields)}, wanted inputs=COLUMN,targets=COLUMN")
     return faults
+
+
+def _size_faults(config: RunConfig, bad_types: Collection[str]) -> list[str]:
+    """Rows and batches that no memory holds, though the settings that make them up may each do."""
+    lengths, batch_size, steps = config.feature_lengths, config.batch_size, config.steps
+    if "feature_lengths" in bad_types or "batch_size" in bad_types:
+        return []
+    if max(lengths.values(), default=0) > _MOST_LENGTH:
+        return [f"FEATURE_LENGTHS is {lengths}, wanted {_MOST_LENGTH:,} tokens or less for each"]
+    tokens = batch_size * sum(lengths.values())
+    if batch_size <= _MOST["batch_size"] and tokens > _MOST_TOKENS:
+        made = f"BATCH_SIZE {batch_size:,} x FEATURE_LENGTHS {lengths} makes {tokens:,} tokens a step"
+        return [f"{made}, wanted {_MOST_TOKENS:,} or less"]
+    if "steps" not in bad_types and steps is not None and steps <= _MOST["steps"] and steps * batch_size > _MOST_ROWS:
+        made = f"STEPS {steps:,} x BATCH_SIZE {batch_size:,} makes {steps * batch_size:,} rows"
+        return [f"{made}, wanted {_MOST_ROWS:,} or less"]
+    return []
 
 
 def _section_faults(config: RunConfig, bad_types: Collection[str]) -> list[str]:

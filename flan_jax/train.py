@@ -28,6 +28,7 @@ from flan_jax.config import RunConfig
 from flan_jax.data import vocabulary
 from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
+from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.evaluation.model import Asked
 from flan_jax.evaluation.run import Evaluator
 from flan_jax.evaluation.scoring import TaskScore
@@ -65,6 +66,7 @@ def train(config: RunConfig) -> int:
     with full_disk_named(folder.path), RunLock(folder.path) as lock, setup.worker_of(config) as worker:
         if lock.notice:
             say(lock.notice)
+        check_eval_mixture(config, worker)
         data = setup.open_data(config, worker, folder.path, draws="ahead")
         changed = folder.check_plan(config, data)
         config = dataclasses.replace(config, model=setup.model_for(config.model, data.codec.size))
@@ -75,7 +77,6 @@ def train(config: RunConfig) -> int:
         with closing(Checkpoints(folder.checkpoints, **dataclasses.asdict(config.checkpoints))) as checkpoints:
             run = _Run(config, data, mesh, folder, checkpoints)
             run.evaluator = Evaluator(config, worker, data.codec, run.asked)
-            run.evaluator.check_best_metric()
             with closing(data.draws):
                 return run.go(table)
 
@@ -123,6 +124,7 @@ class _Run:
         """Restores or starts, loops, and reports."""
         earlier, done = self.folder.earlier(), self.saved or 0
         if done >= self.steps:
+            self._keep_vocabulary()
             say(f"{self.folder.path} is finished: step {done} of {self.steps}. Give more STEPS to go on.")
             if self.evaluator and done == self.steps and self.folder.read_scores(done) is None:
                 # Scoring was cut short when the last step was done, or there was nothing to score by then.
@@ -290,7 +292,7 @@ class _Run:
     def _restore(self, done: int, earlier: RunConfig | None) -> tuple[Any, dict[str, Any]]:
         """The state of this run's checkpoint, and what was saved beside it."""
         where = str(self.folder.path)
-        vocabulary.check_same(self.data.resolved.vocabulary, vocabulary.kept(self.folder.path), where)
+        self._keep_vocabulary()
         self.frozen = start.frozen_base(self.config, self.data.resolved.vocabulary, self.mesh)
         try:
             state, extra = self.checkpoints.restore(done, self.program.abstract)
@@ -310,6 +312,13 @@ class _Run:
             now = describe_schedule(self.config.optimizer, self.steps)
             say(f"STEPS was {earlier.steps}, is {self.steps}; learning rate before: {before}; from here on: {now}")
         return state, extra
+
+    def _keep_vocabulary(self) -> None:
+        """Checks that the folder's vocabulary is the data's, and mends copies of it that were lost or exchanged."""
+        ours, folder = self.data.resolved.vocabulary, self.folder.path
+        vocabulary.check_same(ours, vocabulary.kept(folder, check=False), str(folder))
+        if jax.process_index() == 0:
+            vocabulary.keep(ours, folder)
 
     def _about_adapters(self, params: Any) -> str:
         """What is trained, in a line."""

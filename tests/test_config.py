@@ -53,15 +53,55 @@ def test_a_good_configuration_passes():
         ("epochs", float("inf"), "EPOCHS: wanted a number"),
         ("optimizer.learning_rate", float("nan"), "LEARNING_RATE: wanted a number"),
         ("steps", 0, "STEPS is 0, wanted 1 or more"),
-        ("steps", 2**31, "STEPS is 2147483648, wanted at most 2,147,483,647"),
         ("mesh", {}, "MESH is {}"),
         ("data_fields", {"prompt": "a"}, "--fields"),
+        ("batch_size", 1_048_577, "BATCH_SIZE is 1,048,577, wanted 1,048,576 or less"),
+        (
+            "feature_lengths",
+            {"inputs": 10**8, "targets": 8},
+            "FEATURE_LENGTHS is {'inputs': 100000000, 'targets': 8}, ",
+        ),
+        ("feature_lengths", {"inputs": 8, "targets": 2**22 + 1}, "wanted 4,194,304 tokens or less for each"),
+        ("steps", 2**31, "STEPS is 2,147,483,648, wanted 2,147,483,647 or less"),
+        ("seed", 2**63, "SEED is 9,223,372,036,854,775,808, wanted"),
+        ("data.max_draws", 2**20 + 1, "Data.max_draws is 1,048,577, wanted 1,048,576 or less"),
+        ("data.window", 10**9, "Data.window is 1,000,000,000, wanted 16,777,216 or less"),
+        ("data.prefetch", 10**6, "Data.prefetch is 1,000,000, wanted 1,024 or less"),
+        ("data.threads", 10**6, "Data.threads is 1,000,000, wanted 1,024 or less"),
+        ("evaluation.batch_size", 10**9, "Evaluation.batch_size is 1,000,000,000, wanted"),
+        ("evaluation.max_new_tokens", 10**8, "Evaluation.max_new_tokens is 100,000,000, wanted"),
+        ("evaluation.num_beams", 10**6, "Evaluation.num_beams is 1,000,000, wanted"),
     ],
 )
 def test_each_fault_is_told_by_the_setting_that_mends_it(path, value, told):
     with pytest.raises(UserError) as fault:
         check(changed(path, value))
     assert told in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"batch_size": 600_000, "feature_lengths": {"inputs": 4096, "targets": 128}},
+            "BATCH_SIZE 600,000 x FEATURE_LENGTHS {'inputs': 4096, 'targets': 128} makes 2,534,400,000 tokens a step",
+        ),
+        (
+            {"steps": 2**31 - 1, "batch_size": 1024},
+            "STEPS 2,147,483,647 x BATCH_SIZE 1,024 makes 2,199,023,254,528 rows",
+        ),
+    ],
+)
+def test_what_settings_make_together_is_bounded_too(changes, told):
+    with pytest.raises(UserError) as fault:
+        check(dataclasses.replace(GOOD, **changes))
+    assert told in str(fault.value)
+
+
+def test_the_largest_sizes_pass():
+    large = {"inputs": 2**22, "targets": 2**22}
+    check(dataclasses.replace(GOOD, feature_lengths=large, batch_size=256, steps=2**31 - 1))
+    check(dataclasses.replace(GOOD, feature_lengths={"inputs": 2040, "targets": 8}, batch_size=2**20, steps=2**20))
 
 
 def test_all_faults_are_told_at_once():

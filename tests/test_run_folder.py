@@ -15,6 +15,7 @@ from flan_jax.data.plan import Plan, PlannedTask, shares_of
 from flan_jax.errors import UserError
 from flan_jax.run_folder import RunFolder, read_plan
 from tests.data.faults import Faults, forked
+from tests.tokenizer_folders import byte_level
 
 CONFIG = RunConfig(mixture="m", steps=3)
 
@@ -126,3 +127,27 @@ def test_a_plan_that_someone_edited_is_told_as_such(tmp_path, data, change, word
     (tmp_path / "plan.json").write_text(json.dumps(kept))
     with pytest.raises(UserError, match=f"plan.json is damaged .*{words}.*; delete it, and the run's own"):
         read_plan(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["vocabulary.model", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"])
+def test_a_vocabulary_that_was_exchanged_is_named(tmp_path, data, name):
+    if "/" in name:
+        data.resolved.vocabulary |= {"kind": "tokenizers", "path": str(byte_level(tmp_path / "tokens"))}
+    folder = RunFolder(tmp_path / "run")
+    write(folder, data)
+    kept = vocabulary.kept(folder.path)
+    assert kept == data.resolved.vocabulary | {"path": str(folder.path / name.replace("_config", ""))}
+    content = (folder.path / name).read_bytes()
+    (folder.path / name).write_bytes(content + b" ")
+    with pytest.raises(UserError, match=f"{name} is another file .*put that back.*flan-jax train"):
+        vocabulary.kept(folder.path)
+    (folder.path / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is gone"):
+        vocabulary.kept(folder.path)
+    write(folder, data)
+    assert (folder.path / name).read_bytes() == content and vocabulary.kept(folder.path) == kept
+    # Folders of earlier versions say nothing of their files.
+    said = json.loads((folder.path / "vocabulary.json").read_text())
+    (folder.path / "vocabulary.json").write_text(json.dumps({k: v for k, v in said.items() if k != "files"}))
+    (folder.path / name).write_bytes(b"another")
+    assert vocabulary.kept(folder.path) == kept

@@ -14,6 +14,7 @@ from flan_jax.data.packing import pack
 from flan_jax.data.plan import SHARE_BITS, Plan, PlannedTask, shares_of
 from flan_jax.data.resolve import ResolvedTask
 from flan_jax.data.store import open_store
+from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.models.footprint import footprint
 
 _SAMPLE = 200  # examples of a task that `--estimate` reads at most
@@ -30,6 +31,7 @@ def plan_command(config: RunConfig, as_json: bool = False, estimate: bool = Fals
     """
     configs.check(config)
     with setup.worker_of(config) as worker:
+        check_eval_mixture(config, worker)
         if estimate:
             table = estimated(config, worker)
         else:

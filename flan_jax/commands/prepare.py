@@ -11,6 +11,7 @@ from flan_jax.data.resolve import resolve
 from flan_jax.data.store import open_store
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
+from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.run_settings import planned_with
 
 
@@ -36,6 +37,7 @@ def prepare_command(
     elif beam_options:
         raise UserError(f"{beam_options[0]!r} is no flag of `flan-jax prepare`; flags of Beam go with --runner beam")
     with setup.worker_of(config, flags) as worker:
+        check_eval_mixture(config, worker)
         if repair:
             _repair(config, worker)
         data = setup.open_data(config, worker, draws="all")

@@ -86,6 +86,7 @@ def score_in_child(
     be scored at all is told like a metric that fails.
     """
     from flan_jax.tasks import examples, measures
+    from flan_jax.tasks.user_functions import raised
 
     same = {name: how[name] for name in ("lengths", "seed", "limit", "on_long", "on_bad_row")}
     answers = []
@@ -94,7 +95,7 @@ def score_in_child(
         try:
             found = examples.measured(job["task"], how["split"], outputs, **same)
         except (Exception, SystemExit) as error:
-            said = str(error) if isinstance(error, UserError) else measures.raised(error)
+            said = str(error) if isinstance(error, UserError) else raised(error)
             found = measures.Measured(failures=[f"Task {job['task']!r} could not be scored: {said.rstrip('.')}."])
         answers.append(dataclasses.asdict(found))
     return answers
@@ -170,9 +171,9 @@ def encode_in_child(
     *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, texts: Sequence[str]
 ) -> list[list[int]]:
     """Answers `encode`: token ids of texts, with the vocabulary of a mixture."""
-    from flan_jax.data.resolve import _members
+    from flan_jax.data.resolve import _members, vocabulary_of
 
-    vocabulary = _vocabulary(_members(mixture)[0])
+    vocabulary = vocabulary_of(_members(mixture)[0])
     return [[int(token) for token in vocabulary.encode(text)] for text in texts]
 
 
@@ -180,17 +181,10 @@ def decode_in_child(
     *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, ids: Sequence[Sequence[int]]
 ) -> list[str]:
     """Answers `decode`: texts of token ids, with the vocabulary of a mixture."""
-    from flan_jax.data.resolve import _members
+    from flan_jax.data.resolve import _members, vocabulary_of
 
-    vocabulary = _vocabulary(_members(mixture)[0])
+    vocabulary = vocabulary_of(_members(mixture)[0])
     return [vocabulary.decode(list(row)) for row in ids]
-
-
-def _vocabulary(task: str) -> Any:
-    """The vocabulary of a task's targets."""
-    import seqio
-
-    return seqio.get_mixture_or_task(task).output_features["targets"].vocabulary
 
 
 def register_files(

@@ -165,6 +165,32 @@ def resolve(request: Request, worker: Worker) -> Resolved:
     return Resolved(request, tasks, known["vocabulary"])
 
 
+def check_evals(request: Request, beside: str | None, worker: Worker) -> list[str]:
+    """Checks a mixture that is to be scored, without preparing any of it.
+
+    Args:
+      request: what will be asked of it.
+      beside: the mixture that is trained on, whose vocabulary it must have; None where that is not to be compared.
+      worker: started only if the answer of an earlier run cannot be used again.
+
+    Returns:
+      The names of its tasks.
+
+    Raises:
+      UserError: no such mixture, a task without that split, or another vocabulary.
+    """
+    key = hashlib.sha256(f"{request.key} {beside}".encode()).hexdigest()[:16]
+    path = mirror.place(request.store_dir) / "resolved" / f"evals-{key}.json"
+    known = _read(path)
+    if known is None:
+        how = {"store_dir": filesystem.absolute(request.store_dir), "beside": beside}
+        known = worker.call("check evals", mixture=request.mixture, split=request.split, **how)
+        with stores.told(request.store_dir):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _keep(path, known)
+    return known["names"]
+
+
 def _keep(path: pathlib.Path, known: Mapping[str, Any]) -> None:
     text = json.dumps(known)
     with stores.Lock(path):
@@ -184,7 +210,7 @@ def _read(path: pathlib.Path) -> dict[str, Any] | None:
         return None
     if any(_state_of(file) != state for file, state in known["watched"]):
         return None
-    if not all(stores.all_whole([os.path.join(task["folder"], "draw-0") for task in known["tasks"]])):
+    if not all(stores.all_whole([os.path.join(task["folder"], "draw-0") for task in known.get("tasks", ())])):
         return None
     return known
 
@@ -232,6 +258,53 @@ def resolve_in_child(
     return {"tasks": tasks, "vocabulary": vocabulary, "watched": watched, "notes": notes}
 
 
+def check_evals_in_child(
+    *,
+    setup: Mapping[str, Any],
+    progress: Callable[..., None],
+    mixture: str,
+    split: str,
+    beside: str | None,
+    store_dir: str,
+) -> dict[str, Any]:
+    """Answers `check evals`; see `check_evals`."""
+    from flan_jax.data import opened
+    from flan_jax.tasks import examples, shared_vocabulary
+
+    trained = _members(beside) if beside else []
+    names = _members(mixture, "EVAL_MIXTURE")
+    began = opened.mark()
+    files = watched_files(setup["modules"]) + setup["data_files"]
+    lacking = {name: splits for name in names if split not in (splits := examples.splits(name))}
+    if lacking:
+        name, splits = next(iter(lacking.items()))
+        more = f", nor have {len(lacking) - 1} others of it" if len(lacking) > 1 else ""
+        raise UserError(
+            f"EVAL_MIXTURE {mixture!r}: task {name!r} has no split {split!r} (it has {', '.join(splits)})"
+            f"{nearest(split, splits)}{more}; set Evaluation.split, or score another mixture"
+        )
+    if trained:
+        ours, our_files = shared_vocabulary.shared(names, mixture)
+        theirs, their_files = shared_vocabulary.shared(trained, beside or "")
+        files += our_files + their_files
+        if ours["fingerprint"] != theirs["fingerprint"]:
+            raise UserError(
+                f"EVAL_MIXTURE {mixture!r} has another vocabulary ({ours['size']} tokens, {ours['fingerprint'][:8]}) "
+                f"than MIXTURE {beside!r} ({theirs['size']} tokens, {theirs['fingerprint'][:8]}); give their tasks the "
+                f"same vocabulary"
+            )
+    watched: list[Any] = [[file, _state_of(file)] for file in sorted(set(files))]
+    watched += opened.found(began, except_in=store_dir, known=set(files))
+    return {"names": names, "watched": watched}
+
+
+def vocabulary_of(task: str) -> Any:
+    """The vocabulary of a task's targets."""
+    import seqio
+
+    return seqio.get_mixture_or_task(task).output_features["targets"].vocabulary
+
+
 def first_draws(names: Sequence[str], how: Mapping[str, Any]) -> "list[Job]":
     """The stores that a mixture of these tasks begins with; in the child process."""
     from flan_jax.data.prepare import Job, store_folder
@@ -264,8 +337,8 @@ def list_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]) ->
     return found
 
 
-def _members(mixture: str) -> list[str]:
-    """The tasks of a mixture, or the task itself, in a stable order."""
+def _members(mixture: str, setting: str = "MIXTURE") -> list[str]:
+    """The tasks of a mixture, or the task itself, in a stable order; `setting` is what named it."""
     import seqio
 
     mixtures, tasks = set(seqio.MixtureRegistry.names()), set(seqio.TaskRegistry.names())
@@ -276,7 +349,7 @@ def _members(mixture: str) -> list[str]:
         return [mixture]
     raise UserError(
         f"no task or mixture is called {mixture!r}{nearest(mixture, mixtures | tasks)} "
-        f"Set MIXTURE to one that `flan-jax tasks` lists; your own need --module"
+        f"Set {setting} to one that `flan-jax tasks` lists; your own need --module"
     )
 
 

@@ -5,6 +5,7 @@ data process.
 """
 
 import functools
+import hashlib
 import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from flan_jax.errors import UserError
 from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder
 
 KEPT_MODEL, KEPT_TOKENIZER = "vocabulary.model", "tokenizer"  # in a run's folder
+_DESCRIPTION = "vocabulary.json"
 
 
 class _Bytes:
@@ -155,35 +157,65 @@ class Codec:
 
 
 def keep(description: Mapping[str, Any], folder: pathlib.Path) -> dict[str, Any]:
-    """Copies a vocabulary into a run's folder, so that the run can be used without its tasks."""
-    kept = dict(description)
+    """Copies a vocabulary into a run's folder, so that the run can be used without its tasks.
+
+    Returns:
+      What was written to vocabulary.json: the description, and "files" with the SHA-256 of each copy.
+    """
+    kept, files = dict(description), {}
     if description["kind"] == "tokenizers":
         (folder / KEPT_TOKENIZER).mkdir(exist_ok=True)
         for file in TokenizerFolder(description["path"]).files():
-            _keep_file(folder / KEPT_TOKENIZER / file.name, file)
+            name = f"{KEPT_TOKENIZER}/{file.name}"
+            files[name] = _keep_file(folder / name, file)
         kept["path"] = f"{KEPT_TOKENIZER}/{TOKENIZER}"
     elif description.get("path"):
-        _keep_file(folder / KEPT_MODEL, pathlib.Path(description["path"]))
+        files[KEPT_MODEL] = _keep_file(folder / KEPT_MODEL, pathlib.Path(description["path"]))
         kept["path"] = KEPT_MODEL
-    atomic.write_json(folder / "vocabulary.json", kept)
+    # Last: a kill before this leaves the hashes of before, and whatever was copied over the old files is told.
+    atomic.write_json(folder / _DESCRIPTION, kept | {"files": files})
     return kept
 
 
-def _keep_file(target: pathlib.Path, source: pathlib.Path) -> None:
+def _keep_file(target: pathlib.Path, source: pathlib.Path) -> str:
     content = source.read_bytes()
     if not target.exists() or target.read_bytes() != content:
         atomic.write_bytes(target, [content])
+    return hashlib.sha256(content).hexdigest()
 
 
-def kept(folder: pathlib.Path) -> dict[str, Any] | None:
-    """The vocabulary that a run's folder keeps, None where it keeps none."""
+def kept(folder: pathlib.Path, check: bool = True) -> dict[str, Any] | None:
+    """The vocabulary that a run's folder keeps, None where it keeps none.
+
+    Args:
+      folder: the run's.
+      check: whether the copied files are to be those that were written; not for who is about to write them anew.
+
+    Raises:
+      UserError: vocabulary.json is damaged, or a file beside it is gone or another.
+    """
     try:
-        description = atomic.read_json(folder / "vocabulary.json", "run the run's own `flan-jax train` command again")
+        description = atomic.read_json(folder / _DESCRIPTION, "run the run's own `flan-jax train` command again")
     except FileNotFoundError:
         return None
+    files = description.pop("files", {})  # older folders say nothing of them
+    if check:
+        for name, wanted in files.items():
+            _check_file(folder / name, wanted)
     if description.get("path"):
         description["path"] = str(folder / description["path"])
     return description
+
+
+def _check_file(path: pathlib.Path, wanted: str) -> None:
+    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    if found != wanted:
+        seen = "is gone" if found is None else f"is another file (SHA-256 {found[:12]}…)"
+        raise UserError(
+            f"{path} {seen}, the model was trained with one of SHA-256 {wanted[:12]}…; put that back (it is a copy of "
+            f"what the run's tasks, or the folder that was imported, name as their vocabulary), or run the run's own "
+            f"`flan-jax train` command again, which does so"
+        )
 
 
 def check_same(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None, where: str) -> None:

@@ -30,6 +30,7 @@ from flan_jax.errors import UserError, users_line
 # What the parent may ask for, and the function that answers.
 OPERATIONS = {
     "resolve": "flan_jax.data.resolve:resolve_in_child",
+    "check evals": "flan_jax.data.resolve:check_evals_in_child",
     "prepare": "flan_jax.data.prepare:prepare_in_child",
     "repair": "flan_jax.data.repair:repair_in_child",
     "estimate": "flan_jax.data.answers:estimate_in_child",

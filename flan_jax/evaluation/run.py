@@ -47,15 +47,6 @@ class Evaluator:
     def __bool__(self) -> bool:
         return self.resolved is not None
 
-    def check_best_metric(self) -> None:
-        """Refuses a run whose best checkpoint would be chosen by a metric that its scores do not have.
-
-        Raises:
-          UserError: there is no such metric.
-        """
-        if self.resolved is not None and self.config.checkpoints.best_metric:
-            reports.check_best_metric(self.config.checkpoints.best_metric, [task.name for task in self.resolved.tasks])
-
     def __call__(self, params: Any) -> list[TaskScore]:
         """Scores these parameters on every task."""
         assert self.resolved is not None

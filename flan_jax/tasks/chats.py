@@ -30,6 +30,7 @@ from flan_jax.tasks.recipe import Encoder, Example, OfDeclaration, Request
 from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.tally import BadRow, OnBadRow, bad_row
 from flan_jax.tasks.templates import Pattern, fit
+from flan_jax.tasks.user_functions import BrokenFunction, preprocessed
 
 ROLE_NAMES = (("system", "System"), ("user", "User"), ("assistant", "Assistant"), ("tool", "Tool"))
 
@@ -198,10 +199,11 @@ def conversation_of(task: ChatTask, row: Row) -> list[Turn] | None:
     """A row's turns up to the last answer; None where the assistant says nothing.
 
     Raises:
-      BadRow: the row holds no readable list of messages.
+      BadRow: the row holds no readable list of messages, or `preprocess` failed at it.
+      BrokenFunction: `preprocess` failed in another way.
     """
     if task.preprocess is not None:
-        fields = task.preprocess(dict(row))
+        fields = preprocessed(task.preprocess, dict(row))
         if fields is None:
             return None
         row = fields
@@ -250,13 +252,15 @@ def read_conversation(
       request: what becomes of a row that cannot be read.
       read: gives something with the `weights` of its answers, None for no answer; raises `BadRow`.
     """
-    tally = request.tally
+    tally, place = request.tally, lambda: f"Task {recipe.name!r}, {recipe.source.where(split, row_id)}"
     try:
         dialogue = read(recipe.declaration, row)
     except (BadRow, KeyError, ValueError, TypeError, AttributeError) as fault:
         why = fault if isinstance(fault, BadRow) else f"it cannot be read: {fault!r}"
-        bad_row(lambda: f"Task {recipe.name!r}, {recipe.source.where(split, row_id)}", why, request.on_bad_row, tally)
+        bad_row(place, why, request.on_bad_row, tally)
         return None
+    except BrokenFunction as fault:
+        raise UserError(f"{place()}: {fault}.") from fault.__cause__
     tally.read += 1
     if dialogue is None or not any(weight > 0 for weight in dialogue.weights):
         tally.dropped += 1

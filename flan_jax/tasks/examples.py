@@ -28,6 +28,7 @@ __all__ = [
     "references",
     "score",
     "source_files",
+    "splits",
 ]
 
 CODE_VERSION = 1  # raise it when the same declaration comes to give other tokens
@@ -154,6 +155,12 @@ def needs_tensorflow(task_name: str) -> bool:
     """Whether reading a task's examples runs TensorFlow."""
     recipe = registry.recipe(task_name)
     return recipe is None or isinstance(recipe.source, SeqioSource)
+
+
+def splits(task_name: str) -> list[str]:
+    """The splits that a task declares, or that its source has."""
+    recipe = registry.recipe(task_name)
+    return list(registry.seqio_task(task_name).splits if recipe is None else recipe.source.splits)
 
 
 def num_rows(task_name: str, split: str) -> int | None:

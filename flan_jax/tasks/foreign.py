@@ -1,7 +1,8 @@
 """Examples of seqio tasks that other code registered, through their own preprocessors, postprocessors and metrics."""
 
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from flan_jax.tasks import measures, registry
 from flan_jax.tasks.drawing import Draws
 from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import all_files, as_source
+from flan_jax.tasks.user_functions import name_of, raised
 from flan_jax.tasks.vocabularies import Tokenizer
 
 _BATCH = 256
+_SEARCH_SECONDS = 20  # for which of the preprocessors failed
 _VERSIONS: dict[str, str] = {}
 
 
@@ -30,7 +33,8 @@ def examples(task: seqio.Task, split: str, request: Request) -> Iterator[tuple[E
       UserError: no such split, no "targets", or an example that is refused.
     """
     decoders = {name: Tokenizer(feature.vocabulary) for name, feature in task.output_features.items()}
-    for number, features in enumerate(_dataset(task, split, request).as_numpy_iterator()):
+    rows = _told(task, split, request, lambda: _dataset(task, split, request).as_numpy_iterator())
+    for number, features in enumerate(rows):
         # A feature that the task does not put out may still lie there as text.
         inputs = _ids(features, "inputs") if "inputs" in decoders else np.zeros(0, np.int32)
         example = _example(task, f"{split}:{number}", inputs, _ids(features, "targets"), request)
@@ -43,7 +47,7 @@ def examples(task: seqio.Task, split: str, request: Request) -> Iterator[tuple[E
 
 def without_text(task: seqio.Task, split: str, request: Request) -> Iterator[Example]:
     """Yields the same examples with nothing but ids, which come out of TensorFlow many at a time."""
-    dataset = _dataset(task, split, request)
+    (dataset,) = _told(task, split, request, lambda: [_dataset(task, split, request)])
     names = [name for name in ("inputs", "targets") if name in task.output_features and name in dataset.element_spec]
     in_lots = all(
         isinstance(spec, tf.TensorSpec) and spec.shape.rank is not None for spec in dataset.element_spec.values()
@@ -52,7 +56,7 @@ def without_text(task: seqio.Task, split: str, request: Request) -> Iterator[Exa
         yield from (example for example, _ in examples(task, split, request))  # which says what is wrong
         return
     number = 0
-    for batch in dataset.ragged_batch(_BATCH):
+    for batch in _told(task, split, request, lambda: dataset.ragged_batch(_BATCH)):
         rows = {name: _rows(batch[name]) for name in names}
         nothing = [np.zeros(0, np.int32)] * len(rows["targets"])
         for inputs, targets in zip(rows.get("inputs", nothing), rows["targets"], strict=True):
@@ -98,7 +102,8 @@ def _dataset(task: seqio.Task, split: str, request: Request) -> tf.data.Dataset:
     lengths = {name: request.lengths[name] for name in task.output_features if request.lengths.get(name) is not None}
     # One seed for each draw; a seqio seed is a 32-bit integer.
     seed = Draws(request.seed, task.name, request.draw).pick("", "seqio seed", 2**31)
-    if task.requires_caching:
+    # All is prepared here, which is a cache of its own: one of seqio's is read where there is one.
+    if task.requires_caching and task.cache_dir:
         return task.get_dataset(
             sequence_length=lengths or None,
             split=split,
@@ -113,6 +118,46 @@ def _dataset(task: seqio.Task, split: str, request: Request) -> tf.data.Dataset:
     return task.preprocess_postcache(
         task.preprocess_precache(rows, seed=seed), sequence_length=lengths or None, seed=seed
     )
+
+
+def _told(task: seqio.Task, split: str, request: Request, read: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    """What `read()` gives; an error of the task's own source or preprocessors is told in a sentence.
+
+    Raises:
+      UserError: names the task, what of it failed, and where.
+    """
+    try:
+        yield from read()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"Task {task.name!r}, split {split!r}: {_failed(task, split, request, error)}.") from error
+
+
+def _failed(task: seqio.Task, split: str, request: Request, error: Exception) -> str:
+    """Which of a task's preprocessors raised: the last of the fewest that together raise.
+
+    A tf.data pipeline does not say it, so it is run again with none of them, with the first, the first two, …
+    """
+    until, cached = time.monotonic() + _SEARCH_SECONDS, task.requires_caching and task.cache_dir
+    for number in range(0 if cached else len(task.preprocessors) + 1):
+        fewer = seqio.Task(
+            task.name,
+            source=task.source,
+            output_features=task.output_features,
+            preprocessors=task.preprocessors[:number],
+            shuffle_buffer_size=None,
+        )
+        try:
+            for _ in _dataset(fewer, split, request):
+                if time.monotonic() > until:
+                    return f"its source or a preprocessor failed with {raised(error)}"
+        except Exception as found:
+            if not number:
+                return f"its source failed with {raised(found)}"
+            function = task.preprocessors[number - 1]
+            return f"its preprocessor {name_of(function)!r} failed with {raised(found, function)}"
+    return f"its source or a preprocessor failed with {raised(error)}"
 
 
 def _ids(features: Mapping[str, Any], name: str) -> np.ndarray:
@@ -213,8 +258,7 @@ def shaping(task: seqio.Task) -> Any:
 
 
 def files(task: seqio.Task) -> list[str]:
-    """The files that the task is read from: its source's, or those that seqio cached where it must be cached."""
-    if not task.requires_caching:
-        return all_files(as_source(task.source))
-    # None where nothing is cached; whoever reads the task is told.
-    return filesystem.matching(os.path.join(task.cache_dir, "*")) if task.cache_dir else []
+    """The files that the task is read from: its source's, or, where it asks for that, those that seqio cached of it."""
+    if task.requires_caching and task.cache_dir:
+        return filesystem.matching(os.path.join(task.cache_dir, "*"))
+    return all_files(as_source(task.source))

@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 import seqio
 
-from flan_jax.errors import UserError, users_line
+from flan_jax.errors import UserError
 from flan_jax.tasks import metrics
+from flan_jax.tasks.user_functions import raised
 
 PREDICTIONS, SCORES, AUX = ("targets", "predictions"), ("targets", "scores"), ("targets", "predictions", "aux_values")
 _FAILURES = (Exception, SystemExit)
-_WORDS = 300  # letters of an exception's message that are told
-_PACKAGE = __file__.rpartition("/tasks/")[0]
 
 
 @dataclasses.dataclass
@@ -180,10 +179,3 @@ def _by_object(task: seqio.Task, metric: Any, examples: list[dict[str, Any]], ou
 
 def _array(values: Sequence[float] | None) -> np.ndarray:
     return np.array([] if values is None else values, np.float32)
-
-
-def raised(error: BaseException) -> str:
-    """An exception's kind and words, and where in the user's code it was raised."""
-    words = " ".join(str(error).split()).rstrip(".")
-    words = words if len(words) <= _WORDS else f"{words[:_WORDS]}…"
-    return f"{type(error).__name__}{': ' if words else ''}{words}{users_line(error, _PACKAGE)}"

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from flan_jax.errors import nearest
+from flan_jax.errors import UserError, nearest
 from flan_jax.tasks import fewshot, options
 from flan_jax.tasks.drawing import Draws
 from flan_jax.tasks.encoding import Draft
@@ -13,12 +13,10 @@ from flan_jax.tasks.recipe import Request
 from flan_jax.tasks.sources import Row
 from flan_jax.tasks.tally import BadRow, bad_row
 from flan_jax.tasks.templates import OPTIONS, Template, text_of, values_for
+from flan_jax.tasks.user_functions import BrokenFunction, preprocessed
 
 if TYPE_CHECKING:
     from flan_jax.tasks.variants import Variant
-
-# What a user's function raises at a row that is not as it expects; other exceptions are faults of the function itself.
-ROW_FAULTS = (KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError)
 
 
 @dataclasses.dataclass(slots=True)
@@ -78,6 +76,8 @@ class Renderer:
             place = lambda: f"Task {self._variant.name!r}, {self.where(row_id)}"
             bad_row(place, fault, self._request.on_bad_row, tally)
             return None
+        except BrokenFunction as fault:
+            raise UserError(f"Task {self._variant.name!r}, {self.where(row_id)}: {fault}.") from fault.__cause__
         tally.read += 1
         if draft is None or not draft.targets.strip():
             tally.dropped += 1
@@ -85,12 +85,7 @@ class Renderer:
         return draft
 
     def _fields(self, row: Row) -> Row | None:
-        if self._task.preprocess is None:
-            return row
-        try:
-            return self._task.preprocess(dict(row))
-        except ROW_FAULTS as error:
-            raise BadRow(f"its preprocess function failed with {type(error).__name__}: {error}") from error
+        return row if self._task.preprocess is None else preprocessed(self._task.preprocess, dict(row))
 
     def _render(self, row_id: str, fields: Row) -> Draft:
         number = self._draws.pick(row_id, "template", len(self._templates))

@@ -59,6 +59,13 @@ def test_prompt_and_completion_train_a_model_that_answers(desk, tuned):
     assert found[-1] < 0.7 * found[0]
     answer = desk("generate", "--run_dir", "runs/pairs", "--prompt", "Which colour has thing number 3?")
     assert answer.code == 0 and answer.err == "" and answer.out.endswith("\n")
+    # Another vocabulary in the place of its own is told; the run's command puts its own back, finished or not.
+    own = (run_dir / "vocabulary.model").read_bytes()
+    (run_dir / "vocabulary.model").write_bytes(own[: len(own) // 2])
+    check_refused(desk("generate", "--run_dir", "runs/pairs", "--prompt", "Which?"), "vocabulary.model is another file")
+    again = desk("train", "--data", "pairs.jsonl", "--steps", 20, *SMALL)
+    assert again.code == 0 and "is finished" in again.out, again.err
+    assert (run_dir / "vocabulary.model").read_bytes() == own
 
 
 def test_the_equivalent_gin_file_gives_the_same_losses(desk, tuned):

@@ -1,6 +1,7 @@
 """The heart: what comes out of a task, by our own way and by seqio's."""
 
 import collections
+import functools
 import threading
 
 import numpy as np
@@ -9,7 +10,7 @@ import seqio
 import tensorflow as tf
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import InstructionTask, Tally, generator, jsonl, registry
+from flan_jax.tasks import ChatTask, InstructionTask, Tally, generator, jsonl, registry
 from flan_jax.tasks.examples import examples, references, score
 from flan_jax.tasks.recipe import Request
 from flan_jax.tasks.vocabularies import Tokenizer
@@ -205,11 +206,33 @@ def test_a_failing_preprocess_is_a_bad_row_and_none_drops(model):
 
     rows = [{"x": "one", "a": {"text": "1"}}, {"x": "drop"}, {"x": "two", "a": {}}, {"x": "empty", "a": {"text": " "}}]
     InstructionTask("t", generator(lambda split: rows), ("{x}",), preprocess=preprocess, vocabulary=model).register()
-    with pytest.raises(UserError, match="row 2 of .*preprocess function failed with KeyError: 'text'"):
+    told = r"Task 't', row 2 of .*preprocess function 'preprocess' failed with KeyError: 'text' \(.*test_examples.py, "
+    with pytest.raises(UserError, match=told + rf"line {preprocess.__code__.co_firstlineno + 1}\).*--on_bad_row skip"):
         list(examples("t", "train", LENGTHS))
     tally = Tally()
     assert len(list(examples("t", "train", LENGTHS, on_bad_row="skip", tally=tally))) == 1
     assert tally == Tally(read=4, kept=1, bad_rows=1, dropped=2)
+
+
+@pytest.mark.parametrize("kind", ["instruction", "exemplar", "chat"])
+def test_a_preprocess_that_fails_whatever_the_row_ends_the_run_with_its_place(model, kind):
+    def preprocess(row):
+        if row["x"] == "2":
+            raise RuntimeError("no\n dictionary")
+        return {**row, "answer": row["x"], "messages": [{"role": "assistant", "content": row["x"]}]}
+
+    source = generator(lambda split: [{"x": str(number)} for number in (range(4) if split == "train" else range(2))])
+    if kind == "chat":
+        ChatTask("t", source, preprocess=preprocess, vocabulary=model).register()
+    else:
+        shots = {"few_shot": (3,)} if kind == "exemplar" else {}
+        InstructionTask("t", source, ("{x}",), preprocess=preprocess, vocabulary=model, **shots).register()
+    name, split, row = ("t.3_shot", "validation", 0) if kind == "exemplar" else ("t", "train", 2)
+    told = (
+        rf"Task '{name}', row {row} of .*function 'preprocess' failed with RuntimeError: no dictionary \(.*examples.py"
+    )
+    with pytest.raises(UserError, match=rf"{told}, line {preprocess.__code__.co_firstlineno + 2}\)\.$"):
+        list(examples(name, split, LENGTHS, on_bad_row="skip"))
 
 
 def test_options_of_the_row_and_lettered_answers(model):
@@ -321,7 +344,7 @@ class TestForeignTasks:
         features = {key: seqio.Feature(seqio.ByteVocabulary(), add_eos=True) for key in ("inputs", "targets")}
         seqio.TaskRegistry.add(
             name,
-            source=seqio.FunctionDataSource(dataset, splits=("train",)),
+            source=seqio.FunctionDataSource(kwargs.pop("dataset", dataset), splits=("train",)),
             preprocessors=[*preprocessors, seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
             output_features=kwargs.pop("output_features", features),
             **kwargs,
@@ -406,6 +429,58 @@ class TestForeignTasks:
         assert len(first.inputs) == 0 and first.targets_text == "yes"
         with pytest.raises(UserError, match="no split 'test'"):
             list(examples("foreign", "test", LONG))
+
+    @pytest.mark.parametrize(
+        ("name", "words", "line"),
+        [
+            ("while_building", "'while_building' failed with RuntimeError: boom", 1),
+            ("in_a_graph", "'in_a_graph' failed with KeyError: 'question'", 1),
+            ("while_running", "'while_running' failed with ValueError: no word", 3),
+            ("in_tensorflow", "'in_tensorflow' failed with InvalidArgumentError: StringToNumberOp could not", 0),
+        ],
+    )
+    def test_a_preprocessor_that_raises_is_named_with_its_place(self, name, words, line):
+        def while_building(rows):
+            raise RuntimeError("boom")
+
+        def in_a_graph(rows):
+            return rows.map(lambda row: {"inputs": row["question"]})
+
+        def while_running(rows):
+            def spoken(word):
+                if word.numpy() == b"three":
+                    raise ValueError("no word")
+                return word
+
+            return rows.map(lambda row: {**row, "inputs": tf.py_function(spoken, [row["inputs"]], tf.string)})
+
+        def in_tensorflow(rows, wanted):
+            return rows.map(lambda row: {**row, "targets": tf.strings.as_string(tf.strings.to_number(row[wanted]))})
+
+        function = locals()[name]
+        line += function.__code__.co_firstlineno
+        given = functools.partial(function, wanted="inputs") if name == "in_tensorflow" else function
+        self.register(preprocessors=[lambda rows: rows, given])
+        told = rf"^Task 'foreign', split 'train': its preprocessor .*{words}.* \(.*test_examples.py, line {line}\)\.$"
+        for with_text in (True, False):
+            with pytest.raises(UserError, match=told):
+                list(examples("foreign", "train", LONG, with_text=with_text))
+
+    def test_a_source_that_raises_is_told(self):
+        def dataset(split, shuffle_files=False):
+            raise OSError("no such disk")
+
+        self.register(dataset=dataset)
+        with pytest.raises(
+            UserError, match=r"'foreign', split 'train': its source failed with OSError: no such disk \("
+        ):
+            list(examples("foreign", "train", LONG))
+
+    def test_what_must_be_cached_is_prepared_without_seqios_cache(self):
+        self.register()
+        before = [one.targets.tolist() for one in examples("foreign", "train", LONG)]
+        self.register("kept", preprocessors=[seqio.CacheDatasetPlaceholder(required=True)])
+        assert [one.targets.tolist() for one in examples("kept", "train", LONG)] == before
 
     def test_a_task_without_targets_is_told(self):
         self.register(output_features={"inputs": seqio.Feature(seqio.ByteVocabulary())})

@@ -98,7 +98,7 @@ def test_another_model_is_told_by_all_that_differs(checkpoint):
 
     with pytest.raises(UserError, match=r"(?s)missing: .*encoder.layers_2.*unexpected: decoder.logits_dense.kernel"):
         t5x.load_params(folder, replace(CONFIG, num_encoder_layers=3, tie_embeddings=True))
-    with pytest.raises(UserError, match=r"Model.architecture is 'decoder'.*Model.num_kv_heads is 1"):
+    with pytest.raises(UserError, match=r"(?s)Model.architecture is 'decoder'.*Model.num_kv_heads is 1"):
         t5x.load_params(folder, replace(CONFIG, architecture="decoder", num_kv_heads=1))
 
 

@@ -1,0 +1,27 @@
+"""What is wrong with a run's eval mixture, found before its data are prepared or a vocabulary is learnt."""
+
+from flan_jax import setup
+from flan_jax.config import RunConfig
+from flan_jax.data.resolve import check_evals
+from flan_jax.data.worker import Worker
+from flan_jax.evaluation import reports
+
+
+def check_eval_mixture(config: RunConfig, worker: Worker) -> None:
+    """Refuses an EVAL_MIXTURE that the run could not score; what only reading its rows would show is not looked for.
+
+    Args:
+      config: the run.
+      worker: its data process, started only if nobody has asked the same before.
+
+    Raises:
+      UserError: there is no such mixture or split, it has another vocabulary than the training mixture, or
+        `Checkpoints.best_metric` is none of its scores.
+    """
+    if config.eval_mixture:
+        how = config.evaluation
+        request = setup.request_of(config, config.eval_mixture, how.split, how.max_examples)
+        learnt = bool(config.data_files) and not config.init_from  # a vocabulary that may not be there yet
+        tasks = check_evals(request, None if learnt else config.mixture, worker)
+        if config.checkpoints.best_metric:
+            reports.check_best_metric(config.checkpoints.best_metric, tasks)
