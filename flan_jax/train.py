@@ -317,8 +317,11 @@ class _Run:
         """Checks that the folder's vocabulary is the data's, and mends copies of it that were lost or exchanged."""
         ours, folder = self.data.resolved.vocabulary, self.folder.path
         vocabulary.check_same(ours, vocabulary.kept(folder, check=False), str(folder))
-        if jax.process_index() == 0:
-            vocabulary.keep(ours, folder)
+        try:
+            vocabulary.kept(folder)
+        except UserError:
+            if jax.process_index() == 0:  # only then: a finished run may lie where nothing can be written
+                vocabulary.keep(ours, folder)
 
     def _about_adapters(self, params: Any) -> str:
         """What is trained, in a line."""
