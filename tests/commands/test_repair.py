@@ -124,15 +124,15 @@ def cut(path):
 
 @pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize(
-    ("damage", "file"),
+    ("damage", "file", "told"),
     [
-        (cut, "part-00000.bin"),
-        (lambda path: path.unlink(), "part-00000.bin"),
-        (lambda path: path.write_text('{"digest'), "manifest.json"),
-        (lambda path: path.unlink(), "manifest.json"),
+        (cut, "part-00000.bin", "has 100 bytes, its manifest says"),
+        (lambda path: path.unlink(), "part-00000.bin", "is missing"),
+        (lambda path: path.write_text('{"digest'), "manifest.json", "cannot be read"),
+        (lambda path: path.unlink(), "manifest.json", None),  # as of a store that was not finished: no fault to tell
     ],
 )
-def test_what_opening_a_store_shows_is_named_and_prepared_again_by_any_command(scene, damage, file):
+def test_what_opening_a_store_shows_is_named_and_prepared_again_by_any_command(scene, damage, file, told):
     scene("plan", "--gin_file", "run.gin")
     before, path = digests(scene), part_of(scene, "parity").with_name(file)
     for command in ("repair", "plan"):
@@ -143,8 +143,7 @@ def test_what_opening_a_store_shows_is_named_and_prepared_again_by_any_command(s
         else:
             stores.forget()
             done = scene("plan", "--gin_file", "run.gin")
-            # A store without a manifest is one that was not finished.
-            assert file == "manifest.json" and not path.exists() or str(path) in done.err or damage is not cut, done
+            assert f"{path} {told}" in done.err if told else done.err == "", done
         assert done.code == 0, done
         assert {path: raw for path, raw in digests(scene).items() if path in before} == before
 

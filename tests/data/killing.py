@@ -141,10 +141,10 @@ def races(scene: Scene, times: int) -> dict[str, Any]:
     """Processes that prepare at once: each part is written by one of them, and the bytes are right."""
     processes.cores = lambda: 2
     other = Scene(scene.place.parent, f"{scene.request.mixture}_backwards")
-    reference = {}
+    alone = {}
     for one in (scene, other):
         one.attempt(Faults())
-        reference |= one.files()
+        alone[one.request.mixture] = one.files()
         one.clear()
     faults, log, helped = [], scene.place.with_name("renames.log"), 0
     replace = os.replace
@@ -159,7 +159,8 @@ def races(scene: Scene, times: int) -> dict[str, Any]:
         scene.clear()
         log.write_text("")
         start, go = os.pipe()
-        children = [_racer(one, start, go) for one in (scene, other if turn % 2 else scene)]
+        racers = (scene, other if turn % 2 else scene)
+        children = [_racer(one, start, go) for one in racers]
         os.close(start)
         os.close(go)  # both start when the last writer's end is closed
         until = time.monotonic() + 60
@@ -174,9 +175,9 @@ def races(scene: Scene, times: int) -> dict[str, Any]:
             faults.append("a process never ended")
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-        wanted = {name: digest for name, digest in reference.items() if turn % 2 or name in reference}
+        wanted = alone[racers[0].request.mixture] | alone[racers[1].request.mixture]
         now = scene.files()
-        if turn % 2 and now != wanted or any(wanted[name] != digest for name, digest in now.items()):
+        if now != wanted:
             faults.append(f"other files: {sorted(name for name, _ in now.items() ^ wanted.items())}")
         written = collections.Counter(line for line in log.read_text().splitlines() if "/resolved/" not in line)
         faults += [f"{name} was written {n} times" for name, n in written.items() if n > 1]

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import re
 import shutil
 
 import pytest
@@ -17,7 +18,7 @@ TASKS = """
 import json, os
 import seqio
 import tensorflow as tf
-from flan_jax.tasks import InstructionTask, jsonl, mixture
+from flan_jax.tasks import ChatTask, InstructionTask, jsonl, mixture
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BYTES = seqio.ByteVocabulary()
@@ -41,6 +42,30 @@ LONG = "A much longer wording of the same, for which there may be no room: {word
 InstructionTask(
     name="one_is_long", source=jsonl(HERE + "/words.jsonl"), templates=LONG, answer="word", vocabulary=BYTES,
 ).register()
+
+
+
+
+def otherwise(row):
+    # Nothing of this is in the prompt; of two answers that are cut at the same place only the number differs.
+    mood = told({"word": ""})["word"]
+    ask, say = {"role": "user", "content": row["word"]}, {"role": "assistant", "content": "Yes."}
+    return row | {
+        "said": mood + row["word"],
+        "messages": [ask, say | {"loss_weight": 0.5 if mood else 1.0}],
+        "choices": [row["word"], mood + "stone"],
+        "long_choices": ["so long that it is cut: " + end for end in ("one", "two")],
+        "longer": int(bool(mood)),
+    }
+
+
+other = {"source": jsonl(HERE + "/words.jsonl"), "preprocess": otherwise, "vocabulary": BYTES}
+asking = other | {"templates": "Say {word}."}
+InstructionTask("other_targets", answer="said", **asking).register()
+ChatTask("other_weights", **other).register()
+InstructionTask("other_options", answer="word", options="choices", **asking).register()
+InstructionTask("other_answer", answer="longer", options="long_choices", **asking).register()
+mixture("others", ["other_targets", "other_weights", "other_options", "other_answer"])
 
 
 def say(i):
@@ -120,6 +145,26 @@ def test_what_code_reads_and_no_fingerprint_sees_is_noticed_and_prepared_anew(re
     assert "plain" not in err and loud["plain"] == calm["plain"]
     assert all("loud " in text for text in loud["moody"] + loud["foreign"])
     assert [text.replace("loud ", "") for text in loud["moody"]] == calm["moody"]
+
+
+def test_all_that_is_learnt_or_scored_is_compared_not_the_prompt_alone(request_for, process, place, capsys):
+    request = request_for("others")
+    first = lambda task: Store(next(found for found in resolve(request, process).tasks if found.name == task).store())[
+        0
+    ]
+    assert first("other_weights").weights is None
+    capsys.readouterr()
+    (place / "mood.txt").write_text("loud ")
+    stores.forget()
+    assert bytes(int(t) - 3 for t in first("other_targets").targets[:-1]) == b"loud word 0"
+    assert set(first("other_weights").weights.tolist()) == {0.5}
+    found = re.findall(r"task '(\w+)': example \S+ has other ([\w ]+) now than", capsys.readouterr().err)
+    assert dict(found) == {
+        "other_targets": "targets",
+        "other_weights": "loss weights",
+        "other_options": "options",
+        "other_answer": "answer or template",
+    }
 
 
 def test_the_environment_is_noticed_by_the_next_process_that_is_asked(request_for, process, place, monkeypatch, capsys):

@@ -44,11 +44,12 @@ def test_after_a_kill_the_same_command_gives_the_same_figures(project, trained, 
     assert rows(run_dir) == rows(trained)
 
 
-def test_ctrl_c_saves_says_so_and_loses_nothing(project, trained, begun):
+@pytest.mark.parametrize(("asked", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_save_say_so_and_lose_nothing(project, trained, begun, asked, code):
     process, run_dir = begun
-    process.send_signal(signal.SIGINT)
+    process.send_signal(asked)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 130 and "Traceback" not in err, err
+    assert process.returncode == code and "Traceback" not in err, err
     stopped = next(line for line in out.splitlines() if line.startswith("stopped and saved at step"))
     at = int(stopped.split(" of ")[0].split()[-1])
     assert 8 <= at < 30 and committed(run_dir, at)()

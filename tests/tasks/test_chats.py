@@ -155,16 +155,26 @@ def test_roles_of_tools(chat):
         turns_of([{"role": None}])
 
 
-def test_seqio_gives_the_same_ids_and_weights(chat):
+def test_the_ids_are_seqios_and_the_registered_task_gives_them_with_their_weights(chat, model):
     chat(MESSAGES, MESSAGES[:3], MESSAGES[:2])
     lengths = {"inputs": 40, "targets": 60}
-    ours = list(examples("chat", "train", lengths))
+    first, second = examples("chat", "train", lengths)
+    encode = seqio.SentencePieceVocabulary(model, extra_ids=100).encode
+    asked, answer, between, later = (
+        encode("System: Be quick.\nUser: Is plum a fruit?\nAssistant:"),
+        [*encode("It is."), 1],
+        encode("\nUser: And stone?\nAssistant:"),
+        [*encode("It is so slow."), 1],
+    )
+    assert first.inputs.tolist() == second.inputs.tolist() == asked
+    assert first.targets.tolist() == answer + between + later and second.targets.tolist() == answer
+    assert first.weights.tolist() == [1.0] * len(answer) + [0.0] * len(between) + [1.0] * len(later)
     dataset = seqio.get_mixture_or_task("chat").get_dataset(lengths, "train", shuffle=False)
-    for one, other in zip(ours, dataset.as_numpy_iterator(), strict=True):
+    for one, other in zip((first, second), dataset.as_numpy_iterator(), strict=True):
+        assert one.inputs.tolist() == other["inputs"].tolist()
         assert one.targets.tolist() == other["targets"].tolist()
         weights = np.ones(len(one.targets)) if one.weights is None else one.weights
         assert weights.tolist() == other["targets_loss_weights"].tolist()
-    assert len(ours) == 2
 
 
 def test_a_description(chat):

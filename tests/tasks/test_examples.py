@@ -41,8 +41,24 @@ def test_inputs_targets_options_and_answer(fruits, model):
     assert first.weights is None and first.references == ("fruit",)
 
 
+def tokenized_by_seqio(model, found, lengths, **eos):
+    """What seqio's own task makes of the texts of these examples, by its own vocabulary and preprocessors."""
+    texts = {"inputs": [one.inputs_text for one in found], "targets": [one.targets_text for one in found]}
+    vocabulary = seqio.SentencePieceVocabulary(model, extra_ids=100)
+    task = seqio.Task(
+        "theirs",
+        source=seqio.FunctionDataSource(
+            lambda split, shuffle_files, seed=None: tf.data.Dataset.from_tensor_slices(texts), splits=["train"]
+        ),
+        output_features={name: seqio.Feature(vocabulary, add_eos=add) for name, add in eos.items()},
+        preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos_after_trim],
+    )
+    return list(task.get_dataset(lengths, "train", shuffle=False).as_numpy_iterator())
+
+
 @pytest.mark.parametrize("length", [64, 36])
-def test_seqio_gives_the_same_ids(fruits, length):
+def test_the_ids_are_seqios_and_so_are_those_of_the_registered_task(fruits, model, length):
+    """Of each use of a declaration: also where prompts or targets are cut."""
     fruits(name="sibling", templates=("Say {number} or {word}: {options}",)).register()
     task = fruits(
         held_out_templates=("{word}? {options}",),
@@ -55,6 +71,9 @@ def test_seqio_gives_the_same_ids(fruits, length):
     for variant in task.variants():
         ours, theirs = list(examples(variant.name, "train", lengths)), by_seqio(variant.name, lengths)
         assert len(ours) == len(theirs) == 40
+        for one, other in zip(ours, tokenized_by_seqio(model, ours, lengths, inputs=True, targets=True), strict=True):
+            assert one.inputs.tolist() == other["inputs"].tolist()
+            assert one.targets.tolist() == other["targets"].tolist()
         for one, other in zip(ours, theirs, strict=True):
             assert one.id == other["id"].decode()
             assert one.inputs.tolist() == other["inputs"].tolist() and one.inputs[-1] == 1

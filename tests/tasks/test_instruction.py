@@ -6,6 +6,8 @@ from flan_jax.tasks import InstructionTask, Template, declared, generator, mixtu
 from flan_jax.tasks.examples import describe, examples
 from tests.counted_calls import calls_of
 
+LENGTHS = {"inputs": 200, "targets": 16}
+
 
 def test_registering_adds_the_derived_tasks(fruits):
     fruits(name="siblings_1").register()
@@ -130,20 +132,23 @@ def test_held_out_wordings_stand_in_no_other_use_of_the_declaration(fruits):
         few_shot=(2,),
         siblings=("siblings_1",),
     ).register()
-    lengths = {"inputs": 200, "targets": 16}
     for variant in task.variants():
         held_out = variant.name == "fruits.held_out_wordings"
         seen = set()
         for split, draw in (("train", 0), ("train", 1), ("train", 2), ("validation", 0)):
-            for example in examples(variant.name, split, lengths, draw=draw):
+            for example in examples(variant.name, split, LENGTHS, draw=draw):
                 assert ("nheard of" in example.inputs_text) == held_out, (variant.name, example.inputs_text)
                 seen.add(example.template)
         assert len(seen) == (1 if variant.name == "fruits.inverted" else 2), variant.name
 
 
 def test_one_wording_and_one_style_leave_nothing_to_draw(fruits):
-    fruits(templates=("{word} {options}",), option_styles=("dashes",)).register()
-    assert describe("fruits")["random"] is False
+    """But exemplars are: few-shot prompts of one wording are others every epoch, as those of two styles are."""
+    fruits(templates=("{word} {options}",), option_styles=("dashes",), few_shot=(2,)).register()
+    fruits(name="styled", templates=("{word} {options}",), option_styles=("dashes", "letters")).register()
+    for name, is_random in (("fruits", False), ("fruits.2_shot", True), ("styled", True)):
+        drawn = [[one.inputs_text for one in examples(name, "train", LENGTHS, draw=draw)] for draw in (0, 1)]
+        assert describe(name)["random"] is is_random == (drawn[0] != drawn[1]), name
 
 
 def test_a_task_costs_no_more_to_register_among_many(fruits):

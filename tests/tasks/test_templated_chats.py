@@ -11,7 +11,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks import ChatTask, InstructionTask, Tally, generator, task_from_file, vocabularies
 from flan_jax.tasks.examples import examples, prompt_facts
 from flan_jax.tokenizer_folder import TokenizerFolder
-from tests.tokenizer_folders import byte_level, with_bos
+from tests.tokenizer_folders import CHATML, byte_level, with_bos
 
 LONG = {"inputs": None, "targets": None}
 TALK = [
@@ -49,6 +49,22 @@ def test_the_ids_are_those_of_the_whole_text_and_answers_with_their_ends_bear_lo
     assert learnt == "It is.<|im_end|>No <|im_end|>!<|im_end|>"
     assert "And stone?" in "".join(tokenizer.pieces(one.targets[one.weights == 0]))
     assert one.targets[-1] == tokenizer.eos_id
+
+
+@pytest.mark.parametrize("end", ["<|im_end|>", ""])
+def test_an_answer_counts_as_its_message_says(tmp_path, end):
+    """With its end, whether the template writes one or only the last answer has one, which the task adds."""
+    folder = byte_level(tmp_path / "chatty", CHATML.replace("<|im_end|>\n", end))
+    weights = [None, 0.0, None, 0.5, None, 2.0]
+    talk = [*TALK[:4], TALK[2], TALK[1]]
+    talk = [turn if w is None else turn | {"loss_weight": w} for turn, w in zip(talk, weights, strict=True)]
+    ChatTask("weighted", generator(lambda split: [{"messages": talk}]), vocabulary=str(folder)).register()
+    (one,) = examples("weighted", "train", LONG)
+    tokenizer = TokenizerFolder(folder)
+    learnt = {weight: "".join(tokenizer.pieces(one.targets[one.weights == weight])) for weight in {*one.weights}}
+    assert set(learnt) == {0.0, 0.5, 2.0} and one.weights[-1] == 2.0
+    assert learnt[0.0].startswith(f"It is.{end}") and "And stone?" in learnt[0.0]
+    assert learnt[0.5] == f"No <|im_end|>!{end}" and learnt[2.0] == "It is.<|im_end|>"
 
 
 def test_a_long_turn_is_shortened_and_the_template_stays_whole(chat, folder):
