@@ -359,6 +359,10 @@ def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any],
     config = resolve(command, options, macros, bindings)
     if command == "eval":
         own["mixture"] = mixture
+    if command in ("train", "plan", "prepare", "vocab"):
+        from flan_jax import setup  # without JAX, which `train` imports: a wrong name is told in no time
+
+        setup.refuse_unknown(config)
     module, _, function = ENTRY_POINTS[command].partition(":")
     return getattr(importlib.import_module(module), function)(config, **own)
 

@@ -33,7 +33,7 @@ OPERATIONS = {
     "prepare": "flan_jax.data.prepare:prepare_in_child",
     "repair": "flan_jax.data.repair:repair_in_child",
     "estimate": "flan_jax.data.answers:estimate_in_child",
-    "list": "flan_jax.data.resolve:list_in_child",
+    "list": "flan_jax.data.registrations:list_in_child",
     "preview": "flan_jax.data.answers:preview_in_child",
     "score": "flan_jax.data.answers:score_in_child",
     "vocabulary": "flan_jax.data.answers:vocabulary_in_child",
@@ -68,7 +68,7 @@ class Worker:
         beam_options: Sequence[str] | None = None,
         on_progress: Callable[[dict], None] | None = None,
     ):
-        self._setup = {
+        self._setup: dict[str, Any] = {
             "modules": list(modules),
             "data_files": [filesystem.absolute(path) for path in data_files],
             "data_fields": dict(data_fields or {}),
@@ -80,6 +80,16 @@ class Worker:
         self._on_progress = on_progress
         self._process: subprocess.Popen | None = None
         self._lock = threading.Lock()
+
+    @property
+    def has_users_tasks(self) -> bool:
+        """Whether it registers more than what comes with flan_jax."""
+        return bool(self._setup["modules"] or self._setup["data_files"])
+
+    @property
+    def folders(self) -> list[str]:
+        """Where it finds modules beside the folder one is in."""
+        return self._setup["folders"]
 
     def start(self) -> None:
         """Starts the child without waiting for it; `call` does so by itself."""
