@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import flan_jax.mixtures
+from flan_jax import main
 from flan_jax.data import mirror, opened, registrations
 from flan_jax.data.worker import Worker
 from tests.project import check_refused, run
@@ -68,23 +69,26 @@ def renamed(path, name):
 
 
 CHANGES = {
-    "a source's content": lambda place: rewritten(place / "mixtures/toy.py", "SIZE = 2\n"),
-    "a data file's content": lambda place: rewritten(place / "mixtures/words.txt", "two one"),
-    "a file more": lambda place: renamed(place / "packages/toys.py", "../mixtures/toys.py"),
-    "a file less": lambda place: renamed(place / "mixtures/words.txt", "../words.txt"),
-    "a version": lambda place: renamed(place / "packages/seqio-1.0.dist-info", "seqio-1.1.dist-info"),
-    "a module beside": lambda place: renamed(place / "packages/toys.py", "../scripts/seqio.py"),
-    "a file read at import": lambda place: rewritten(place / "scripts/cards.txt", "Two of hearts\n"),
+    "a source's content": lambda place, _: rewritten(place / "mixtures/toy.py", "SIZE = 2\n"),
+    "a data file's content": lambda place, _: rewritten(place / "mixtures/words.txt", "two one"),
+    "a file more": lambda place, _: renamed(place / "packages/toys.py", "../mixtures/toys.py"),
+    "a file less": lambda place, _: renamed(place / "mixtures/words.txt", "../words.txt"),
+    "a version": lambda place, _: renamed(place / "packages/seqio-1.0.dist-info", "seqio-1.1.dist-info"),
+    "a module beside": lambda place, _: renamed(place / "packages/toys.py", "../scripts/seqio.py"),
+    "a file read at import": lambda place, _: rewritten(place / "scripts/cards.txt", "Two of hearts\n"),
+    "another imported module": lambda _, folder: rewritten(
+        folder / "user_tasks.py", (folder / "user_tasks.py").read_text().replace("maximum=20", "maximum=21")
+    ),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_index_answers_until_something_changes(place, worker, change):
+def test_the_index_answers_until_something_changes(place, worker, user_folder, change):
     asked = Asked(worker, read=place / "scripts/cards.txt", folders=[str(place / "scripts")])
     first = registrations.listing(asked)
     assert registrations.listing(asked) == first and asked.count == 1
     assert {"starter", "starter_eval"} <= {entry["name"] for entry in first}
-    with CHANGES[change](place):
+    with CHANGES[change](place, user_folder):
         registrations.listing(asked)
         assert asked.count == 2
         registrations.listing(asked)
@@ -92,7 +96,7 @@ def test_the_index_answers_until_something_changes(place, worker, change):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda text: text[:-9], lambda text: text.replace("starter", "startre"), lambda _: ""]
+    "damage", [lambda text: text[:-9], lambda text: text.replace("starter_eval", "startre_eval"), lambda _: ""]
 )
 def test_a_damaged_index_is_made_anew(place, worker, damage):
     asked = Asked(worker)
@@ -147,6 +151,7 @@ def test_names_are_told_without_a_data_process_the_second_time(tmp_path, monkeyp
     check_refused(run("inspect", *wrong["inspect"], cwd=tmp_path), said.format("--task"))
     assert started
     started.clear()
+    monkeypatch.setitem(main.ENTRY_POINTS, "train", "imports_jax:train")  # told before that
     for command, setting in zip(wrong, ("MIXTURE", "EVAL_MIXTURE", "MIXTURE", "MIXTURE", "--task"), strict=True):
         check_refused(run(command, *wrong[command], cwd=tmp_path), said.format(setting))
     check_refused(run("inspect", "--mixture", "startr", cwd=tmp_path), said.format("MIXTURE"))
