@@ -188,7 +188,10 @@ def import_module(name: str) -> None:
 def import_mixtures() -> None:
     """Imports every module of `flan_jax.mixtures`; each only declares."""
     import flan_jax.mixtures
+    import flan_jax.tasks
 
+    for name in flan_jax.tasks.__all__:  # all that tasks may come to use is there when it is seen what was imported
+        getattr(flan_jax.tasks, name)
     for module in pkgutil.walk_packages(flan_jax.mixtures.__path__, "flan_jax.mixtures."):
         if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)

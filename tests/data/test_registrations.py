@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import pathlib
 import sys
 
 import pytest
 
 import flan_jax.mixtures
-from flan_jax import main
+from flan_jax import atomic, main
 from flan_jax.data import mirror, opened, registrations
 from flan_jax.data.worker import Worker
 from tests.project import check_refused, run
@@ -157,3 +158,7 @@ def test_names_are_told_without_a_data_process_the_second_time(tmp_path, monkeyp
     check_refused(run("inspect", "--mixture", "startr", cwd=tmp_path), said.format("MIXTURE"))
     done = run("tasks", "starter", cwd=tmp_path)
     assert done.code == 0 and "starter_eval" in done.out and not started
+    # What tasks may come to use was imported by then, and so is watched.
+    (kept,) = (tmp_path / "cache").rglob("*.json")
+    watched = {pathlib.Path(path).stem for path in atomic.read_sealed(kept)["sources"]}
+    assert {"formats", "chats", "objectives", "seqio_source"} <= watched
