@@ -3,6 +3,7 @@
 A process that is killed at any of the three leaves the old file, or none, and perhaps a file `NAME.partial-PID`.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -74,6 +75,21 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def write_sealed(path: pathlib.Path, value: Any) -> None:
+    """Writes a value in two lines of JSON: a digest, and what it is of."""
+    text = json.dumps(value)
+    write_text(path, f"{json.dumps(_digest(text))}\n{text}")
+
+
+def read_sealed(path: pathlib.Path) -> Any:
+    """Reads what `write_sealed` wrote; None where there is none, or it is damaged."""
+    try:
+        digest, _, text = path.read_text(encoding="utf-8").partition("\n")
+        return json.loads(text) if json.loads(digest) == _digest(text) else None
+    except (OSError, ValueError):
+        return None
+
+
 def sync_folder(folder: pathlib.Path) -> None:
     """Makes the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -87,3 +103,7 @@ def remove_partial(folder: pathlib.Path, name: str = "*") -> None:
     """Removes what killed writers of a file left, or of any; only for one who knows that nobody is writing it."""
     for left in folder.glob(f"{name}{PARTIAL}*"):
         left.unlink(missing_ok=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -348,11 +348,19 @@ def _with_values(start: "RunConfig", values: Mapping[str, dict[str, Any]], text:
 
 
 def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any], bindings: Sequence[str]) -> int | None:
+    from flan_jax import run_settings
+
     own = own_arguments(command, options)
     mixture = macros.pop("MIXTURE", None) if command == "eval" else None  # there it says what to score
     config = resolve(command, options, macros, bindings)
     if command == "eval":
         own["mixture"] = mixture
+    if options.data:
+        run_settings.check_columns(config)
+    if command in ("train", "plan", "prepare", "vocab"):
+        from flan_jax import setup  # without JAX, which `train` imports: a wrong name is told in no time
+
+        setup.refuse_unknown(config)
     module, _, function = ENTRY_POINTS[command].partition(":")
     return getattr(importlib.import_module(module), function)(config, **own)
 

@@ -106,6 +106,18 @@ def data_files(names: Sequence[str]) -> list[str]:
     return found
 
 
+def check_columns(config: RunConfig) -> None:
+    """Refuses files of `--data` whose columns cannot be used, before a process that imports TensorFlow says so.
+
+    Of an address, and of Parquet, whose rows come by the million, the data process tells.
+    """
+    from flan_jax.tasks import columns
+
+    for name in config.data_files:
+        if not filesystem.is_remote(name) and not name.lower().endswith(".parquet"):
+            columns.check(name, config.data_fields, config.data_held_out)
+
+
 def _holds_rows(path: Path) -> bool:
     return path.name.lower().removesuffix(".gz").endswith(DATA_SUFFIXES) and path.is_file()
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from flan_jax import atomic, filesystem, sentencepiece_folder
 from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
-from flan_jax.data import vocabulary
+from flan_jax.data import registrations, vocabulary
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.resolve import Request, Resolved, resolve
@@ -80,6 +80,26 @@ def worker_of(config: RunConfig, beam_options: Sequence[str] | None = None) -> W
         beam_options,
         on_progress=WorkerProgress(),
     )
+
+
+def refuse_unknown(config: RunConfig, worker: Worker | None = None) -> None:
+    """Refuses mixtures that are not registered.
+
+    Args:
+      config: the run.
+      worker: its data process, asked where there is need; without one, nothing is said of names that are not known.
+
+    Raises:
+      UserError: there is no such mixture or task.
+    """
+    if config.modules or config.data_files:
+        return
+    names = {"MIXTURE": config.mixture, "EVAL_MIXTURE": config.eval_mixture or None}
+    if worker is not None:
+        registrations.refuse_unknown(worker, names, ask=True)
+        return
+    with worker_of(config) as idle:
+        registrations.refuse_unknown(idle, names)
 
 
 def model_for(model: ModelConfig, vocabulary_size: int) -> ModelConfig:

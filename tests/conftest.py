@@ -125,6 +125,14 @@ mixture("judged_eval", ["likely", "judged", "parity"])
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Keeps what commands keep of earlier ones out of the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLAN_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def user_folder(tmp_path_factory) -> pathlib.Path:
     """A folder as a user has it: a module of tasks, and data beside it."""

@@ -8,7 +8,7 @@ from flan_jax import config as configs
 from flan_jax import setup
 from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
-from flan_jax.data import vocabulary
+from flan_jax.data import registrations, vocabulary
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.row_index import RowIndex
 from flan_jax.data.vocabulary import Codec
@@ -49,6 +49,7 @@ def inspect_command(
 def _inspect_task(config: RunConfig, task: str, split: str, num: int) -> int:
     """Renders a few examples from the source; nothing is stored."""
     with setup.worker_of(config) as worker:
+        registrations.refuse_unknown(worker, {"--task": task}, ask=True)
         setup.learn_vocabulary(config, worker)
         lengths = dict(config.feature_lengths)
         examples = worker.call("preview", task=task, split=split, lengths=lengths, num=num, seed=config.seed)

@@ -4,13 +4,14 @@ from typing import Any
 
 from flan_jax import setup, tables
 from flan_jax.config import RunConfig
+from flan_jax.data import registrations
 from flan_jax.errors import nearest
 
 
 def tasks_command(config: RunConfig, query: str | None = None) -> int:
     """Prints the registered mixtures and tasks whose name, cluster or kind holds every word of the query."""
     with setup.worker_of(config) as worker:
-        found = worker.call("list")
+        found = registrations.listing(worker)
     words = (query or "").lower().split()
     chosen = [entry for entry in found if all(word in _text(entry) for word in words)]
     mixtures = [entry for entry in chosen if entry["kind"] == "mixture"]

@@ -141,6 +141,7 @@ def _measured_speed(config: RunConfig) -> float | None:
 
 def estimated(config: RunConfig, worker: Any) -> dict[str, Any]:
     """The plan from the first examples of every task: lengths are sampled, counts are the sources' own."""
+    setup.refuse_unknown(config, worker)
     setup.learn_vocabulary(config, worker)
     request = setup.request_of(config, config.mixture, config.data.split)
     answer = worker.call("estimate", sample=_SAMPLE, **request.arguments())

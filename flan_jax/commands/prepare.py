@@ -45,7 +45,8 @@ def prepare_command(
         print(f"{config.mixture}: {len(counts)} tasks, {sum(counts):,} examples in {config.store_dir}")
         if config.eval_mixture:
             limit = config.evaluation.max_examples
-            evals = resolve(setup.request_of(config, config.eval_mixture, config.evaluation.split, limit), worker)
+            request = setup.request_of(config, config.eval_mixture, config.evaluation.split, limit)
+            evals = resolve(request, worker, "EVAL_MIXTURE")
             total = sum(open_store(task.store()).count for task in evals.tasks)
             print(f"{config.eval_mixture}: {len(evals.tasks)} tasks, {total:,} examples to score")
     return 0
@@ -53,6 +54,7 @@ def prepare_command(
 
 def _repair(config: RunConfig, worker: Worker) -> None:
     """Reads the stores of both mixtures, and those the run was planned with; says what was damaged and mends it."""
+    setup.refuse_unknown(config, worker)
     setup.learn_vocabulary(config, worker)
     requests = [setup.request_of(config, config.mixture, config.data.split)]
     if config.eval_mixture:
@@ -75,6 +77,7 @@ def vocab_command(config: RunConfig, size: int, output: str, max_examples: int) 
     """Trains a SentencePiece vocabulary on the rendered text of a mixture."""
     configs.check(config, needs=("mixture",))
     with setup.worker_of(config) as worker:
+        setup.refuse_unknown(config, worker)
         made = worker.call(
             "vocabulary",
             mixture=config.mixture,

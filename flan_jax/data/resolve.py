@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flan_jax import atomic, filesystem
-from flan_jax.data import mirror
+from flan_jax.data import mirror, registrations
 from flan_jax.data import store as stores
 from flan_jax.data.plan import Plan, PlannedTask, shares_of
 from flan_jax.data.worker import Worker, watched_files
@@ -141,12 +141,13 @@ class Resolved:
         return [by_name[task.name].folder for task in plan.tasks]
 
 
-def resolve(request: Request, worker: Worker) -> Resolved:
+def resolve(request: Request, worker: Worker, setting: str = "MIXTURE") -> Resolved:
     """Resolves a mixture and sees to it that the first draw of every task is prepared.
 
     Args:
       request: what is wanted.
       worker: started only if the answer of an earlier run cannot be used again.
+      setting: what names the mixture, for errors.
 
     Raises:
       UserError: no such mixture, a task without examples, a bad row, …
@@ -157,6 +158,8 @@ def resolve(request: Request, worker: Worker) -> Resolved:
     if known is None:
         with stores.told(request.store_dir):
             path.parent.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is told at once
+            if not (request.modules or request.data_files):
+                registrations.refuse_unknown(worker, {setting: request.mixture}, ask=True)
             known = worker.call("resolve", **request.arguments())
             for line in known.pop("notes"):
                 print(line, file=sys.stderr)
@@ -192,23 +195,15 @@ def check_evals(request: Request, beside: str | None, worker: Worker) -> list[st
 
 
 def _keep(path: pathlib.Path, known: Mapping[str, Any]) -> None:
-    text = json.dumps(known)
     with stores.Lock(path):
         atomic.remove_partial(path.parent, path.name)
-        # Two lines of JSON: a digest, and what it is of.
-        atomic.write_text(path, f"{json.dumps(_digest(text))}\n{text}")
+        atomic.write_sealed(path, known)
 
 
 def _read(path: pathlib.Path) -> dict[str, Any] | None:
     """An earlier answer, if it is undamaged and nothing that it rests on has changed since."""
-    try:
-        digest, _, text = path.read_text().partition("\n")
-        if json.loads(digest) != _digest(text):
-            return None
-        known = json.loads(text)
-    except (OSError, ValueError):
-        return None
-    if any(_state_of(file) != state for file, state in known["watched"]):
+    known = atomic.read_sealed(path)
+    if known is None or any(_state_of(file) != state for file, state in known["watched"]):
         return None
     if not all(stores.all_whole([os.path.join(task["folder"], "draw-0") for task in known.get("tasks", ())])):
         return None
@@ -320,23 +315,6 @@ def _about(described: Mapping[str, Any]) -> dict[str, Any]:
     return {name: described[name] for name in names.split() if name in described}
 
 
-def list_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]) -> list[dict[str, Any]]:
-    """Answers `list`: every registered task and mixture with what is known without reading data."""
-    import seqio
-
-    from flan_jax.tasks import examples
-
-    found = []
-    for name in sorted(seqio.MixtureRegistry.names()):
-        members = [task.name for task in seqio.MixtureRegistry.get(name).tasks]
-        found.append({"name": name, "kind": "mixture", "tasks": members})
-    for name in sorted(seqio.TaskRegistry.names()):
-        described = examples.describe(name)
-        wordings = len(described.get("templates") or ())
-        found.append({**described, "name": name, "kind": "task", "templates": wordings or None})
-    return found
-
-
 def _members(mixture: str, setting: str = "MIXTURE") -> list[str]:
     """The tasks of a mixture, or the task itself, in a stable order; `setting` is what named it."""
     import seqio
@@ -347,10 +325,7 @@ def _members(mixture: str, setting: str = "MIXTURE") -> list[str]:
         return sorted(set(names), key=names.index)
     if mixture in tasks:
         return [mixture]
-    raise UserError(
-        f"no task or mixture is called {mixture!r}{nearest(mixture, mixtures | tasks)} "
-        f"Set {setting} to one that `flan-jax tasks` lists; your own need --module"
-    )
+    raise registrations.unknown(mixture, mixtures | tasks, setting)
 
 
 def none_kept(task: str, mixture: str, split: str, tally: Mapping[str, int]) -> UserError:
@@ -371,10 +346,6 @@ def _place(module: str) -> str | None:
     if spec is None:
         return None
     return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _state_of(path: str) -> list[Any] | None:

@@ -34,7 +34,7 @@ OPERATIONS = {
     "prepare": "flan_jax.data.prepare:prepare_in_child",
     "repair": "flan_jax.data.repair:repair_in_child",
     "estimate": "flan_jax.data.answers:estimate_in_child",
-    "list": "flan_jax.data.resolve:list_in_child",
+    "list": "flan_jax.data.registrations:list_in_child",
     "preview": "flan_jax.data.answers:preview_in_child",
     "score": "flan_jax.data.answers:score_in_child",
     "vocabulary": "flan_jax.data.answers:vocabulary_in_child",
@@ -69,7 +69,7 @@ class Worker:
         beam_options: Sequence[str] | None = None,
         on_progress: Callable[[dict], None] | None = None,
     ):
-        self._setup = {
+        self._setup: dict[str, Any] = {
             "modules": list(modules),
             "data_files": [filesystem.absolute(path) for path in data_files],
             "data_fields": dict(data_fields or {}),
@@ -81,6 +81,16 @@ class Worker:
         self._on_progress = on_progress
         self._process: subprocess.Popen | None = None
         self._lock = threading.Lock()
+
+    @property
+    def has_users_tasks(self) -> bool:
+        """Whether it registers more than what comes with flan_jax."""
+        return bool(self._setup["modules"] or self._setup["data_files"])
+
+    @property
+    def folders(self) -> list[str]:
+        """Where it finds modules beside the folder one is in."""
+        return self._setup["folders"]
 
     def start(self) -> None:
         """Starts the child without waiting for it; `call` does so by itself."""
@@ -179,7 +189,10 @@ def import_module(name: str) -> None:
 def import_mixtures() -> None:
     """Imports every module of `flan_jax.mixtures`; each only declares."""
     import flan_jax.mixtures
+    import flan_jax.tasks
 
+    for name in flan_jax.tasks.__all__:  # all that tasks may come to use is there when it is seen what was imported
+        getattr(flan_jax.tasks, name)
     for module in pkgutil.walk_packages(flan_jax.mixtures.__path__, "flan_jax.mixtures."):
         if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)

@@ -41,7 +41,7 @@ class Evaluator:
         if config.eval_mixture:
             how = config.evaluation
             request = setup.request_of(config, config.eval_mixture, how.split, how.max_examples)
-            self.resolved = resolve(request, worker)
+            self.resolved = resolve(request, worker, "EVAL_MIXTURE")
             vocabulary.check_same(self.resolved.vocabulary, codec.description, config.run_dir)
 
     def __bool__(self) -> bool:

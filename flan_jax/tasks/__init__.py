@@ -1,27 +1,34 @@
-"""Declares instruction tasks and derives their uses; the only room that imports seqio."""
+"""Declares instruction tasks and derives their uses; the only room that imports seqio.
 
-from flan_jax.tasks.chats import ChatTask
-from flan_jax.tasks.examples import Example, Tally, describe, fingerprint, references, score, source_files
-from flan_jax.tasks.foreign import set_version
-from flan_jax.tasks.formats import task_from_file
-from flan_jax.tasks.instruction import InstructionTask
-from flan_jax.tasks.objectives import PrefixLanguageModel, SpanCorruption
-from flan_jax.tasks.rates import caps_of, mixture, proportional, rate_of
-from flan_jax.tasks.registry import declared, names
-from flan_jax.tasks.sources import (
-    array_record,
-    csv,
-    generator,
-    hugging_face,
-    json_array,
-    jsonl,
-    parquet,
-    text,
-    tfds,
-    tfrecord,
-)
-from flan_jax.tasks.templates import Template
-from flan_jax.tasks.vocabularies import train_sentencepiece
+A name is imported when it is used: what reads files can be had without seqio and TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flan_jax.tasks.chats import ChatTask
+    from flan_jax.tasks.examples import Example, Tally, describe, fingerprint, references, score, source_files
+    from flan_jax.tasks.foreign import set_version
+    from flan_jax.tasks.formats import task_from_file
+    from flan_jax.tasks.instruction import InstructionTask
+    from flan_jax.tasks.objectives import PrefixLanguageModel, SpanCorruption
+    from flan_jax.tasks.rates import caps_of, mixture, proportional, rate_of
+    from flan_jax.tasks.registry import declared, names
+    from flan_jax.tasks.sources import (
+        array_record,
+        csv,
+        generator,
+        hugging_face,
+        json_array,
+        jsonl,
+        parquet,
+        text,
+        tfds,
+        tfrecord,
+    )
+    from flan_jax.tasks.templates import Template
+    from flan_jax.tasks.vocabularies import train_sentencepiece
 
 __all__ = [
     "ChatTask",
@@ -56,3 +63,25 @@ __all__ = [
     "tfrecord",
     "train_sentencepiece",
 ]
+
+_NAMES = {
+    "chats": "ChatTask",
+    "examples": "Example Tally describe fingerprint references score source_files",
+    "foreign": "set_version",
+    "formats": "task_from_file",
+    "instruction": "InstructionTask",
+    "objectives": "PrefixLanguageModel SpanCorruption",
+    "rates": "caps_of mixture proportional rate_of",
+    "registry": "declared names",
+    "sources": "array_record csv generator hugging_face json_array jsonl parquet text tfds tfrecord",
+    "templates": "Template",
+    "vocabularies": "train_sentencepiece",
+}
+_PLACES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return found

@@ -2,7 +2,8 @@
 
 import contextlib
 import dataclasses
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.sources.declared import array_record, csv, json_array, jsonl, parquet, text, tfrecord
@@ -10,8 +11,10 @@ from flan_jax.tasks.sources.file_source import FileSource
 from flan_jax.tasks.sources.generators import GeneratorSource, generator
 from flan_jax.tasks.sources.hugging_face import HuggingFaceSource, hugging_face
 from flan_jax.tasks.sources.readers import TEXT_UNITS
-from flan_jax.tasks.sources.seqio_source import SeqioSource, as_source, tfds
 from flan_jax.tasks.sources.source import Row, Source, plain
+
+if TYPE_CHECKING:
+    from flan_jax.tasks.sources.seqio_source import SeqioSource, as_source, tfds
 
 __all__ = [
     "TEXT_UNITS",
@@ -38,6 +41,14 @@ __all__ = [
 ]
 
 
+def __getattr__(name: str) -> Any:
+    if name not in ("SeqioSource", "as_source", "tfds"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imports seqio, which reading files does without.
+    globals()[name] = found = getattr(importlib.import_module(f"{__name__}.seqio_source"), name)
+    return found
+
+
 def besides_files(source: Source) -> Any:
     """What tells a source's rows apart besides the files they are in; where those lie changes no row."""
     if isinstance(source, FileSource):
@@ -51,6 +62,8 @@ def besides_files(source: Source) -> Any:
 
 def all_files(source: Source) -> list[str]:
     """The files of all splits of a source that can be found; empty where they are not known."""
+    from flan_jax.tasks.sources.seqio_source import SeqioSource
+
     # A TFDS source would have to read its builder to tell its splits, and has no file patterns.
     splits = source.file_splits if isinstance(source, SeqioSource | HuggingFaceSource) else source.splits
     found = set()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError, nearest
-from flan_jax.tasks.sources import readers, records
+from flan_jax.tasks.sources import readers
 from flan_jax.tasks.sources.file_source import FileSource, Pattern, parse_slice
 from flan_jax.tasks.sources.readers import TEXT_UNITS
 
@@ -108,6 +108,8 @@ def parquet(
       splits: as in `jsonl`.
       validation_rows: as in `jsonl`.
     """
+    from flan_jax.tasks.sources import records  # imports TensorFlow
+
     return _file_source(records.Parquet(tuple(columns)), pattern, splits, validation_rows, None)
 
 
@@ -132,6 +134,8 @@ def tfrecord(
       validation_rows: as in `jsonl`.
       on_bad_row: as in `jsonl`, for records that are no example or lack a feature.
     """
+    from flan_jax.tasks.sources import records  # imports TensorFlow
+
     message = records.Message(records.specs_of(features), decode)
     return _file_source(records.TfRecord(message), pattern, splits, validation_rows, on_bad_row)
 
@@ -155,6 +159,8 @@ def array_record(
       validation_rows: as in `jsonl`.
       on_bad_row: as in `tfrecord`.
     """
+    from flan_jax.tasks.sources import records  # imports TensorFlow
+
     message = records.Message(records.specs_of(features), decode)
     return _file_source(records.ArrayRecord(message), pattern, splits, validation_rows, on_bad_row)
 

@@ -1,0 +1,171 @@
+"""What is registered with flan_jax, told without a data process: an index in the cache, see `mirror.cache`.
+
+It is used again while all is as it was when the data process was asked: the content of every source file, which files
+the folders of mixtures hold, what is installed, and what can be imported from the folders beside. Where any of it is
+in doubt the data process is asked anew. Runs with modules or files of the user's always ask: what those register may
+rest on anything.
+"""
+
+import hashlib
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from flan_jax import atomic, mixtures
+from flan_jax.data import mirror, opened
+from flan_jax.data import store as stores
+from flan_jax.data.worker import Worker, watched_files
+from flan_jax.errors import UserError, nearest
+
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+# A mixture that looks at more than its modules and the files that it opens may register otherwise at any time.
+_LOOKS_AROUND = re.compile(rb"\b(environ|getenv|listdir|scandir|iterdir|r?glob|walk|exists|is_file|is_dir)\b")
+
+
+def listing(worker: Worker) -> list[dict[str, Any]]:
+    """Every registered mixture and task with what is known without reading data.
+
+    Args:
+      worker: asked, and so started, only where the index does not say.
+    """
+    if worker.has_users_tasks:
+        return worker.call("list")["entries"]
+    path = _path()
+    before = _circumstances(worker.folders)
+    if (entries := _kept(path, before)) is not None:
+        return entries
+    answer = worker.call("list")
+    # What changed while it answered may be in the answer or not.
+    if answer["package"] == str(_PACKAGE) and not _looks_around() and before == _circumstances(worker.folders):
+        _keep(path, {"circumstances": before, **answer})
+    return answer["entries"]
+
+
+def refuse_unknown(worker: Worker, names: Mapping[str, str | None], ask: bool = False) -> None:
+    """Refuses names of mixtures or tasks that are not registered, as far as that is known here.
+
+    Args:
+      worker: the data process of the run.
+      names: the name that each setting gives, if any.
+      ask: whether to ask the data process where the index does not say, so that it does the next time.
+
+    Raises:
+      UserError: there is no such name.
+    """
+    if worker.has_users_tasks:
+        return
+    entries = listing(worker) if ask else _kept(_path(), _circumstances(worker.folders))
+    known = None if entries is None else {entry["name"] for entry in entries}
+    for setting, name in names.items():
+        if known is not None and name is not None and name not in known:
+            raise unknown(name, known, setting)
+
+
+def unknown(name: str, known: Collection[str], setting: str = "MIXTURE") -> UserError:
+    """What to say of a name that is not registered."""
+    return UserError(
+        f"no task or mixture is called {name!r}{nearest(name, known) or '.'} "
+        f"Set {setting} to one that `flan-jax tasks` lists; your own need --module"
+    )
+
+
+def list_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]) -> dict[str, Any]:
+    """Answers `list`: the entries, and the files that they rest on."""
+    import seqio
+
+    from flan_jax.tasks import examples
+
+    entries = []
+    for name in sorted(seqio.MixtureRegistry.names()):
+        members = [task.name for task in seqio.MixtureRegistry.get(name).tasks]
+        entries.append({"name": name, "kind": "mixture", "tasks": members})
+    for name in sorted(seqio.TaskRegistry.names()):
+        described = examples.describe(name)
+        wordings = len(described.get("templates") or ())
+        entries.append({**described, "name": name, "kind": "task", "templates": wordings or None})
+    sources = watched_files(setup["modules"])
+    read = opened.found(opened.mark(), except_in=os.devnull, known=sources)
+    return {"entries": entries, "package": str(_PACKAGE), "sources": _digests(sources), "read": dict(read)}
+
+
+def _circumstances(folders: Iterable[str]) -> dict[str, Any]:
+    """All that registrations rest on and that is known before anything is imported."""
+    python_path = os.environ.get("PYTHONPATH", "")
+    beside = {os.path.abspath(folder) for folder in [".", *folders, *python_path.split(os.pathsep)]}
+    package = [str(path) for path in _PACKAGE.rglob("*.py")]
+    return {
+        "python": [sys.version, sys.prefix, python_path],
+        "installed": sorted({name for folder in sys.path for name in _distributions(folder)}),
+        "beside": {folder: names for folder in sorted(beside) if (names := _importable(folder))},
+        "content": _digests({*package, *_mixture_files()}),
+    }
+
+
+def _mixture_files() -> list[str]:
+    """The files in the folders of mixtures, whatever they are."""
+    found = (path for folder in mixtures.__path__ for path in pathlib.Path(folder).resolve().rglob("*"))
+    return [str(path) for path in found if path.parent.name != "__pycache__" and path.is_file()]
+
+
+def _looks_around() -> bool:
+    paths = (path for path in _mixture_files() if path.endswith(".py"))
+    return any(_LOOKS_AROUND.search(pathlib.Path(path).read_bytes()) for path in paths)
+
+
+def _distributions(folder: str) -> list[str]:
+    """What is installed in a folder of `sys.path`: names that tell the version too."""
+    return [name for name in _names(folder) if name.endswith((".dist-info", ".egg-info", ".pth"))]
+
+
+def _importable(folder: str) -> list[str]:
+    """Names in a folder that Python could import, before or after what is installed."""
+
+    def is_package(name: str) -> bool:
+        return os.path.exists(os.path.join(folder, name, "__init__.py"))
+
+    return sorted(name for name in _names(folder) if name.endswith((".py", ".so")) or is_package(name))
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder or ".")
+    except OSError:  # a zip file, or a folder that is no more
+        return []
+
+
+def _digests(paths: Iterable[str]) -> dict[str, str | None]:
+    """The content of files, by digests; None for one that cannot be read."""
+    return {path: _digest(path) for path in sorted(paths)}
+
+
+def _digest(path: str) -> str | None:
+    try:
+        return hashlib.blake2b(pathlib.Path(path).read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return None
+
+
+def _path() -> pathlib.Path:
+    """One file for each copy of flan_jax and each Python it is used with."""
+    name = hashlib.blake2b(f"{_PACKAGE} {sys.prefix}".encode(), digest_size=8).hexdigest()
+    return pathlib.Path(mirror.cache(), "registrations", f"{name}.json")
+
+
+def _kept(path: pathlib.Path, circumstances: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The entries of the index, if it is undamaged and nothing that it rests on has changed since."""
+    index = atomic.read_sealed(path)
+    if index is None or index["circumstances"] != circumstances or _digests(index["sources"]) != index["sources"]:
+        return None
+    return index["entries"] if all(opened.state_of(file) == state for file, state in index["read"].items()) else None
+
+
+def _keep(path: pathlib.Path, index: Mapping[str, Any]) -> None:
+    try:
+        with stores.Lock(path):
+            atomic.remove_partial(path.parent, path.name)
+            atomic.write_sealed(path, index)
+    except OSError:
+        pass  # a cache that cannot be written costs time and nothing else
