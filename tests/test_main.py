@@ -401,3 +401,13 @@ def test_huge_pages_are_asked_for_once_and_change_nothing_else(tmp_path):
         command, cwd=tmp_path, env=environment | {"GLIBC_TUNABLES": ""}, capture_output=True, text=True
     )
     assert (again.returncode, again.stderr) == (told.returncode, told.stderr)
+
+
+def test_a_gin_file_may_have_a_byte_order_mark_and_another_encoding_is_named():
+    Path("marked.gin").write_bytes("STEPS = 7\n".encode("utf-8-sig"))
+    assert resolved("plan", *SHAPE[:2], "--gin_file", "marked.gin").steps == 7
+    Path("wide.gin").write_bytes("STEPS = 7\n".encode("utf-16"))
+    done = flan_jax("plan", "--gin_file", "wide.gin")
+    assert done.returncode == 2 and done.stderr == (
+        "flan-jax: wide.gin is text in UTF-16, wanted UTF-8; save it again in that encoding.\n"
+    )

@@ -99,7 +99,7 @@ def _print_rows(loader: Loader, codec: Codec, step: int, num: int, facts: dict[s
     capacity = " + ".join(f"{size} {name}" for name, size in loader.reader.shape.capacities.items())
     print(f"step {step}: rows {rows.start} to {rows.stop - 1} of {loader.batch_size}, {capacity} tokens each")
     for number, (row, segments) in enumerate(zip(contents, loader.segments(contents), strict=True)):
-        print(f"\n=== row {number}: {len(row)} examples")
+        print(f"\n=== row {number}: {counted(len(row), 'example')}")
         for name, size in loader.reader.shape.capacities.items():
             lengths = [len(s.inputs) * (name != "targets") + len(s.targets) * (name != "inputs") for s in segments]
             print(f"{name:>8} {draw_row(lengths, size)}")

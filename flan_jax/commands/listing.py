@@ -5,7 +5,7 @@ from typing import Any
 from flan_jax import setup, tables
 from flan_jax.config import RunConfig
 from flan_jax.data import registrations
-from flan_jax.errors import nearest
+from flan_jax.errors import counted, nearest
 
 
 def tasks_command(config: RunConfig, query: str | None = None) -> int:
@@ -28,7 +28,8 @@ def tasks_command(config: RunConfig, query: str | None = None) -> int:
         names = [entry["name"] for entry in found]
         print(f"nothing among {len(names)} names matches {query!r}{nearest(query or '', names)}")
         return 1
-    print(f"\n{len(mixtures)} mixtures, {len(tasks)} tasks; `flan-jax inspect --task NAME` shows examples of one")
+    there_are = f"{counted(len(mixtures), 'mixture')}, {counted(len(tasks), 'task')}"
+    print(f"\n{there_are}; `flan-jax inspect --task NAME` shows examples of one")
     return 0
 
 

@@ -14,6 +14,7 @@ from flan_jax.data.packing import pack
 from flan_jax.data.plan import SHARE_BITS, Plan, PlannedTask, shares_of
 from flan_jax.data.resolve import ResolvedTask
 from flan_jax.data.store import open_store
+from flan_jax.errors import counted
 from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.models.footprint import footprint
 
@@ -180,7 +181,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
     if rest := rows[most:]:
         summed = {key: sum(row[key] for row in rest) for key in table["total"]}
         shown.append(_cells({"task": f"… {len(rest)} more tasks", "cap": None, "epochs": None, **summed}))
-    shown.append(_cells({"task": f"{len(rows)} tasks", "cap": None, "epochs": None, **table["total"]}))
+    shown.append(_cells({"task": counted(len(rows), "task"), "cap": None, "epochs": None, **table["total"]}))
     full = ", ".join(f"{name} {share:.1%}" for name, share in table["full"].items())
     row = " + ".join(f"{length} {name}" for name, length in table["row"].items())
     model = table["model"]

@@ -10,7 +10,7 @@ from flan_jax.data import beam
 from flan_jax.data.resolve import resolve
 from flan_jax.data.store import open_store
 from flan_jax.data.worker import Worker
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, counted
 from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.run_settings import planned_with
 
@@ -42,13 +42,15 @@ def prepare_command(
             _repair(config, worker)
         data = setup.open_data(config, worker, draws="all")
         counts = [task.count for task in data.resolved.tasks]
-        print(f"{config.mixture}: {len(counts)} tasks, {sum(counts):,} examples in {config.store_dir}")
+        print(
+            f"{config.mixture}: {counted(len(counts), 'task')}, {counted(sum(counts), 'example')} in {config.store_dir}"
+        )
         if config.eval_mixture:
             limit = config.evaluation.max_examples
             request = setup.request_of(config, config.eval_mixture, config.evaluation.split, limit)
             evals = resolve(request, worker, "EVAL_MIXTURE")
             total = sum(open_store(task.store()).count for task in evals.tasks)
-            print(f"{config.eval_mixture}: {len(evals.tasks)} tasks, {total:,} examples to score")
+            print(f"{config.eval_mixture}: {counted(len(evals.tasks), 'task')}, {counted(total, 'example')} to score")
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax import filesystem
-from flan_jax.errors import UserError, nearest
+from flan_jax.errors import UserError, counted, nearest
 from flan_jax.tasks import sources
 from flan_jax.tasks.sources import FileSource, Row, readers
 from flan_jax.tasks.sources.file_source import units
@@ -96,7 +96,7 @@ def source_of(path: str, validation_rows: int | None, on_bad_row: str | None) ->
             )
     elif validation_rows and (rows := _at_most(whole, validation_rows + 1)) <= validation_rows:
         raise UserError(
-            f"{path} has {rows} rows; --held_out {validation_rows} leaves none to train on. Hold out fewer."
+            f"{path} has {counted(rows, 'row')}; --held_out {validation_rows} leaves none to train on. Hold out fewer."
         )
     return _source(path, validation_rows, on_bad_row)
 

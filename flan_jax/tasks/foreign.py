@@ -10,7 +10,7 @@ import seqio
 import tensorflow as tf
 
 from flan_jax import filesystem
-from flan_jax.errors import UserError, nearest
+from flan_jax.errors import UserError, counted, nearest
 from flan_jax.tasks import measures, registry
 from flan_jax.tasks.drawing import Draws
 from flan_jax.tasks.recipe import Example, Request
@@ -175,9 +175,8 @@ def _shorten(task: seqio.Task, example: Example, request: Request) -> bool:
             continue
         if request.on_long == "refuse":
             raise UserError(
-                f"Task {task.name!r}, example {example.id!r}: its {name} have {len(ids)} tokens and at most {length} "
-                f"are wanted; "
-                "raise the feature length, or set on_long to 'truncate' or 'drop'."
+                f"Task {task.name!r}, example {example.id!r}: its {name} have {counted(len(ids), 'token')} and at "
+                f"most {length} are wanted; raise the feature length, or set on_long to 'truncate' or 'drop'."
             )
         if request.on_long == "drop":
             request.tally.too_long += 1

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from flan_jax import named_functions
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, counted
 from flan_jax.training.settings import FORMS, OptimizerConfig, Schedule
 
 
@@ -91,7 +91,7 @@ def describe_schedule(config: OptimizerConfig, total_steps: int) -> str:
         return f"{config.schedule}, but all {total_steps} steps are warm-up ({config.warmup_steps}): up to {top:.3g}"
     warm = f" (after {config.warmup_steps} warm-up steps)" if config.warmup_steps else ""
     if config.schedule == "constant":
-        return f"constant {peak}{warm}, {total_steps} steps"
+        return f"constant {peak}{warm}, {counted(total_steps, 'step')}"
     return f"{config.schedule} from {peak}{warm} to {float(rate(total_steps)):.3g} at step {total_steps}"
 
 

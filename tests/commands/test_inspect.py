@@ -60,6 +60,8 @@ def test_a_run_is_shown_without_its_tasks(project, trained, tmp_path, monkeypatc
 
 def test_a_step_that_is_none_is_told(project, trained):
     check_refused(project("inspect", "--run_dir", trained, "--step", 0), "--step is 0", "count from 1")
+    wanted = "has 30 steps; give one of 1 to 30"
+    check_refused(project("inspect", "--run_dir", trained, "--step", 999), "--step is 999", wanted)
 
 
 def test_a_saved_template_is_seen_at_once_and_nothing_is_prepared_for_it(project, tmp_path):

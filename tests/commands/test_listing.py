@@ -18,7 +18,7 @@ def test_a_search_keeps_names_that_hold_every_word(project):
     done = project("tasks", "capitals wordings", "--module", "user_tasks")
     assert done.code == 0
     assert "capitals.held_out_wordings" in done.out and "parity" not in done.out
-    assert "0 mixtures, 1 tasks" in done.out
+    assert "0 mixtures, 1 task;" in done.out
     assert "prose" in project("tasks", "span_corruption").out  # by objective
 
 
