@@ -84,6 +84,8 @@ class Faults:
 class Here:
     """Answers what a data process is asked, in this process."""
 
+    has_users_tasks = True
+
     def call(self, op: str, **arguments: Any) -> Any:
         from flan_jax.data.resolve import resolve_in_child
 
