@@ -36,6 +36,16 @@ def ends_inputs(folder: pathlib.Path) -> bool:
     return reads_as(folder) == T5 or bool(TokenizerFolder(folder).settings.get("add_eos_token"))
 
 
+def unused_template(folder: pathlib.Path) -> str:
+    """What to say of a folder whose chat template cannot be used, for want of a tokenizer.json; else nothing."""
+    if model_file(folder) is None or not TokenizerFolder(folder).chat_template:
+        return ""
+    return (
+        f"the chat template of {folder} is not used, and prompts go without it: that needs a {TOKENIZER}, which "
+        "transformers writes by AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+    )
+
+
 class Decoder:
     """Writes ids as transformers does with `skip_special_tokens`: unknowns, sentinels and control tokens are left out.
 

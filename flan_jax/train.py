@@ -14,6 +14,7 @@ from a step that was due to be scored and was not begins with that.
 """
 
 import dataclasses
+import pathlib
 import time
 from contextlib import closing
 from typing import Any
@@ -37,6 +38,7 @@ from flan_jax.parallel import multihost
 from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder, changed_state
 from flan_jax.run_lock import RunLock
+from flan_jax.sentencepiece_folder import unused_template
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints, OtherState
 from flan_jax.training.disk import full_disk_named
@@ -287,6 +289,8 @@ class _Run:
             say(self._about_adapters(state["params"]))
         elif self.config.init_from:
             say(f"starting from the parameters of {self.config.init_from}; optimiser and step are new")
+        if self.config.init_from and (unused := unused_template(pathlib.Path(self.config.init_from))):
+            say(unused)
         return state
 
     def _restore(self, done: int, earlier: RunConfig | None) -> tuple[Any, dict[str, Any]]:

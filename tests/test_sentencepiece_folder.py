@@ -10,6 +10,7 @@ from flan_jax.data.vocabulary import Codec
 from flan_jax.models.hugging_face import originals
 from flan_jax.models.hugging_face.tokenizer_files import begin_id
 from flan_jax.run_folder import RunFolder
+from flan_jax.sentencepiece_folder import unused_template
 from flan_jax.tasks import vocabularies
 from tests import sentencepiece_folders
 from tests.sentencepiece_folders import DECODED, KINDS, ids_of
@@ -59,3 +60,12 @@ def test_bytes_that_t5s_fast_tokenizer_does_not_know_are_text(tmp_path):
     folder = sentencepiece_folders.write(tmp_path / "mt5", "mt5")
     codec = Codec(vocabularies.describe(str(folder)))
     assert codec._reader.decode(codec.encode("plum 🍑 is")) == "plum 🍑 is"
+
+
+def test_a_chat_template_that_goes_unused_is_told(tmp_path):
+    folder = sentencepiece_folders.write(tmp_path / "llama", "llama")
+    assert unused_template(folder) == ""
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert f"the chat template of {folder} is not used" in unused_template(folder)
+    (folder / "tokenizer.json").write_text("{}")
+    assert unused_template(folder) == ""

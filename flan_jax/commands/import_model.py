@@ -7,7 +7,7 @@ from contextlib import closing
 import jax
 import numpy as np
 
-from flan_jax import atomic, setup
+from flan_jax import atomic, sentencepiece_folder, setup
 from flan_jax import config as configs
 from flan_jax.config import RunConfig
 from flan_jax.data import vocabulary
@@ -58,6 +58,8 @@ def import_command(config: RunConfig) -> int:
         atomic.write_text(run_dir / configs.CONFIG_FILE, configs.to_json(kept))
         count = sum(leaf.size for leaf in jax.tree.leaves(params))
         print(f"{folder.path}: {folder.raw['model_type']}, {count:,} parameters, in {run_dir}")
+        if unused := sentencepiece_folder.unused_template(folder.path):
+            print(unused)
         print(f'ask it:  flan-jax generate --run_dir {run_dir} --prompt "…"')
         print(f"tune it: flan-jax train --init_from {run_dir} --data FILE")
     return 0
