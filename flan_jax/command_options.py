@@ -9,6 +9,9 @@ from typing import Any
 from flan_jax.errors import UserError, together
 
 _LEAST = {"max_new_tokens": 1, "top_k": 0, "num_beams": 1, "num": 1, "size": 1, "max_examples": 1}
+_MOST = {"max_new_tokens": 1 << 22, "num_beams": 4096} | dict.fromkeys(
+    ("step", "top_k", "num", "size", "max_examples", "held_out"), 2**31 - 1
+)
 _SAMPLING = ("temperature", "top_k", "top_p")
 _ANSWERING = ("max_new_tokens", *_SAMPLING, "num_beams", "length_penalty", "stop", "scores")
 _UNSET = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "num_beams": 1, "length_penalty": 1.0}
@@ -25,6 +28,11 @@ def check(command: str, options: argparse.Namespace) -> None:
         f"--{name} is {given[name]}, wanted {least} or more"
         for name, least in _LEAST.items()
         if given.get(name, least) < least
+    ]
+    faults += [
+        f"--{name} is {given[name]:,}, wanted {most:,} or less"
+        for name, most in _MOST.items()
+        if given.get(name, most) > most
     ]
     first = 1 if command == "inspect" else 0
     if given.get("step", first) < first:

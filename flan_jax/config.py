@@ -194,6 +194,23 @@ _MOST: dict[str, float] = {
 }
 
 
+_MOST_WHOLE = 2**31 - 1  # of every other whole number: what JAX counts in
+
+
+def _too_large(config: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Whole numbers that the arrays and counters behind their settings cannot hold, each with what was wanted."""
+    faults, hints = [], typing.get_type_hints(type(config))
+    for item in dataclasses.fields(config):
+        value, path = getattr(config, item.name), f"{prefix}{item.name}"
+        if dataclasses.is_dataclass(value) and dataclasses.is_dataclass(hints[item.name]):
+            faults += _too_large(value, f"{path}.")
+        elif (
+            isinstance(value, int) and abs(value) > _MOST_WHOLE and path not in _MOST and hints[item.name] is not float
+        ):
+            faults.append((path, f"wanted a whole number up to {_MOST_WHOLE:,}, got {value:,}"))
+    return faults
+
+
 def setting(path: str) -> str:
     """What the user types to set a field: its macro, or its gin name.
 
@@ -305,6 +322,7 @@ def check(
       UserError: names every fault, each by the setting that mends it.
     """
     types = check_types(config)
+    types += [fault for fault in _too_large(config) if fault[0] not in dict(types)]
     faults = []
     for path, fault in types:
         name = setting(path)

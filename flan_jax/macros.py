@@ -10,10 +10,13 @@ from typing import Any
 def read_whole(text: str) -> int:
     """Reads a whole number; `1_000` and `2e3` are understood.
 
-    >>> read_whole("2e3")
-    2000
+    >>> read_whole("2e3"), read_whole("9_007_199_254_740_993")
+    (2000, 9007199254740993)
     """
-    number = float(text.replace("_", ""))
+    digits = text.replace("_", "")
+    if digits.lstrip("+-").isdecimal():
+        return int(digits)  # a float would round what has more than 15 digits
+    number = float(digits)
     if number != int(number):
         raise ValueError(text)
     return int(number)

@@ -196,6 +196,15 @@ def _plain(value: Any) -> Any:
     return functools.partial(function, **_plain(arguments)) if arguments else function
 
 
+def _is_its_macro(binding: Binding) -> bool:
+    """Whether a binding says of a macro's setting that it is the macro, as the gin file that a run writes does."""
+    from flan_jax.gin_names import section_name
+
+    value = binding.value
+    known = isinstance(value, Reference) and value.macro and value.name in MACROS
+    return known and MACROS[value.name].target == f"{section_name(binding)}.{binding.parameter}"
+
+
 def bind(statements: Statements, names: Mapping[str, str]) -> tuple[dict[str, dict[str, Any]], str]:
     """Binds checked statements in gin.
 
@@ -210,7 +219,6 @@ def bind(statements: Statements, names: Mapping[str, str]) -> tuple[dict[str, di
       UserError: a function of the user's, called by `@name()`, failed.
     """
     from flan_jax import gin_calls
-    from flan_jax.gin_names import section_name
     from flan_jax.named_functions import failure
 
     sections = register()
@@ -219,9 +227,7 @@ def bind(statements: Statements, names: Mapping[str, str]) -> tuple[dict[str, di
     for binding in final.values():
         if not binding.parameter:
             gin.bind_parameter((binding.selector, "gin.macro", "value"), _to_gin(binding.value, names))
-        elif not (
-            section_name(binding) in sections and binding.value in [Reference(name, macro=True) for name in MACROS]
-        ):
+        elif not _is_its_macro(binding):
             selector = names.get(binding.selector, binding.selector)
             gin.bind_parameter((binding.scope, selector, binding.parameter), _to_gin(binding.value, names))
     text = "\n".join([*dict.fromkeys(line.line for line in statements.imports), "", gin.config_str(120)]).lstrip("\n")
@@ -288,6 +294,7 @@ def resolve(
         _read_model(model, place, statements)
     needs = () if command == "inspect" and options.task else NEEDS.get(command, ())
     config, used = _bound(command, statements, start, needs)
+    run_settings.check_module_names(config)
     folders = [*statements.folders, *config.module_folders]
     tasks = [line.module for line in statements.imports if line.module not in used]  # imported for what they register
     config = run_settings.with_modules(config, options, folders, tasks)

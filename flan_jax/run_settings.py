@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax import filesystem
+from flan_jax.annotations import fits
 from flan_jax.config import CONFIG_FILE, USER_MIXTURE, RunConfig, load_run
 from flan_jax.errors import UserError
 from flan_jax.gin_files import PLAIN_FLAGS, UNDER_FILES, Binding, Reference, Statements
@@ -249,20 +250,30 @@ def _stem(options: argparse.Namespace, mixture: str = "") -> str:
     return f"runs/{re.sub(r'[^A-Za-z0-9_.-]', '_', word)}" if word else ""
 
 
+def check_module_names(config: RunConfig) -> None:
+    """Refuses modules, and folders of such, that are no tuple of words.
+
+    Raises:
+      UserError: names the setting.
+    """
+    for name in ("modules", "module_folders"):
+        if not fits(given := getattr(config, name), tuple[str, ...]):
+            wanted = f": ({given!r},)" if isinstance(given, str) else " of words in quotes"
+            raise UserError(f"Run.{name} is {given!r}, wanted a tuple{wanted}")
+
+
 def with_modules(
     config: RunConfig, options: argparse.Namespace, folders: Sequence[str], imports: Sequence[str]
 ) -> RunConfig:
     """Adds the user's modules and where they are found, the data files and the run's folder."""
     extend_path(folders)
-    if isinstance(config.modules, str):
-        raise UserError(f"Run.modules is {config.modules!r}, wanted a tuple: ({config.modules!r},)")
     modules = tuple(dict.fromkeys([*config.modules, *imports, *options.module]))
     for name in modules:
         check_module(name)
     changes: dict[str, Any] = {
         "modules": modules,
         "module_folders": tuple(dict.fromkeys([os.getcwd(), *folders])),
-        "run_dir": config.run_dir or _stem(options, str(config.mixture)),
+        "run_dir": _stem(options, str(config.mixture)) if config.run_dir in ("", None) else config.run_dir,
     }
     if options.data:
         changes["data_files"] = tuple(filesystem.absolute(name) for name in data_files(options.data))

@@ -48,6 +48,9 @@ def test_options_of_generate_that_would_do_nothing_are_refused(argv, words):
         ("inspect --step 0", "steps count from 1"),
         ("inspect --step 2 --task t", "keep one"),
         ("inspect --split validation", "--split goes with --task NAME"),
+        ("inspect --step 99999999999999999999999", "--step is 99,999,999,999,999,999,999,999, wanted 2,147,483,647 or"),
+        ("vocab --size 3000000000", "--size is 3,000,000,000, wanted 2,147,483,647 or less"),
+        ("generate --prompt a --num_beams 4097", "--num_beams is 4,097, wanted 4,096 or less"),
         ("vocab --size 0 --max_examples 0", "--size is 0, wanted 1 or more"),
     ],
 )

@@ -71,6 +71,14 @@ def test_a_good_configuration_passes():
         ("evaluation.batch_size", 10**9, "Evaluation.batch_size is 1,000,000,000, wanted"),
         ("evaluation.max_new_tokens", 10**8, "Evaluation.max_new_tokens is 100,000,000, wanted"),
         ("evaluation.num_beams", 10**6, "Evaluation.num_beams is 1,000,000, wanted"),
+        (
+            "model.relative_max_distance",
+            10**26,
+            "Model.relative_max_distance: wanted a whole number up to 2,147,483,647",
+        ),
+        ("model.mlp_dim", 2**31, "Model.mlp_dim: wanted a whole number up to 2,147,483,647, got 2,147,483,648"),
+        ("optimizer.warmup_steps", 10**26, "Optimizer.warmup_steps: wanted a whole number up to"),
+        ("log_period", 2**31, "LOG_PERIOD: wanted a whole number up to"),
     ],
 )
 def test_each_fault_is_told_by_the_setting_that_mends_it(path, value, told):

@@ -92,6 +92,10 @@ BAD = {
     "flag's pairs": (["train", "--mesh", "data:1"], ["--mesh takes NAME=SIZE", "'data:1'"]),
     "flag without value": (["train", "--steps"], ["--steps", "expected one argument"]),
     "binding without value": (["train", "--gin.STEPS"], ["--gin.STEPS has no value", "--gin.STEPS=VALUE"]),
+    "modules of no kind": (["train", *SHAPE, "--gin.Run.modules=1.5"], ["Run.modules is 1.5, wanted a tuple of words"]),
+    "modules of numbers": (["train", *SHAPE, "--gin.Run.modules=[1, 2]"], ["Run.modules is [1, 2], wanted a tuple of"]),
+    "folder of modules": (["train", *SHAPE, "--gin.Run.module_folders='a'"], ["is 'a', wanted a tuple: ('a',)"]),
+    "folder that is none": (["train", *SHAPE, "--gin.RUN_DIR=0"], ["RUN_DIR", "wanted a string, got 0"]),
     "no data file": (["train", "--data", "chats.jsonl"], ["--data chats.jsonl", "no such file"]),
     "fields without data": (["train", *SHAPE, "--fields", "inputs=a"], ["--fields", "--data"]),
     "eval of nothing": (["eval"], ["which run?", "--run_dir"]),
@@ -207,6 +211,12 @@ def test_a_macro_of_the_users_own_is_read():
     write("a.gin", 'WARM = 7\nMIXTURE = "m"\nSTEPS = %WARM\nOptimizer.warmup_steps = %WARM\n')
     run = resolved("train", "--gin_file=a.gin", "--gin.WARM=9")
     assert (run.steps, run.optimizer.warmup_steps) == (9, 9)
+
+
+def test_a_setting_may_read_a_macro_that_is_another_settings():
+    write("a.gin", "MIXTURE = 'm'\nOptimizer.warmup_steps = 5\nData.split = %MIXTURE\n")
+    run = resolved("train", "--gin_file=a.gin", "--gin.Optimizer.warmup_steps=%STEPS", "--steps=40")
+    assert (run.optimizer.warmup_steps, run.data.split) == (40, "m")
 
 
 @pytest.mark.parametrize("path", sorted(config_folder().rglob("*.gin")), ids=lambda path: path.stem)

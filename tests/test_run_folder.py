@@ -129,6 +129,29 @@ def test_a_plan_that_someone_edited_is_told_as_such(tmp_path, data, change, word
         read_plan(tmp_path)
 
 
+def test_a_description_of_a_vocabulary_that_someone_edited_is_told_as_such(tmp_path, data):
+    write(RunFolder(tmp_path), data)
+    path = tmp_path / "vocabulary.json"
+    whole = json.loads(path.read_text())
+    assert vocabulary.kept(tmp_path)
+    for edited, words in (
+        (None, "it holds no object"),
+        ([], "it holds no object"),
+        ({**whole, "kind": 5}, "kind is '5'"),
+        ({**whole, "path": -1}, "path is '-1'"),
+        ({**whole, "path": None}, "it names no path"),
+        ({**whole, "eos_id": whole["size"]}, "a token in it is not below its size"),
+        ({**whole, "files": []}, r"files is '\[\]'"),
+        ({name: value for name, value in whole.items() if name != "size"}, "it lacks size"),
+    ):
+        path.write_text(json.dumps(edited))
+        for check in (False, True):
+            with pytest.raises(UserError, match=rf"vocabulary.json is damaged \({words}.*\); delete it, and"):
+                vocabulary.kept(tmp_path, check)
+    path.unlink()
+    assert vocabulary.kept(tmp_path) is None
+
+
 @pytest.mark.parametrize("name", ["vocabulary.model", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"])
 def test_a_vocabulary_that_was_exchanged_is_named(tmp_path, data, name):
     if "/" in name:

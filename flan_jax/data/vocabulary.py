@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from flan_jax import atomic, sentencepiece_folder
+from flan_jax.annotations import fits
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder
@@ -194,10 +195,13 @@ def kept(folder: pathlib.Path, check: bool = True) -> dict[str, Any] | None:
     Raises:
       UserError: vocabulary.json is damaged, or a file beside it is gone or another.
     """
+    path, mend = folder / _DESCRIPTION, "delete it, and the run's own `flan-jax train` command writes it anew"
     try:
-        description = atomic.read_json(folder / _DESCRIPTION, "run the run's own `flan-jax train` command again")
+        description = atomic.read_json(path, mend)
     except FileNotFoundError:
         return None
+    if fault := _fault_of(description):
+        raise UserError(f"{path} is damaged ({fault}); {mend}")
     files = description.pop("files", {})  # older folders say nothing of them
     if check:
         for name, wanted in files.items():
@@ -205,6 +209,35 @@ def kept(folder: pathlib.Path, check: bool = True) -> dict[str, Any] | None:
     if description.get("path"):
         description["path"] = str(folder / description["path"])
     return description
+
+
+_KEPT: dict[str, Any] = {
+    "kind": str,
+    "path": str | None,
+    "size": int,
+    "eos_id": int | None,
+    "eos_ids": list[int] | None,
+    "fingerprint": str,
+    "files": dict[str, str],
+}
+_MAY_LACK = ("path", "eos_ids", "files")
+
+
+def _fault_of(description: Any) -> str:
+    """What keeps a file's content from being the description of a vocabulary; nothing where it is one."""
+    if not isinstance(description, dict):
+        return "it holds no object"
+    for name, hint in _KEPT.items():
+        if name not in description and name not in _MAY_LACK:
+            return f"it lacks {name}"
+        if name in description and not fits(description[name], hint):
+            return f"{name} is {str(description[name])[:60]!r}"
+    if description["kind"] in ("sentencepiece", "tokenizers") and not description.get("path"):
+        return f"it names no path, which a vocabulary of kind {description['kind']} has"
+    ends = [description["eos_id"], *(description.get("eos_ids") or [])]
+    if any(end is not None and not 0 <= end < description["size"] for end in ends):
+        return "a token in it is not below its size"
+    return ""
 
 
 def _check_file(path: pathlib.Path, wanted: str) -> None:

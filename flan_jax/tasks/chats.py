@@ -30,7 +30,7 @@ from flan_jax.tasks.recipe import Encoder, Example, OfDeclaration, Request
 from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.tally import BadRow, OnBadRow, bad_row
 from flan_jax.tasks.templates import Pattern, fit
-from flan_jax.tasks.user_functions import BrokenFunction, preprocessed
+from flan_jax.tasks.user_functions import BrokenFunction, of_task, preprocessed
 
 ROLE_NAMES = (("system", "System"), ("user", "User"), ("assistant", "Assistant"), ("tool", "Tool"))
 
@@ -137,7 +137,7 @@ class ChatRecipe(OfDeclaration):
     def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
         """See `Recipe`."""
         request = Request({}, on_bad_row=on_bad_row)
-        for row_id, row in self.source.rows(split, on_bad_row):
+        for row_id, row in of_task(self.name, self.source.rows(split, on_bad_row)):
             if (dialogue := read_conversation(self, split, row_id, row, request, dialogue_of)) is not None:
                 yield dialogue.prompt.render(dialogue.values), dialogue.text
 

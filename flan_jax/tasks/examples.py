@@ -14,6 +14,7 @@ from flan_jax.tasks.measures import Measured, Outputs
 from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import GeneratorSource, SeqioSource, all_files, besides_files
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
+from flan_jax.tasks.user_functions import of_task
 
 __all__ = [
     "Example",
@@ -86,7 +87,7 @@ def examples(
     elif recipe is None:
         found = (example for example, _ in foreign.examples(task, split, request))
     else:
-        rows = recipe.source.rows(split, on_bad_row, request.tally, start, stop)
+        rows = of_task(task_name, recipe.source.rows(split, on_bad_row, request.tally, start, stop))
         if only is not None:
             rows = _only(rows, set(only))
         found = recipe.encoder(split, request)(rows)

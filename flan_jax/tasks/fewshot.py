@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from flan_jax.errors import UserError
 from flan_jax.tasks.drawing import Draws
 from flan_jax.tasks.sources import Row, Source
+from flan_jax.tasks.user_functions import of_task
 
 POOL_ROWS = 10_000  # exemplars come from the first so many train rows, so that memory stays bounded
 SEPARATOR = "\n\n"
@@ -35,7 +36,8 @@ class Pool:
                 raise UserError(
                     f"Task {self._task!r} wants exemplars, which come from a train split; its source has none."
                 )
-            self._rows = list(itertools.islice(self._source.rows("train", "skip"), POOL_ROWS))
+            found = of_task(self._task, self._source.rows("train", "skip"))
+            self._rows = list(itertools.islice(found, POOL_ROWS))
         return self._rows
 
     def order(self, example_id: str, draws: Draws) -> Iterator[tuple[str, Row]]:

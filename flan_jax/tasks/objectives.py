@@ -21,6 +21,7 @@ from flan_jax.tasks.recipe import Encoder, Example, OfDeclaration, Request
 from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.tally import BadRow, OnBadRow, bad_row
 from flan_jax.tasks.templates import values_for
+from flan_jax.tasks.user_functions import of_task
 
 UNBOUNDED_CHUNK = 512  # tokens of a chunk where no feature length bounds it
 Corrupted = tuple[list[int], list[int]]
@@ -173,7 +174,7 @@ class TextRecipe(OfDeclaration):
 
     def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
         """See `Recipe`."""
-        for row_id, row in self.source.rows(split, on_bad_row):
+        for row_id, row in of_task(self.name, self.source.rows(split, on_bad_row)):
             if (text := text_of_row(self, split, row_id, row, Request({}, on_bad_row=on_bad_row))) is not None:
                 yield (text,)
 

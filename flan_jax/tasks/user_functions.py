@@ -10,7 +10,7 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from flan_jax.errors import UserError, users_line
@@ -42,6 +42,43 @@ def preprocessed(function: Callable[[Any], Any], row: Any) -> Any:
     except Exception as error:
         said = f"its preprocess function {name_of(function)!r} failed with {raised(error)}"
         raise (BadRow if isinstance(error, ROW_FAULTS) else BrokenFunction)(said) from error
+
+
+def made_rows(
+    make: Callable[[], Iterable[Any]], where: Callable[[int], str], first: int = 0, within: Any = None
+) -> Iterator[Any]:
+    """The rows that code of the user's makes.
+
+    Args:
+      make: gives them, one after another.
+      where: the place of a row by its number.
+      first: the number of the first that `make` gives.
+      within: the user's function, whose own place is told where an error names none.
+
+    Raises:
+      BrokenFunction: it raised anything; no row comes after that one.
+    """
+    number = first
+    try:
+        for row in make():
+            yield row
+            number += 1
+    except UserError:
+        raise
+    except Exception as error:
+        raise BrokenFunction(f"its source failed at {where(number)} with {raised(error, within)}") from error
+
+
+def of_task(name: str, rows: Iterable[Any]) -> Iterator[Any]:
+    """The rows of a task's source; what the user's code in it raises is told with the task's name.
+
+    Raises:
+      UserError: the source failed.
+    """
+    try:
+        yield from rows
+    except BrokenFunction as fault:
+        raise UserError(f"Task {name!r}: {fault}.") from fault.__cause__
 
 
 def name_of(function: Any) -> str:

@@ -16,6 +16,7 @@ from flan_jax.tasks.rendering import Renderer
 from flan_jax.tasks.sources import Row
 from flan_jax.tasks.tally import OnBadRow
 from flan_jax.tasks.templates import OPTIONS, Template
+from flan_jax.tasks.user_functions import of_task
 
 if TYPE_CHECKING:
     from flan_jax.tasks.instruction import InstructionTask
@@ -95,7 +96,7 @@ class Variant(OfDeclaration):
     def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
         """See `Recipe`."""
         renderer = Renderer(self, split, Request({}, on_bad_row=on_bad_row))
-        for draft in renderer.drafts(self.source.rows(split, on_bad_row)):
+        for draft in renderer.drafts(of_task(self.name, self.source.rows(split, on_bad_row))):
             yield draft.inputs, draft.targets
 
     def shaping(self) -> Any:

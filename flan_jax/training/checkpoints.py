@@ -14,7 +14,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import jax
 import numpy as np
@@ -213,12 +213,21 @@ class Checkpoints:
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
-            with full_disk_named(self.folder):
-                self._manager = ocp.CheckpointManager(
-                    self.folder,
-                    options=self._options,
-                    handler_registry=_handlers(),
-                )
+            try:
+                with full_disk_named(self.folder):
+                    self._manager = ocp.CheckpointManager(
+                        self.folder,
+                        options=self._options,
+                        handler_registry=_handlers(),
+                    )
+            except (ValueError, TypeError, OverflowError) as error:
+                if (path := _damaged_dates(self.folder)) is None:
+                    raise
+                said = " ".join(str(error).split()).rstrip(".")
+                raise UserError(
+                    f"{path} is damaged ({said}); delete it: it holds the step's dates alone, and the step is read "
+                    "without it."
+                ) from error
         return self._manager
 
     def _kept(self, steps: Sequence[int]) -> set[int]:
@@ -232,12 +241,12 @@ class Checkpoints:
             return []
         found = ((self._metrics_of(step).get(self._metric), step) for step in steps)
         sign = 1 if self._mode == "max" else -1
-        return [step for _, step in sorted((sign * v, step) for v, step in found if v is not None and math.isfinite(v))]
+        return [step for _, step in sorted((sign * v, step) for v, step in found if _is_finite(v))]
 
     def _metrics_of(self, step: int) -> Mapping[str, float]:
         if step not in self._metrics:
             try:
-                found = json.loads((self.folder / str(step) / _METRICS).read_text())
+                found = _read_object(self.folder / str(step) / _METRICS)
             except (OSError, ValueError):
                 # As they were kept before: an item of the checkpoint's own.
                 found = self._open().metrics(step)
@@ -271,10 +280,12 @@ class Checkpoints:
             return ""
         root = self.folder / str(step)
         try:
-            wanted = json.loads((root / _CHECKSUMS).read_text())
+            wanted = _read_object(root / _CHECKSUMS)
             found = _checksums(root, wanted)
         except (OSError, ValueError) as error:
             return f"{_CHECKSUMS} cannot be read ({type(error).__name__})"
+        if not wanted:
+            return f"{_CHECKSUMS} names no file"
         for name, sums in wanted.items():
             if found.get(name) != sums:
                 return f"{name} is {'missing' if name not in found else 'not as it was written'}"
@@ -366,6 +377,31 @@ def _handlers() -> Any:
     registry.add("extra", ocp.args.JsonSave, json_handler := ocp.JsonCheckpointHandler())
     registry.add("extra", ocp.args.JsonRestore, json_handler)
     return registry
+
+
+def _read_object(path: Any) -> dict[str, Any]:
+    """A file's JSON object; a `ValueError` where it holds anything else."""
+    try:
+        found = json.loads(path.read_text())
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
+
+
+def _is_finite(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and abs(value) < math.inf
+
+
+def _damaged_dates(folder: Any) -> Any:
+    """The first step's file of dates that is JSON and yet none of Orbax's, which does not open the folder then."""
+    for step in ocp.path.step.standard_name_format().find_all(folder):
+        try:
+            _ = step.commit_timestamp
+        except (ValueError, TypeError, OverflowError):
+            return step.path / _REWRITTEN_AT_COMMIT
+    return None
 
 
 def _checksums(root: Any, only: Mapping[str, Any] | None = None) -> dict[str, list[Any]]:

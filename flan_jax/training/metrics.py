@@ -118,19 +118,22 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Reads the rows that `MetricsWriter` wrote, NaN and infinities as floats again; a torn last line is left out.
 
     Raises:
-      UserError: a row that is not JSON, by file and line.
+      UserError: a row that is not JSON, by file and line; or a folder.
     """
     return [_numbers(row) for _, row in _rows(Path(path))]
 
 
 def _rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """The whole lines of a file and what they say; the last one may lack its end and is then dropped."""
-    lines = path.read_bytes().split(b"\n")
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder, wanted a file of metrics: move it away.") from None
     for number, line in enumerate(lines[:-1], 1):
         try:
             row = json.loads(line)
             row["step"] + 0
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             if number == len(lines) - 1:
                 return
             raise UserError(

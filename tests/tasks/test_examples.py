@@ -10,9 +10,10 @@ import seqio
 import tensorflow as tf
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import ChatTask, InstructionTask, Tally, generator, jsonl, registry
+from flan_jax.tasks import ChatTask, InstructionTask, PrefixLanguageModel, Tally, generator, jsonl, registry
 from flan_jax.tasks.examples import examples, references, score
 from flan_jax.tasks.recipe import Request
+from flan_jax.tasks.texts import texts
 from flan_jax.tasks.vocabularies import Tokenizer
 from tests.counted_calls import calls_of
 
@@ -252,6 +253,46 @@ def test_a_preprocess_that_fails_whatever_the_row_ends_the_run_with_its_place(mo
     )
     with pytest.raises(UserError, match=rf"{told}, line {preprocess.__code__.co_firstlineno + 2}\)\.$"):
         list(examples(name, split, LENGTHS, on_bad_row="skip"))
+
+
+@pytest.mark.parametrize("kind", ["instruction", "exemplar", "chat", "text", "seqio"])
+def test_a_source_that_fails_ends_the_run_with_its_place(model, kind):
+    def numbers(split):
+        yield {"x": "0", "answer": "0", "text": "0", "messages": [{"role": "assistant", "content": "0"}]}
+        if split == "train":
+            raise ConnectionError("no more numbers")
+
+    def dataset(split, shuffle_files=False, seed=None):
+        signature = {name: tf.TensorSpec((), tf.string) for name in ("x", "answer")}
+        rows = lambda: ({name: row[name] for name in signature} for row in numbers(split))
+        return tf.data.Dataset.from_generator(rows, output_signature=signature)
+
+    if kind == "chat":
+        ChatTask("t", generator(numbers), vocabulary=model).register()
+    elif kind == "text":
+        PrefixLanguageModel("t", generator(numbers), vocabulary=model).register()
+    else:
+        source = seqio.FunctionDataSource(dataset, splits=("train",)) if kind == "seqio" else generator(numbers)
+        shots = {"few_shot": (1,)} if kind == "exemplar" else {}
+        InstructionTask("t", source, ("{x}",), vocabulary=model, **shots).register()
+    name, split = ("t.1_shot", "validation") if kind == "exemplar" else ("t", "train")
+    where = r"FunctionDataSource 'train'" if kind == "seqio" else r"\S*numbers\('train'\)"
+    told = (
+        rf"Task '{name}': its source failed at row 1 of {where} with ConnectionError: no more numbers \(.*examples.py"
+    )
+    for read in (functools.partial(examples, lengths=LENGTHS), texts):
+        with pytest.raises(UserError, match=rf"^{told}, line {numbers.__code__.co_firstlineno + 3}\)\.$"):
+            list(read(name, split, on_bad_row="skip"))
+
+
+def test_a_generator_that_gives_no_rows_is_told(model):
+    def nothing(split):
+        pass
+
+    InstructionTask("t", generator(nothing), ("{x}",), vocabulary=model).register()
+    told = rf"row 0 of .*nothing.* 'NoneType' object is not iterable \(.*line {nothing.__code__.co_firstlineno}\)"
+    with pytest.raises(UserError, match=told):
+        list(examples("t", "train", LENGTHS))
 
 
 def test_options_of_the_row_and_lettered_answers(model):

@@ -122,6 +122,33 @@ def test_the_best_is_found_in_folders_whose_metrics_orbax_kept(open_in, saved):
     assert open_in(best_metric="score").best() == 1
 
 
+def test_metrics_that_are_none_leave_the_step_without(open_in, saved, tmp_path):
+    checkpoints = open_in(best_metric="score")
+    for step in (1, 2):
+        checkpoints.save(step, saved[0], {})
+        checkpoints.rank(step, {"score": step})
+    checkpoints.close()
+    assert open_in(best_metric="score").best() == 2
+    for text in ("5", '"x"', "[1]", '{"score": "x"}', '{"score": []}', '{"score": NaN}', "[" * 100_000):
+        (tmp_path / "checkpoints/2/metrics.json").write_text(text)
+        assert open_in(best_metric="score").best() == 1
+    assert open_in(best_metric="score").latest() == 2
+
+
+def test_dates_that_orbax_cannot_read_are_told_with_their_file(open_in, saved, tmp_path):
+    checkpoints = open_in()
+    checkpoints.save(1, saved[0], {"step": 1})
+    checkpoints.close()
+    dates = tmp_path / "checkpoints/1/_CHECKPOINT_METADATA"
+    for text in ("[]", '{"custom_metadata": 5}', '{"init_timestamp_nsecs": "x"}'):
+        dates.write_text(text)
+        for read_only in (False, True):
+            with pytest.raises(UserError, match=rf"{dates} is damaged \(.*\); delete it"):
+                open_in(read_only=read_only).latest()
+    dates.unlink()
+    assert open_in().latest() == 1 and open_in().read_extra(1) == {"step": 1}
+
+
 def test_settings_are_checked(open_in):
     with pytest.raises(UserError, match="keep at least 1"):
         open_in(keep=0)
@@ -171,6 +198,9 @@ DAMAGES = {
     "lost file": lambda step: next((step / "params").rglob("manifest.ocdbt")).unlink(),
     "lost item": lambda step: shutil.rmtree(step / "extra"),
     "lost checksums": lambda step: (step / "checksums.json").unlink(),
+    "checksums of nothing": lambda step: (step / "checksums.json").write_text("{}"),
+    "checksums that are none": lambda step: (step / "checksums.json").write_text("[]"),
+    "checksums without an end": lambda step: (step / "checksums.json").write_text("[" * 100_000),
     "never committed": lambda step: step.rename(step.with_name("20.orbax-checkpoint-tmp")),
 }
 

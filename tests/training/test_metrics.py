@@ -89,10 +89,18 @@ def test_a_torn_last_line_is_dropped(tmp_path, torn):
     assert path.read_text() == '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25}\n'
 
 
-def test_a_bad_line_in_the_middle_is_told(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n{"step": 3}\n')
+@pytest.mark.parametrize("line", ["nonsense", "[" * 100_000, "5", '{"step": "1"}'])
+def test_a_bad_line_in_the_middle_is_told(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
     with pytest.raises(UserError, match=r"metrics.jsonl:2 is not a row of metrics .* delete the line"):
         MetricsWriter(tmp_path, 9)
+
+
+def test_a_folder_in_place_of_the_figures_is_told(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    for read in (lambda: MetricsWriter(tmp_path, 9), lambda: read_metrics(tmp_path / "metrics.jsonl")):
+        with pytest.raises(UserError, match=r"metrics.jsonl is a folder, .* move it away"):
+            read()
 
 
 def test_a_step_is_written_once(tmp_path):

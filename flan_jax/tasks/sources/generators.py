@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from flan_jax.tasks.sources.parts import part
 from flan_jax.tasks.sources.source import Row, check_split, plain
 from flan_jax.tasks.tally import Tally, bad_row
+from flan_jax.tasks.user_functions import made_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,9 @@ class GeneratorSource:
         check_split(split, self.splits, "give generator(..., splits=(...)) the names of all its splits")
 
         def open_at(number: int) -> Iterator[Row]:
-            return itertools.islice(self.function(split), number, None)
+            where = lambda at: self.where(split, f"{split}:{at}")
+            made = made_rows(lambda: self.function(split), where, within=self.function)
+            return itertools.islice(made, number, None)
 
         for number, row in enumerate(part(self, (split,), open_at, start, stop), start):
             if isinstance(row, Mapping):

@@ -14,6 +14,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks.sources.parts import part
 from flan_jax.tasks.sources.source import Row, Source, check_split, plain
 from flan_jax.tasks.tally import Tally
+from flan_jax.tasks.user_functions import made_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +47,12 @@ class SeqioSource:
         check_split(split, self.splits, "ask for one of these")
 
         def open_at(number: int) -> Iterator[Any]:
-            with _told(self.source):
-                dataset = self.source.get_dataset(split=split, shuffle=False)
-            return iter(tfds_library.as_numpy(dataset.skip(number) if number else dataset))
+            def made() -> Iterable[Any]:
+                with _told(self.source):
+                    dataset = self.source.get_dataset(split=split, shuffle=False)
+                return tfds_library.as_numpy(dataset.skip(number) if number else dataset)
+
+            return made_rows(made, lambda at: self.where(split, f"{split}:{at}"), first=number)
 
         for number, row in enumerate(part(self.source, (split, *self._state(split)), open_at, start, stop), start):
             row = plain(row)
