@@ -1,6 +1,7 @@
 """Faults that the user can mend, told in a sentence each."""
 
 import difflib
+import errno
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -69,6 +70,24 @@ def counted(number: int, noun: str, nouns: str = "") -> str:
     ('1 task', '1,200 tasks', '0 losses')
     """
     return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
+# What the system says of a path that cannot be what it is used as, whatever lies there.
+_PATH_FAULTS = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.EACCES)
+_SHOWN_PATH = 120
+
+
+def path_fault(error: OSError) -> str | None:
+    """Tells an error of the system by the path that the user gave; None where it is none of a path's.
+
+    >>> path_fault(NotADirectoryError(errno.ENOTDIR, "Not a directory", "notes.txt/resolved"))
+    "'notes.txt/resolved': Not a directory; name another path in the setting or flag that leads there"
+    """
+    if error.filename is None or error.errno not in _PATH_FAULTS:
+        return None
+    name = str(error.filename)
+    name = name if len(name) <= _SHOWN_PATH else f"{name[:_SHOWN_PATH]}…"
+    return f"{name!r}: {error.strerror}; name another path in the setting or flag that leads there"
 
 
 def users_line(error: BaseException, but_in: str = "<frozen") -> str:

@@ -22,7 +22,7 @@ from gin import config_parser
 
 from flan_jax import command_line, huge_pages, library_noise
 from flan_jax.command_options import own_arguments
-from flan_jax.errors import UserError, nearest, together, told
+from flan_jax.errors import UserError, nearest, path_fault, together, told
 from flan_jax.gin_files import (
     FILES,
     GIN_FLAGS,
@@ -385,6 +385,11 @@ def main(argv: Sequence[str]) -> int:
         return _dispatch(*command_line.parse(argv)) or 0
     except UserError as fault:
         print(f"flan-jax: {told(str(fault))}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if (said := path_fault(error)) is None:
+            raise
+        print(f"flan-jax: {told(said)}", file=sys.stderr)
         return 2
     except SystemExit as leaving:  # argparse, after --help
         return leaving.code if isinstance(leaving.code, int) else 0

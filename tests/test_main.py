@@ -96,6 +96,16 @@ BAD = {
     "modules of numbers": (["train", *SHAPE, "--gin.Run.modules=[1, 2]"], ["Run.modules is [1, 2], wanted a tuple of"]),
     "folder of modules": (["train", *SHAPE, "--gin.Run.module_folders='a'"], ["is 'a', wanted a tuple: ('a',)"]),
     "folder that is none": (["train", *SHAPE, "--gin.RUN_DIR=0"], ["RUN_DIR", "wanted a string, got 0"]),
+    "model's name too long": (["train", *SHAPE, "--model", "x" * 5000], ["'xxx", "File name too long", "another path"]),
+    "vocabulary as a folder": (
+        ["vocab", "--mixture=starter", "--output=."],
+        ["--output is '.', a folder; wanted a file's"],
+    ),
+    "vocabulary without a name": (
+        ["vocab", "--mixture=starter", "--output="],
+        ["--output is '', a folder; wanted a file's"],
+    ),
+    "vocabulary nowhere": (["vocab", "--mixture=starter", "--output=no/v"], ["--output is 'no/v'", "no folder 'no'"]),
     "no data file": (["train", "--data", "chats.jsonl"], ["--data chats.jsonl", "no such file"]),
     "fields without data": (["train", *SHAPE, "--fields", "inputs=a"], ["--fields", "--data"]),
     "eval of nothing": (["eval"], ["which run?", "--run_dir"]),

@@ -78,6 +78,13 @@ def _repair(config: RunConfig, worker: Worker) -> None:
 def vocab_command(config: RunConfig, size: int, output: str, max_examples: int) -> int:
     """Trains a SentencePiece vocabulary on the rendered text of a mixture."""
     configs.check(config, needs=("mixture",))
+    path = pathlib.Path(output)
+    if path.is_dir():
+        raise UserError(f"--output is {output!r}, a folder; wanted a file's name, such as vocabulary.model")
+    if not path.parent.is_dir():
+        raise UserError(
+            f"--output is {output!r}, and there is no folder {str(path.parent)!r}; make it, or name another"
+        )
     with setup.worker_of(config) as worker:
         setup.refuse_unknown(config, worker)
         made = worker.call(
