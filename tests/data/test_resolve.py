@@ -159,7 +159,7 @@ def test_the_child_ends_with_its_parent(tmp_path):
     child = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
-    for _ in range(300):
+    for _ in range(1800):  # it notices once it has imported what it needs
         if (
             not pathlib.Path(f"/proc/{child}/cmdline").exists()
             or not pathlib.Path(f"/proc/{child}/cmdline").read_bytes()
@@ -167,4 +167,4 @@ def test_the_child_ends_with_its_parent(tmp_path):
             break
         time.sleep(0.1)
     else:
-        raise AssertionError("the data process outlived its parent by 30 s")
+        raise AssertionError("the data process outlived its parent by three minutes")
