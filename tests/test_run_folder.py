@@ -140,7 +140,7 @@ def test_a_description_of_a_vocabulary_that_someone_edited_is_told_as_such(tmp_p
         ({**whole, "kind": 5}, "kind is '5'"),
         ({**whole, "path": -1}, "path is '-1'"),
         ({**whole, "path": None}, "it names no path"),
-        ({**whole, "eos_id": whole["size"]}, "a token in it is not below its size"),
+        ({**whole, "eos_id": -1}, "the id of an end is none"),
         ({**whole, "files": []}, r"files is '\[\]'"),
         ({name: value for name, value in whole.items() if name != "size"}, "it lacks size"),
     ):
