@@ -126,11 +126,14 @@ class RunFolder:
 
     def read_scores(self, step: int) -> list[dict[str, Any]] | None:
         """The scores of an earlier eval, None where there was none."""
+        path, mend = self.path / "scores" / f"step-{step}.json", "delete it, and `flan-jax eval` scores that step anew"
         try:
-            path = self.path / "scores" / f"step-{step}.json"
-            return atomic.read_json(path, "delete it, and `flan-jax eval` scores that step anew")["tasks"]
+            kept = atomic.read_json(path, mend)
         except FileNotFoundError:
             return None
+        if fault := _fault_of_scores(kept):
+            raise UserError(f"{path} is damaged ({fault}); {mend}")
+        return kept["tasks"]
 
     def forget_scores(self, after: int) -> None:
         """Removes the scores of later steps than the one that a run goes on from: these steps are done anew."""
@@ -138,6 +141,36 @@ class RunFolder:
             step = path.stem.removeprefix("step-")
             if step.isdecimal() and int(step) > after:
                 path.unlink(missing_ok=True)
+
+
+_SCORE: dict[str, Any] = {
+    "task": str,
+    "kind": str,
+    "examples": int,
+    "metrics": dict[str, float | None],
+    "score": float | None,
+    "chance": float | None,
+    "about": dict[str, Any],
+    "unit": str,
+    "failures": list[str],
+}
+_LATER = ("unit", "failures")  # which scores of earlier versions lack
+
+
+def _fault_of_scores(kept: Any) -> str:
+    """What keeps a file from holding the scores of a step; nothing where it does."""
+    tasks: Any = kept.get("tasks") if isinstance(kept, dict) else None
+    if not fits(tasks, list[dict[str, Any]]):
+        return "it holds no list of tasks"
+    for number, task in enumerate(tasks):
+        if wrong := set(task) - set(_SCORE):
+            return f"tasks.{number} holds {', '.join(sorted(wrong))}"
+        for name, hint in _SCORE.items():
+            if name not in task and name not in _LATER:
+                return f"it lacks tasks.{number}.{name}"
+            if name in task and not fits(task[name], hint):
+                return f"tasks.{number}.{name} is {str(task[name])[:60]!r}"
+    return ""
 
 
 def changed_state(earlier: RunConfig, config: RunConfig) -> list[str]:

@@ -13,6 +13,7 @@ from flan_jax.config import RunConfig
 from flan_jax.data import vocabulary
 from flan_jax.data.plan import Plan, PlannedTask, shares_of
 from flan_jax.errors import UserError
+from flan_jax.evaluation.scoring import TaskScore
 from flan_jax.run_folder import RunFolder, read_plan
 from tests.data.faults import Faults, forked
 from tests.tokenizer_folders import byte_level
@@ -20,10 +21,8 @@ from tests.tokenizer_folders import byte_level
 CONFIG = RunConfig(mixture="m", steps=3)
 
 
-@dataclasses.dataclass
-class Score:
-    task: str
-    score: float
+def score_of(task: str, score: float) -> TaskScore:
+    return TaskScore(task, "rank", 3, {"accuracy": score}, score, None, {})
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def data(tmp_path):
 
 def write(folder, data):
     folder.write(CONFIG, data, {"batch_size": CONFIG.batch_size})
-    folder.write_scores(3, [Score("t", 0.5)])
+    folder.write_scores(3, [score_of("t", 0.5)])
 
 
 def files(folder):
@@ -68,7 +67,7 @@ def test_killed_at_any_point_the_folder_reads_and_the_next_start_mends_it(tmp_pa
         if (place / "config.json").exists():
             assert folder.earlier().steps == 3, point
         assert folder.check_plan(CONFIG, data) == [] and folder.prompt_form() == ("{}", False), point
-        assert folder.read_scores(3) in (None, [{"task": "t", "score": 0.5}]), point
+        assert folder.read_scores(3) in (None, json.loads(json.dumps([dataclasses.asdict(score_of("t", 0.5))]))), point
         assert (vocabulary.kept(place) or {"size": 9})["size"] == 9, point
         with contextlib.suppress(FileNotFoundError):
             assert (place / "vocabulary.model").read_bytes() == reference["vocabulary.model"], point
@@ -78,7 +77,7 @@ def test_killed_at_any_point_the_folder_reads_and_the_next_start_mends_it(tmp_pa
 
 def test_scores_that_are_not_finite_are_null(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    folder.write_scores(3, [Score("t", math.nan), Score("u", math.inf), Score("v", 0.5)])
+    folder.write_scores(3, [score_of("t", math.nan), score_of("u", math.inf), score_of("v", 0.5)])
 
     def refuse(word):
         raise AssertionError(f"{word} is not JSON")
@@ -96,6 +95,28 @@ def test_a_damaged_file_is_named(tmp_path, data, name):
     read = {"plan.json": read_plan, "vocabulary.json": vocabulary.kept}.get(name, lambda _: folder.read_scores(3))
     with pytest.raises(UserError, match=f"{name} is damaged .*flan-jax"):
         read(folder.path)
+
+
+def test_scores_that_someone_edited_are_told_as_such(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_scores(3, [score_of("t", 0.5)])
+    path = tmp_path / "scores/step-3.json"
+    (whole,) = json.loads(path.read_text())["tasks"]
+    earlier = {name: value for name, value in whole.items() if name not in ("unit", "failures")}
+    path.write_text(json.dumps({"tasks": [earlier]}))
+    assert folder.read_scores(3) == [earlier]
+    for edited, words in (
+        ([], "it holds no list of tasks"),
+        ({"step": 3}, "it holds no list of tasks"),
+        ({"tasks": [5]}, "it holds no list of tasks"),
+        ({"tasks": [{**whole, "failures": 5}]}, "tasks.0.failures is '5'"),
+        ({"tasks": [{**whole, "score": "x"}]}, "tasks.0.score is 'x'"),
+        ({"tasks": [{**whole, "rank": 1}]}, "tasks.0 holds rank"),
+        ({"tasks": [{"task": "t"}]}, "it lacks tasks.0.kind"),
+    ):
+        path.write_text(json.dumps(edited))
+        with pytest.raises(UserError, match=rf"step-3.json is damaged \({words}\); delete it, and `flan-jax eval`"):
+            folder.read_scores(3)
 
 
 def test_another_vocabulary_takes_the_place_of_the_one_before(tmp_path, data):

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from flan_jax.annotations import fits
 from flan_jax.tasks.tally import BadRow
 
 ROLES = {
@@ -47,9 +48,16 @@ def turns_of(messages: Any) -> list[Turn]:
         if role.lower() not in ROLES:
             raise BadRow(f"a message has the role {role!r}; the roles are {', '.join(ROLES)}")
         content = next((message[key] for key in ("content", "value", "text") if key in message), None)
-        weight = message.get("loss_weight", 1.0)
-        turns.append(Turn(ROLES[role.lower()], _content(content), 1.0 if weight is None else float(weight)))
+        turns.append(Turn(ROLES[role.lower()], _content(content), _weight(message.get("loss_weight"))))
     return turns
+
+
+def _weight(weight: Any) -> float:
+    if weight is None:
+        return 1.0
+    if not fits(weight, float | bool) or weight < 0:
+        raise BadRow(f"a message's loss_weight is {weight!r}; a number of 0 or more is wanted")
+    return float(weight)
 
 
 def _content(content: Any) -> str:

@@ -84,6 +84,14 @@ def test_literal_braces_are_no_fields(chat):
     assert one.inputs_text == "User: hi {{name}}\nAssistant:" and one.targets_text == "I am {{name}}"
 
 
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -1, "x", [1]])
+def test_a_weight_that_no_loss_can_have_is_a_bad_row(chat, weight):
+    chat(MESSAGES, [MESSAGES[1], {"role": "assistant", "content": "b", "loss_weight": weight}])
+    with pytest.raises(UserError, match="row 1 of .*: a message's loss_weight is .*; a number of 0 or more is wanted"):
+        list(examples("chat", "train", LONG))
+    assert [one.id for one in examples("chat", "train", LONG, on_bad_row="skip")] == ["train:0"]
+
+
 def test_conversations_without_an_answer_are_dropped_and_counted(chat):
     unweighted = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "loss_weight": 0}]
     chat(MESSAGES[:2], [], [MESSAGES[1], {"role": "assistant", "content": " "}], unweighted, MESSAGES)

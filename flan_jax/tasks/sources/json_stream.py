@@ -45,6 +45,8 @@ def items(file: IO[bytes], path: str, at: str = "") -> Iterator[Any]:
             raise UserError(f"{path} has no key {at!r} (json_array's at=).")
     except ValueError as error:
         raise UserError(f"{path} is not a JSON file: {error}; use jsonl(...) for one object a line.") from None
+    except RecursionError:
+        raise UserError(f"{path} holds JSON that is nested too deep to be read; take that out of it.") from None
 
 
 def _values_of(content: Any, path: str) -> list[Any]:

@@ -9,9 +9,10 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Protocol
 
+from flan_jax.errors import UserError
 from flan_jax.filesystem import open_bytes
 from flan_jax.tasks.sources.json_stream import items
 from flan_jax.tasks.tally import BadRow
@@ -21,6 +22,8 @@ Units = Iterator[tuple[int, Any]]
 TEXT_UNITS = ("paragraph", "line", "file")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 NOT_UTF8 = "not UTF-8; save the file as UTF-8"
+TOO_DEEP = "JSON that is nested too deep to be read"
+_UNCLOSED = "unexpected end of data"  # what Python's reader says of a quote without an end, and only if it is strict
 
 
 class Reader(Hashable, Protocol):
@@ -79,6 +82,8 @@ class JsonLines(Text):
             return BadRow(NOT_UTF8)
         except ValueError as error:
             return BadRow(f"not JSON ({error})")
+        except RecursionError:
+            return BadRow(TOO_DEEP)
         return _json_row(row)
 
     def place(self, path: str, number: int) -> str:
@@ -118,15 +123,34 @@ class Csv(Text):
         csv.field_size_limit(2**31 - 1)  # of this process; its own default refuses texts of 131,072 characters
         with open_bytes(path) as file:
             lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-            rows = csv.reader(lines, delimiter=self.delimiter, quoting=quoting)
-            columns = list(self.columns) or next(rows, [])
+            read: list[str] = []  # the lines of the row at hand
+            rows = csv.reader(_remembered(lines, read), delimiter=self.delimiter, quoting=quoting)
+            columns = list(self.columns) or next(filter(None, rows), [])
+            if twice := [name for name in dict.fromkeys(columns) if name and columns.count(name) > 1]:
+                raise UserError(f"{path} names the column {twice[0]!r} more than once; give each a name of its own.")
+            unreadable = any("\0" in name or not _is_unicode(name) for name in columns)  # UTF-16, say
             number, line = 0, rows.line_num
+            read.clear()
             for cells in rows:
                 first, line = line + 1, rows.line_num
+                several = line > first
+                fault = NOT_UTF8 if unreadable else ""
+                if several and not fault and len(cells) != len(columns):
+                    fault = _torn(cells, columns, first, line)
+                elif several and not fault and self._is_unclosed(read):
+                    fault = f"a quote in line {first} is never closed: the row goes to the file's end, line {line}"
+                read.clear()
                 if cells:
-                    several = line > first and len(cells) != len(columns)
-                    yield number, (columns, BadRow(_torn(cells, columns, first, line)) if several else cells)
+                    yield number, (columns, BadRow(fault) if fault else cells)
                     number += 1
+
+    def _is_unclosed(self, lines: list[str]) -> bool:
+        """Whether a row took in all that follows, as a quote in it has no end."""
+        try:
+            list(csv.reader(lines, delimiter=self.delimiter, strict=True))
+        except csv.Error as error:
+            return str(error) == _UNCLOSED
+        return False
 
     def parse(self, unit: tuple[list[str], list[str] | BadRow]) -> "dict[str, Any] | BadRow":
         """The cells by column."""
@@ -179,6 +203,12 @@ def _passages(lines: Iterator[str] | io.TextIOWrapper, unit: str) -> Iterator[st
         yield passage
 
 
+def _remembered(lines: Iterable[str], read: list[str]) -> Iterator[str]:
+    for line in lines:
+        read.append(line)
+        yield line
+
+
 def _torn(cells: list[str], columns: list[str], first: int, last: int) -> str:
     """What is wrong with a row of several lines that has too many or too few cells."""
     return (
@@ -191,7 +221,11 @@ def _json_row(value: Any) -> "dict[str, Any] | BadRow":
     """A JSON value as a row, where it is one."""
     if not isinstance(value, dict):
         return BadRow(f"a JSON {type(value).__name__}, not an object")
-    return value if _is_text(value) else BadRow("a lone surrogate (\\ud800 to \\udfff), which is no character")
+    try:
+        whole = _is_text(value)
+    except RecursionError:
+        return BadRow(TOO_DEEP)
+    return value if whole else BadRow("a lone surrogate (\\ud800 to \\udfff), which is no character")
 
 
 def _is_text(value: Any) -> bool:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from flan_jax import filesystem
 from flan_jax.errors import UserError, nearest
-from flan_jax.tasks.sources.readers import Units
+from flan_jax.tasks.sources.readers import NOT_UTF8, Units
 from flan_jax.tasks.sources.source import plain
 from flan_jax.tasks.tally import BadRow
 
@@ -32,6 +32,8 @@ class Parquet:
         """Yields (number of the row, unit) from row `start` on; row groups before it are not read."""
         with _parquet(path) as file:
             known = file.schema_arrow.names
+            if twice := [name for name in dict.fromkeys(known) if known.count(name) > 1]:
+                raise UserError(f"{path} has the column {twice[0]!r} more than once; give each a name of its own.")
             for column in self.columns:
                 if column not in known:
                     raise UserError(
@@ -50,10 +52,13 @@ class Parquet:
         with _parquet(path) as file:
             return file.metadata.num_rows
 
-    def parse(self, unit: "tuple[_Batch, int]") -> dict[str, Any]:
-        """The row as plain values."""
+    def parse(self, unit: "tuple[_Batch, int]") -> "dict[str, Any] | BadRow":
+        """The row as plain values, or what is wrong with it."""
         batch, place = unit
-        return batch.rows[place]
+        try:
+            return batch.rows[place]
+        except UnicodeDecodeError:
+            return batch.row(place)
 
     def place(self, path: str, number: int) -> str:
         """The file and the row's number, counted from 1."""
@@ -69,6 +74,13 @@ class _Batch:
     @functools.cached_property
     def rows(self) -> list[dict[str, Any]]:
         return plain(self._columns.to_pylist())
+
+    def row(self, place: int) -> "dict[str, Any] | BadRow":
+        """A row by itself, where some row of the batch holds what is no text."""
+        try:
+            return plain(self._columns.slice(place, 1).to_pylist()[0])
+        except UnicodeDecodeError:
+            return BadRow(NOT_UTF8)
 
 
 def _parquet(path: str) -> Any:

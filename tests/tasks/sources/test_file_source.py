@@ -101,6 +101,37 @@ def test_a_file_that_breaks_off_is_no_end_of_data(tmp_path):
         list(jsonl(tmp_path / "plain.jsonl.gz").rows("train"))
 
 
+def test_json_that_is_nested_too_deep_is_a_bad_row(tmp_path):
+    """For Python's reader, and for what then looks through it."""
+    path = tmp_path / "rows.jsonl"
+    for depth in (900, 100_000):
+        path.write_text(f'{{"a": 1}}\n{{"a": {"[" * depth}{"]" * depth}}}\n{{"a": 3}}\n')
+        with pytest.raises(UserError, match=r"rows\.jsonl:2: JSON that is nested too deep to be read"):
+            list(jsonl(path).rows("train"))
+        assert [row["a"] for _, row in jsonl(path).rows("train", "skip")] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "told", "left"),
+    [
+        (b'q,a\na,b\nc,"d\ne,f\ng,h\n', "row 2: a quote in line 3 is never closed", ["a"]),
+        (b'q,a\na,b\nc,"d\ne" f\n', None, ["a", "c"]),
+        (b'\n\nq,a\na,b\n\nc,d\n', None, ["a", "c"]),
+        (b'q,q,a\na,b,c\n', "names the column 'q' more than once", None),
+        (b'q,a,,\na,b,,\n', None, ["a"]),
+        ("q,a\na,b\n".encode("utf-16"), "row 1: not UTF-8; save the file as UTF-8", []),
+    ],
+)  # fmt: skip
+def test_csv_that_was_torn_or_edited(tmp_path, content, told, left):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    if told:
+        with pytest.raises(UserError, match=told):
+            list(csv(path).rows("train"))
+    if left is not None:
+        assert [row["q"] for _, row in csv(path).rows("train", "skip")] == left
+
+
 def test_csv_and_headerless_tsv(tmp_path):
     (tmp_path / "a.csv").write_text('question,answer\n"one, two",x\nthree\nfour,y\n')
     source = csv(tmp_path / "a.csv")

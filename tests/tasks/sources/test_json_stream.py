@@ -55,6 +55,9 @@ def test_items_are_those_of_the_json_library_wherever_reads_end(monkeypatch, chu
         ("{}", "b", "no key 'b'"),
         ("[1]", "b", "no key 'b'"),
         ('{"a" [1]}', "a", "not a JSON file"),
+        ("[" * 100_000, "", "nested too deep"),
+        ('{"a":' * 100_000, "", "nested too deep"),
+        ('{"a": ' + "[" * 100_000, "a", "nested too deep"),
     ],
 )
 def test_faults_are_told(text, at, message):

@@ -97,6 +97,16 @@ class TestParquet:
         pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
         assert rows_of(parquet(tmp_path / "a.parquet")) == [{"day": "1970-01-01", "raw": "é"}]
 
+    def test_text_that_is_no_utf8_is_a_bad_row_and_a_name_twice_is_told(self, tmp_path):
+        path, raw = tmp_path / "a.parquet", pyarrow.array([b"a", b"\xff", b"c"], pyarrow.binary())
+        pyarrow.parquet.write_table(pyarrow.table({"x": raw.view(pyarrow.string())}), path)
+        with pytest.raises(UserError, match=r"a\.parquet, row 2: not UTF-8"):
+            rows_of(parquet(path))
+        assert rows_of(parquet(path), on_bad_row="skip") == [{"x": "a"}, {"x": "c"}]
+        pyarrow.parquet.write_table(pyarrow.Table.from_arrays([raw, raw], names=["x", "x"]), path)
+        with pytest.raises(UserError, match=r"a\.parquet has the column 'x' more than once"):
+            rows_of(parquet(path))
+
     def test_a_task_is_declared_from_a_file(self, tmp_path, model):
         rows = [{"prompt": f"Say {n}.", "completion": f"{n}"} for n in range(9)]
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
