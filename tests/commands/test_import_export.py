@@ -118,7 +118,9 @@ def test_a_config_that_is_not_utf_8_is_refused(folder, tmp_path):
     (source / "config.json").write_bytes(json.dumps(CONFIG | {"by": "é"}, ensure_ascii=False).encode("latin-1"))
     check_refused(run("import", source, "--output", "runs/bad", cwd=tmp_path), "config.json cannot be read as JSON")
     (source / "model.safetensors").unlink()
-    check_refused(run("import", source, "--output", "runs/bad", cwd=tmp_path), "config.json is not UTF-8 (byte 0xe9 in line 1)")
+    check_refused(
+        run("import", source, "--output", "runs/bad", cwd=tmp_path), "config.json is not UTF-8 (byte 0xe9 in line 1)"
+    )
 
 
 def test_what_the_folders_config_cannot_say_is_refused(imported):
