@@ -16,6 +16,7 @@ LAYER_KINDS = ("global", "local")
 ROPE_SCALINGS = ("none", "linear", "llama3")
 RELATIVE_BIASES = ("shared", "per_layer")
 MOST_UNROLLED = 16  # layers; compiling 8 + 8 of them takes 2 s more than a scan on two cores
+_MOST_NUMBERS = 1 << 42  # of one array, all layers together: far beyond any model
 ATTENTIONS = ("auto", "xla", "splash", "cudnn")
 
 
@@ -185,7 +186,8 @@ class ModelConfig:
         Raises:
           UserError: names every fault at once, each with its setting.
         """
-        faults = [*self._word_faults(), *self._number_faults(), *self._joint_faults()]
+        faults = [*self._word_faults(), *self._number_faults()] or self._size_faults()
+        faults += self._joint_faults()
         if faults:
             raise UserError(together(faults, "The model's config cannot be built"))
 
@@ -235,6 +237,18 @@ class ModelConfig:
         if not 0 <= self.dropout_rate < 1:
             faults.append(f"dropout_rate is {self.dropout_rate}, wanted at least 0 and less than 1")
         return faults
+
+    def _size_faults(self) -> list[str]:
+        """Arrays that nothing holds; those of more than 2^63 numbers end the compiler, and the process with it."""
+        layers = max(self.num_decoder_layers, self.num_encoder_layers)
+        inner = {"mlp_dim": self.mlp_dim, "num_heads x head_dim": self.num_heads * self.width}
+        sizes = {f"{layers:,} layers of embed_dim x {name}": layers * self.embed_dim * n for name, n in inner.items()}
+        sizes["vocab_size x embed_dim"] = self.vocab_size * self.embed_dim
+        return [
+            f"{what} makes an array of {size:,} numbers, wanted {_MOST_NUMBERS:,} or less"
+            for what, size in sizes.items()
+            if size > _MOST_NUMBERS
+        ]
 
     def _kernel_faults(self) -> list[str]:
         """What a fused attention kernel that was asked for by name cannot compute."""
