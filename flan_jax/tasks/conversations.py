@@ -15,6 +15,7 @@ ROLES = {
     **dict.fromkeys(("tool", "observation", "function"), "tool"),
 }
 _READ_PARTS = ("text", "tool_call")
+_MEDIA = ("image", "input_image", "audio", "input_audio", "video", "file")  # how their kinds begin
 
 
 @dataclasses.dataclass(slots=True)
@@ -73,5 +74,7 @@ def _content(content: Any) -> str:
             elif isinstance(part, Mapping) and part.get("type", "text") in _READ_PARTS:
                 value = next((part[key] for key in ("text", "value", str(part.get("type"))) if key in part), "")
                 read.append(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            elif isinstance(part, Mapping) and str(part["type"]).startswith(_MEDIA):
+                raise BadRow(f"a message holds a part of the kind {part['type']!r}; models here read text alone")
         return "\n".join(text.strip() for text in read if text.strip())
     raise BadRow(f"a message's content is {type(content).__name__}; text or a list of parts is wanted")

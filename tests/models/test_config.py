@@ -14,7 +14,10 @@ FAULTS = [
     ({"dtype": "float16"}, "dtype is 'float16'"),
     ({"param_dtype": "auto"}, "param_dtype is 'auto'"),
     ({"embed_dim": 0}, "embed_dim is 0, wanted 1 or more"),
-    ({"embed_dim": 2**31 - 2}, "layers of embed_dim x mlp_dim makes an array of .* numbers, wanted 4,398,046,511,104"),
+    (
+        {"embed_dim": 2**31 - 4},
+        "3 layers of embed_dim x num_heads x head_dim makes an array of .* wanted 4,398,046,511,104",
+    ),
     ({"num_decoder_layers": 2**31 - 1}, "2,147,483,647 layers of embed_dim x mlp_dim makes an array"),
     ({"vocab_size": 2**31 - 1, "embed_dim": 1 << 13}, "vocab_size x embed_dim makes an array of 17,592,186,036,224"),
     ({"unroll": -1}, "unroll is -1, wanted 0 or more"),

@@ -92,6 +92,16 @@ def test_a_weight_that_no_loss_can_have_is_a_bad_row(chat, weight):
     assert [one.id for one in examples("chat", "train", LONG, on_bad_row="skip")] == ["train:0"]
 
 
+def test_what_a_text_model_cannot_read_is_a_bad_row(chat):
+    parts = [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": "a.png"}}]
+    chat(MESSAGES, [{"role": "user", "content": parts}, {"role": "assistant", "content": "A plum."}])
+    with pytest.raises(
+        UserError, match="row 1 of .*: a message holds a part of the kind 'image_url'; models here read"
+    ):
+        list(examples("chat", "train", LONG))
+    assert [one.id for one in examples("chat", "train", LONG, on_bad_row="skip")] == ["train:0"]
+
+
 def test_conversations_without_an_answer_are_dropped_and_counted(chat):
     unweighted = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "loss_weight": 0}]
     chat(MESSAGES[:2], [], [MESSAGES[1], {"role": "assistant", "content": " "}], unweighted, MESSAGES)

@@ -3,6 +3,7 @@
 A row that is broken comes out as a `BadRow` in its place.
 """
 
+import collections
 import csv
 import dataclasses
 import io
@@ -126,7 +127,7 @@ class Csv(Text):
             read: list[str] = []  # the lines of the row at hand
             rows = csv.reader(_remembered(lines, read), delimiter=self.delimiter, quoting=quoting)
             columns = list(self.columns) or next(filter(None, rows), [])
-            if twice := [name for name in dict.fromkeys(columns) if name and columns.count(name) > 1]:
+            if twice := [name for name, count in collections.Counter(columns).items() if name and count > 1]:
                 raise UserError(f"{path} names the column {twice[0]!r} more than once; give each a name of its own.")
             unreadable = any("\0" in name or not _is_unicode(name) for name in columns)  # UTF-16, say
             number, line = 0, rows.line_num

@@ -1,5 +1,6 @@
 """Readers of binary files: Parquet, TFRecord, ArrayRecord."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -32,7 +33,7 @@ class Parquet:
         """Yields (number of the row, unit) from row `start` on; row groups before it are not read."""
         with _parquet(path) as file:
             known = file.schema_arrow.names
-            if twice := [name for name in dict.fromkeys(known) if known.count(name) > 1]:
+            if twice := [name for name, count in collections.Counter(known).items() if count > 1]:
                 raise UserError(f"{path} has the column {twice[0]!r} more than once; give each a name of its own.")
             for column in self.columns:
                 if column not in known:
