@@ -101,7 +101,7 @@ def test_a_kernel_of_another_machine_is_refused():
 
 def test_what_a_kernel_lacks_is_told():
     asked = ModelConfig(attention="cudnn", dropout_rate=0.1, attention_cap=2.0)
-    with pytest.raises(UserError, match="no relative biases.*no dropout_rate.*no attention_cap"):
+    with pytest.raises(UserError, match="(?s)no relative biases.*no dropout_rate.*no attention_cap"):
         asked.check()
     dataclasses.replace(CONFIG, attention="splash", attention_cap=2.0, window=8).check()
 

@@ -108,5 +108,5 @@ def test_one_beam_is_greedy(config):
 
 
 def test_faults_are_told_at_once():
-    with pytest.raises(UserError, match=r"num_beams is 0.*early_stopping is 'soon'.*num_returned is 3"):
+    with pytest.raises(UserError, match=r"(?s)num_beams is 0.*early_stopping is 'soon'.*num_returned is 3"):
         decoding.beam_search(model_of(ALL["causal"]), INPUTS, NEW, 1, 0, early_stopping="soon", num_returned=3)

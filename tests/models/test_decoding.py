@@ -172,7 +172,7 @@ def test_draws_follow_the_kept_probabilities(top_k, top_p, kept):
 
 def test_sampling_faults_are_told_at_once():
     model = model_of(ALL["causal"])
-    with pytest.raises(UserError, match=r"temperature is 0.*top_k is -1.*top_p is 1.5"):
+    with pytest.raises(UserError, match=r"(?s)temperature is 0.*top_k is -1.*top_p is 1.5"):
         decoding.sample(model, padded(PROMPTS, LENGTH), 2, EOS, jax.random.key(0), temperature=0, top_k=-1, top_p=1.5)
 
 

@@ -179,7 +179,7 @@ def test_a_quantised_base_without_qwix_says_what_to_install(monkeypatch):
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"block": 0}, "block is 0"),
         ({"targets": ()}, "targets is"),
-        ({"base_dtype": "nf5"}, "did you mean 'nf4'"),
+        ({"base_dtype": "nf5"}, "base_dtype is 'nf5', wanted one of auto, float32, bfloat16, int8, int4, nf4"),
     ],
 )
 def test_settings_that_cannot_be_are_told(settings, told):
