@@ -65,6 +65,20 @@ def fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint)
 
 
+def misfit(values: Mapping[str, Any], wanted: Mapping[str, Any], may_lack: Sequence[str] = (), within: str = "") -> str:
+    """The first of an object's values that is not there, or not what an annotation says; nothing where all are.
+
+    >>> misfit({"size": "big"}, {"size": int, "name": str}), misfit({"size": 3}, {"size": int, "name": str}, ["name"])
+    ("size is 'big'", '')
+    """
+    for name, hint in wanted.items():
+        if name not in values and name not in may_lack:
+            return f"it lacks {within}{name}"
+        if name in values and not fits(values[name], hint):
+            return f"{within}{name} is {str(values[name])[:60]!r}"
+    return ""
+
+
 def check_types(config: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Finds the fields of nested dataclasses whose values are not what their annotations say.
 

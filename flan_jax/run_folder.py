@@ -20,7 +20,7 @@ from typing import Any
 
 from flan_jax import atomic, sentencepiece_folder
 from flan_jax import config as configs
-from flan_jax.annotations import fits
+from flan_jax.annotations import fits, misfit
 from flan_jax.chat_templates import ChatTemplate
 from flan_jax.config import RunConfig
 from flan_jax.data import plan as plans
@@ -165,11 +165,8 @@ def _fault_of_scores(kept: Any) -> str:
     for number, task in enumerate(tasks):
         if wrong := set(task) - set(_SCORE):
             return f"tasks.{number} holds {', '.join(sorted(wrong))}"
-        for name, hint in _SCORE.items():
-            if name not in task and name not in _LATER:
-                return f"it lacks tasks.{number}.{name}"
-            if name in task and not fits(task[name], hint):
-                return f"tasks.{number}.{name} is {str(task[name])[:60]!r}"
+        if fault := misfit(task, _SCORE, _LATER, f"tasks.{number}."):
+            return fault
     return ""
 
 
@@ -221,7 +218,7 @@ _PLAN: dict[str, Any] = {
     "packed": bool,
     "largest_window": int,
 }
-_TASK: dict[str, Any] = {"name": str, "count": int, "share": int, "fingerprint": str}
+_TASK: dict[str, Any] = {"name": str, "count": int, "share": int, "fingerprint": str, "draws": int}
 _KEPT: dict[str, Any] = {"plan": dict[str, Any], "folders": list[str], "table": dict[str, Any]}
 
 
@@ -236,17 +233,14 @@ def _fault_of_plan(kept: Any) -> str:
         parts.append(("plan.", plan, _PLAN))
         tasks: Any = plan.get("tasks")
         for number, task in enumerate(tasks if fits(tasks, list[dict[str, Any]]) else []):
-            parts.append((f"plan.tasks.{number}.", task, {**_TASK, **({"draws": int} if "draws" in task else {})}))
-            if extra := set(task) - {*_TASK, "draws"}:
+            parts.append((f"plan.tasks.{number}.", task, _TASK))
+            if extra := set(task) - set(_TASK):
                 return f"plan.tasks.{number} holds {', '.join(sorted(extra))}"
     if isinstance(table, dict):
-        parts.append(("table.", table, {"batch_size": int, **({"steps": int} if "steps" in table else {})}))
+        parts.append(("table.", table, {"batch_size": int, "steps": int}))
     for prefix, values, wanted in parts:
-        for name, hint in wanted.items():
-            if name not in values:
-                return f"it lacks {prefix}{name}"
-            if not fits(values[name], hint):
-                return f"{prefix}{name} is {str(values[name])[:60]!r}"
+        if fault := misfit(values, wanted, ("draws", "steps"), prefix):
+            return fault
     sizes = [*plan["capacities"].values(), plan["largest_window"], *(task["count"] for task in plan["tasks"])]
     if not plan["tasks"] or len(kept["folders"]) != len(plan["tasks"]):
         return f"it has {counted(len(plan['tasks']), 'task')} and {counted(len(kept['folders']), 'folder')}"

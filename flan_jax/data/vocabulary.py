@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from flan_jax import atomic, sentencepiece_folder
-from flan_jax.annotations import fits
+from flan_jax.annotations import misfit
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder
@@ -227,11 +227,8 @@ def _fault_of(description: Any) -> str:
     """What keeps a file's content from being the description of a vocabulary; nothing where it is one."""
     if not isinstance(description, dict):
         return "it holds no object"
-    for name, hint in _KEPT.items():
-        if name not in description and name not in _MAY_LACK:
-            return f"it lacks {name}"
-        if name in description and not fits(description[name], hint):
-            return f"{name} is {str(description[name])[:60]!r}"
+    if fault := misfit(description, _KEPT, _MAY_LACK):
+        return fault
     if description["kind"] in ("sentencepiece", "tokenizers") and not description.get("path"):
         return f"it names no path, which a vocabulary of kind {description['kind']} has"
     ends = [description["eos_id"], *(description.get("eos_ids") or [])]
