@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 import gin
 from gin import config_parser
 
-from flan_jax import command_line, huge_pages, library_noise
-from flan_jax.command_options import own_arguments
-from flan_jax.errors import UserError, nearest, path_fault, together, told
-from flan_jax.gin_files import (
+from flan_jax import huge_pages, library_noise
+from flan_jax.config import command_line
+from flan_jax.config.command_options import own_arguments
+from flan_jax.config.gin_files import (
     FILES,
     GIN_FLAGS,
     UNDER_FILES,
@@ -35,16 +35,17 @@ from flan_jax.gin_files import (
     find_gin_file,
     syntax_fault,
 )
-from flan_jax.macros import MACROS
-from flan_jax.text_files import read_text as read_text_file
+from flan_jax.config.macros import MACROS
+from flan_jax.errors import UserError, nearest, path_fault, together, told
+from flan_jax.files.text_files import read_text as read_text_file
 
 if TYPE_CHECKING:
-    from flan_jax.config import RunConfig
+    from flan_jax.config.run_config import RunConfig
 
 ENTRY_POINTS: dict[str, str] = {
     "train": "flan_jax.train:train",
     "eval": "flan_jax.evaluation.run:evaluate_run",
-    "generate": "flan_jax.evaluation.generate:generate",
+    "generate": "flan_jax.commands.generate:generate",
     "import": "flan_jax.commands.import_model:import_command",
     "export": "flan_jax.commands.export_model:export_command",
     "prepare": "flan_jax.commands.prepare:prepare_command",
@@ -116,7 +117,7 @@ def read_file(path: Path, rank: int, into: Statements, seen: tuple[Path, ...] = 
 @functools.cache
 def register() -> dict[str, type]:
     """Makes the sections of `RunConfig` known to gin, once a process, and returns them by gin name."""
-    from flan_jax.gin_names import section_types
+    from flan_jax.config.gin_names import section_types
 
     sections = section_types()
     for name, section in sections.items():
@@ -152,7 +153,7 @@ def make_known(selector: str, place: str, imports: Sequence[Import], used: set[s
     Raises:
       UserError: it is nowhere.
     """
-    from flan_jax.gin_names import look_up
+    from flan_jax.config.gin_names import look_up
 
     found, name, offered = look_up(selector, place, imports, used)
     if found is None and _in_registry(selector) is not None:  # a name given by @gin.configurable("another_name")
@@ -198,7 +199,7 @@ def _plain(value: Any) -> Any:
 
 def _is_its_macro(binding: Binding) -> bool:
     """Whether a binding says of a macro's setting that it is the macro, as the gin file that a run writes does."""
-    from flan_jax.gin_names import section_name
+    from flan_jax.config.gin_names import section_name
 
     value = binding.value
     known = isinstance(value, Reference) and value.macro and value.name in MACROS
@@ -218,8 +219,8 @@ def bind(statements: Statements, names: Mapping[str, str]) -> tuple[dict[str, di
     Raises:
       UserError: a function of the user's, called by `@name()`, failed.
     """
-    from flan_jax import gin_calls
-    from flan_jax.named_functions import failure
+    from flan_jax.config import gin_calls
+    from flan_jax.config.named_functions import failure
 
     sections = register()
     gin.clear_config()
@@ -281,8 +282,8 @@ def resolve(
     Raises:
       UserError: any fault of the settings; those found together are told together.
     """
-    from flan_jax import run_settings
-    from flan_jax.config import check
+    from flan_jax.config import run_settings
+    from flan_jax.config.run_config import check
 
     statements = read_statements(options, bindings)
     run_settings.extend_path([os.getcwd(), *statements.folders])
@@ -318,8 +319,8 @@ def _bound(
 ) -> tuple["RunConfig", set[str]]:
     """Checks, binds, calls what the command needs called, and gives the configuration with the modules whose functions
     it refers to."""
-    from flan_jax import gin_calls, gin_names
-    from flan_jax.config import check
+    from flan_jax.config import gin_calls, gin_names
+    from flan_jax.config.run_config import check
 
     register()
     used: set[str] = set()
@@ -344,7 +345,7 @@ def _bound(
 def _with_values(start: "RunConfig", values: Mapping[str, dict[str, Any]], text: str) -> "RunConfig":
     """The configuration with what gin binds; `text` is all of it."""
     from flan_jax.annotations import conform
-    from flan_jax.config import SECTIONS
+    from flan_jax.config.run_config import SECTIONS
 
     sections = {path: conform(getattr(start, path), values[name]) for name, path in SECTIONS.items() if path}
     run = values["Run"]
@@ -355,7 +356,7 @@ def _with_values(start: "RunConfig", values: Mapping[str, dict[str, Any]], text:
 
 
 def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any], bindings: Sequence[str]) -> int | None:
-    from flan_jax import run_settings
+    from flan_jax.config import run_settings
 
     own = own_arguments(command, options)
     mixture = macros.pop("MIXTURE", None) if command == "eval" else None  # there it says what to score

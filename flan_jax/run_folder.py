@@ -18,18 +18,19 @@ import platform
 import sys
 from typing import Any
 
-from flan_jax import atomic, sentencepiece_folder
-from flan_jax import config as configs
 from flan_jax.annotations import fits, misfit
-from flan_jax.chat_templates import ChatTemplate
-from flan_jax.config import RunConfig
-from flan_jax.data import plan as plans
-from flan_jax.data import vocabulary
+from flan_jax.config import run_config as configs
+from flan_jax.config.named_functions import to_plain
+from flan_jax.config.run_config import RunConfig
+from flan_jax.data.planning import plan as plans
 from flan_jax.errors import UserError, counted
+from flan_jax.files import atomic
 from flan_jax.models.hugging_face import originals
-from flan_jax.named_functions import to_plain
 from flan_jax.setup import Data, data_vocabulary
-from flan_jax.tokenizer_folder import TokenizerFolder
+from flan_jax.text import codec as vocabulary
+from flan_jax.text import sentencepiece_folder
+from flan_jax.text.chat_templates import ChatTemplate
+from flan_jax.text.tokenizer_folder import TokenizerFolder
 
 _PACKAGES = ("flan-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "numba", "seqio", "tensorflow")
 

@@ -8,22 +8,24 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from flan_jax import atomic, filesystem, sentencepiece_folder
-from flan_jax.config import RunConfig
-from flan_jax.data import plan as plans
-from flan_jax.data import registrations, vocabulary
+from flan_jax.config.run_config import RunConfig
+from flan_jax.data import registrations
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
+from flan_jax.data.planning import plan as plans
+from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.data.resolve import Request, Resolved, resolve
-from flan_jax.data.row_index import RowIndex
 from flan_jax.data.rows import RowShape, row_shape
-from flan_jax.data.vocabulary import Codec
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
+from flan_jax.files import atomic, filesystem
 from flan_jax.models import hugging_face
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face import t5x
 from flan_jax.progress import WorkerProgress
+from flan_jax.text import codec as vocabulary
+from flan_jax.text import sentencepiece_folder
+from flan_jax.text.codec import Codec
 
 
 @dataclasses.dataclass(frozen=True)

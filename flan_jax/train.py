@@ -22,23 +22,24 @@ from typing import Any
 import jax
 import numpy as np
 
-from flan_jax import atomic, setup
-from flan_jax import config as configs
+from flan_jax import setup
 from flan_jax.commands.plan import plan_table, render_plan
-from flan_jax.config import RunConfig
-from flan_jax.data import vocabulary
+from flan_jax.config import run_config as configs
+from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.check import check_eval_mixture
-from flan_jax.evaluation.model import Asked
 from flan_jax.evaluation.run import Evaluator
 from flan_jax.evaluation.scoring import TaskScore
+from flan_jax.files import atomic
+from flan_jax.inference.model import Asked
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
 from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder, changed_state
 from flan_jax.run_lock import RunLock
-from flan_jax.sentencepiece_folder import unused_template
+from flan_jax.text import codec as vocabulary
+from flan_jax.text.sentencepiece_folder import unused_template
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints, OtherState
 from flan_jax.training.disk import full_disk_named

@@ -180,9 +180,9 @@ def trained(project, tmp_path_factory) -> pathlib.Path:
 def loader_of():
     """Makes the loader of a run out of what its folder keeps."""
     from flan_jax import setup
-    from flan_jax.config import load_run
-    from flan_jax.data import plan as plans
+    from flan_jax.config.run_config import load_run
     from flan_jax.data.loader import Loader, Reader
+    from flan_jax.data.planning import plan as plans
 
     def made(run_dir: pathlib.Path) -> Loader:
         kept, config = json.loads((run_dir / "plan.json").read_text()), load_run(run_dir)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from flan_jax import command_line, config, main
-from flan_jax.gin_files import config_folder
-from flan_jax.macros import MACROS, T5X_NAMES
+from flan_jax import main
+from flan_jax.config import command_line
+from flan_jax.config import run_config as config
+from flan_jax.config.gin_files import config_folder
+from flan_jax.config.macros import MACROS, T5X_NAMES
 
 SHAPE = ["--mixture", "m", "--steps", "3"]
 

@@ -4,9 +4,9 @@ import pathlib
 import pytest
 
 from flan_jax import setup
-from flan_jax.config import RunConfig
+from flan_jax.config.run_config import RunConfig
+from flan_jax.config.run_settings import data_files
 from flan_jax.errors import UserError
-from flan_jax.run_settings import data_files
 from tests.project import write_rows
 
 

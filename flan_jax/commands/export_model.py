@@ -11,21 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from flan_jax import atomic
 from flan_jax.commands.export_adapter import export_adapter
-from flan_jax.config import RunConfig
-from flan_jax.data import vocabulary
-from flan_jax.data.vocabulary import Codec
+from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
+from flan_jax.files import atomic
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.hugging_face import exporting, load_params, originals, read_folder, sentencepiece_files
+from flan_jax.models.hugging_face import exporting, load_params, originals, read_folder
 from flan_jax.models.hugging_face.checking import PROMPTS, check_ids, logits_on
 from flan_jax.models.hugging_face.expressing import Scales, config_json, differences
 from flan_jax.models.hugging_face.families import family_of, model_config
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
-from flan_jax.tokenizer_fields import read_json
-from flan_jax.tokenizer_folder import GENERATION, SENTENCEPIECE_FILES, TOKENIZER
+from flan_jax.text import codec as vocabulary
+from flan_jax.text import sentencepiece_files
+from flan_jax.text.codec import Codec
+from flan_jax.text.tokenizer_fields import read_json
+from flan_jax.text.tokenizer_folder import GENERATION, SENTENCEPIECE_FILES, TOKENIZER
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints
 

@@ -7,17 +7,19 @@ from contextlib import closing
 import jax
 import numpy as np
 
-from flan_jax import atomic, sentencepiece_folder, setup
-from flan_jax import config as configs
-from flan_jax.config import RunConfig
-from flan_jax.data import vocabulary
+from flan_jax import setup
+from flan_jax.config import run_config as configs
+from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
+from flan_jax.files import atomic
 from flan_jax.models import hugging_face
 from flan_jax.models.hugging_face import originals
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
 from flan_jax.run_folder import versions
+from flan_jax.text import codec as vocabulary
+from flan_jax.text import sentencepiece_folder
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints
 

@@ -4,16 +4,17 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from flan_jax import config as configs
 from flan_jax import setup
-from flan_jax.config import RunConfig
-from flan_jax.data import plan as plans
-from flan_jax.data import registrations, vocabulary
+from flan_jax.config import run_config as configs
+from flan_jax.config.run_config import RunConfig
+from flan_jax.data import registrations
 from flan_jax.data.loader import Loader, Reader
-from flan_jax.data.row_index import RowIndex
-from flan_jax.data.vocabulary import Codec
+from flan_jax.data.planning import plan as plans
+from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.errors import UserError, counted
 from flan_jax.run_folder import read_plan
+from flan_jax.text import codec as vocabulary
+from flan_jax.text.codec import Codec
 
 
 def inspect_command(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flan_jax import setup, tables
-from flan_jax.config import RunConfig
+from flan_jax.config.run_config import RunConfig
 from flan_jax.data import registrations
 from flan_jax.errors import counted, nearest
 

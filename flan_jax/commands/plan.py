@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax import config as configs
 from flan_jax import setup, tables
-from flan_jax.config import RunConfig
-from flan_jax.data.packing import pack
-from flan_jax.data.plan import SHARE_BITS, Plan, PlannedTask, shares_of
+from flan_jax.config import run_config as configs
+from flan_jax.config.run_config import RunConfig
+from flan_jax.data.planning.packing import pack
+from flan_jax.data.planning.plan import SHARE_BITS, Plan, PlannedTask, shares_of
 from flan_jax.data.resolve import ResolvedTask
-from flan_jax.data.store import open_store
+from flan_jax.data.stores.store import open_store
 from flan_jax.errors import counted
 from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.models.footprint import footprint

@@ -3,16 +3,16 @@
 import pathlib
 from collections.abc import Sequence
 
-from flan_jax import config as configs
 from flan_jax import setup
-from flan_jax.config import RunConfig
-from flan_jax.data import beam
+from flan_jax.config import run_config as configs
+from flan_jax.config.run_config import RunConfig
+from flan_jax.config.run_settings import planned_with
+from flan_jax.data.preparing import beam
 from flan_jax.data.resolve import resolve
-from flan_jax.data.store import open_store
+from flan_jax.data.stores.store import open_store
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError, counted
 from flan_jax.evaluation.check import check_eval_mixture
-from flan_jax.run_settings import planned_with
 
 
 def prepare_command(

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from flan_jax.data.plan import LengthsOf, Plan
+from flan_jax.data.planning.plan import LengthsOf, Plan
 from flan_jax.data.resolve import Resolved
-from flan_jax.data.store import all_whole
+from flan_jax.data.stores.store import all_whole
 from flan_jax.data.worker import Worker
 
 _LOT = 8  # stores asked for at once by the thread, so that others need not wait long for the data process

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from flan_jax.data import remote
 from flan_jax.data import rows as rows_module
-from flan_jax.data.parts import Part
-from flan_jax.data.plan import Plan
-from flan_jax.data.row_index import RowIndex
+from flan_jax.data.planning.plan import Plan
+from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.data.rows import Batch, Places, RowShape, Segment
-from flan_jax.data.store import Store, damaged, open_store
-from flan_jax.filesystem import is_remote
+from flan_jax.data.stores import remote
+from flan_jax.data.stores.parts import Part
+from flan_jax.data.stores.store import Store, damaged, open_store
+from flan_jax.files.filesystem import is_remote
 
 _DRAWS = 1 << 20
 _OPEN_STORES = 16_384

@@ -14,11 +14,12 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from flan_jax import atomic, mixtures
-from flan_jax.data import mirror, opened
-from flan_jax.data import store as stores
+from flan_jax import mixtures
+from flan_jax.data.stores import mirror
+from flan_jax.data.stores import store as stores
 from flan_jax.data.worker import Worker, watched_files
 from flan_jax.errors import UserError, nearest
+from flan_jax.files import atomic, opened
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # A mixture that looks at more than its modules and the files that it opens may register otherwise at any time.

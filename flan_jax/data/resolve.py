@@ -15,15 +15,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flan_jax import atomic, filesystem
-from flan_jax.data import mirror, registrations
-from flan_jax.data import store as stores
-from flan_jax.data.plan import Plan, PlannedTask, shares_of
+from flan_jax.data import registrations
+from flan_jax.data.planning.plan import Plan, PlannedTask, shares_of
+from flan_jax.data.stores import mirror
+from flan_jax.data.stores import store as stores
 from flan_jax.data.worker import Worker, watched_files
 from flan_jax.errors import UserError, nearest
+from flan_jax.files import atomic, filesystem
 
 if TYPE_CHECKING:
-    from flan_jax.data.prepare import Job
+    from flan_jax.data.preparing.prepare import Job
 
 _VERSIONS = ("flan-jax", "seqio", "tensorflow", "tensorflow-text", "tensorflow-datasets", "sentencepiece", "numpy")
 
@@ -218,8 +219,9 @@ def resolve_in_child(
     **how: Any,
 ) -> dict[str, Any]:
     """Answers `resolve`: prepares what is missing, then works out the rates from the counts that were kept."""
-    from flan_jax.data import freshness, opened
-    from flan_jax.data.prepare import fill_stores
+    from flan_jax.data.preparing import freshness
+    from flan_jax.data.preparing.prepare import fill_stores
+    from flan_jax.files import opened
     from flan_jax.tasks import examples, rates, shared_vocabulary
 
     names = _members(mixture)
@@ -263,7 +265,7 @@ def check_evals_in_child(
     store_dir: str,
 ) -> dict[str, Any]:
     """Answers `check evals`; see `check_evals`."""
-    from flan_jax.data import opened
+    from flan_jax.files import opened
     from flan_jax.tasks import examples, shared_vocabulary
 
     trained = _members(beside) if beside else []
@@ -302,7 +304,7 @@ def vocabulary_of(task: str) -> Any:
 
 def first_draws(names: Sequence[str], how: Mapping[str, Any]) -> "list[Job]":
     """The stores that a mixture of these tasks begins with; in the child process."""
-    from flan_jax.data.prepare import Job, store_folder
+    from flan_jax.data.preparing.prepare import Job, store_folder
     from flan_jax.tasks import examples
 
     fingerprints = {name: examples.fingerprint(name) for name in names}

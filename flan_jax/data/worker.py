@@ -23,24 +23,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flan_jax import filesystem
-from flan_jax.data import opened
 from flan_jax.errors import UserError, users_line
+from flan_jax.files import filesystem, opened
 
 # What the parent may ask for, and the function that answers.
 OPERATIONS = {
     "resolve": "flan_jax.data.resolve:resolve_in_child",
     "check evals": "flan_jax.data.resolve:check_evals_in_child",
-    "prepare": "flan_jax.data.prepare:prepare_in_child",
-    "repair": "flan_jax.data.repair:repair_in_child",
-    "estimate": "flan_jax.data.answers:estimate_in_child",
+    "prepare": "flan_jax.data.preparing.prepare:prepare_in_child",
+    "repair": "flan_jax.data.preparing.repair:repair_in_child",
+    "estimate": "flan_jax.data.preparing.answers:estimate_in_child",
     "list": "flan_jax.data.registrations:list_in_child",
-    "preview": "flan_jax.data.answers:preview_in_child",
-    "score": "flan_jax.data.answers:score_in_child",
-    "vocabulary": "flan_jax.data.answers:vocabulary_in_child",
-    "describe": "flan_jax.data.answers:describe_in_child",
-    "encode": "flan_jax.data.answers:encode_in_child",
-    "decode": "flan_jax.data.answers:decode_in_child",
+    "preview": "flan_jax.data.preparing.answers:preview_in_child",
+    "score": "flan_jax.data.preparing.answers:score_in_child",
+    "vocabulary": "flan_jax.data.preparing.answers:vocabulary_in_child",
+    "describe": "flan_jax.data.preparing.answers:describe_in_child",
+    "encode": "flan_jax.data.preparing.answers:encode_in_child",
+    "decode": "flan_jax.data.preparing.answers:decode_in_child",
 }
 
 
@@ -214,7 +213,7 @@ def register_tasks(setup: Mapping[str, Any]) -> None:
         for name in setup["modules"]:
             import_module(name)
         if setup["data_files"]:
-            from flan_jax.data.answers import register_files
+            from flan_jax.data.preparing.answers import register_files
 
             files, fields = setup["data_files"], setup["data_fields"]
             register_files(files, fields, setup["data_vocabulary"], setup["data_held_out"])
@@ -235,7 +234,7 @@ def watched_files(modules: Sequence[str]) -> list[str]:
         file = getattr(module, "__file__", None)
         if not file or not file.endswith(".py"):
             continue
-        ours = name.startswith(("flan_jax.tasks", "flan_jax.mixtures"))
+        ours = name.startswith(("flan_jax.tasks", "flan_jax.text", "flan_jax.mixtures"))
         if ours or name.split(".")[0] in tops or not file.startswith(installed):
             found.append(os.path.abspath(file))
     return sorted(set(found))

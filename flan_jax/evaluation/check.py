@@ -1,7 +1,7 @@
 """What is wrong with a run's eval mixture, found before its data are prepared or a vocabulary is learnt."""
 
 from flan_jax import setup
-from flan_jax.config import RunConfig
+from flan_jax.config.run_config import RunConfig
 from flan_jax.data.resolve import check_evals
 from flan_jax.data.worker import Worker
 from flan_jax.evaluation import reports

@@ -6,20 +6,21 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from flan_jax import atomic, setup
-from flan_jax.config import RunConfig
-from flan_jax.data import vocabulary
+from flan_jax import setup
+from flan_jax.config.run_config import RunConfig
 from flan_jax.data.resolve import Resolved, resolve
-from flan_jax.data.vocabulary import Codec
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
-from flan_jax.evaluation.model import Asked
 from flan_jax.evaluation.scoring import TaskScore, score
+from flan_jax.files import atomic
+from flan_jax.inference.model import Asked
 from flan_jax.models.lora import parts
 from flan_jax.parallel import mesh as meshes
 from flan_jax.progress import Progress
 from flan_jax.run_folder import read_plan
+from flan_jax.text import codec as vocabulary
+from flan_jax.text.codec import Codec
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints
 from flan_jax.training.state import placed

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.data.packing import pack
+from flan_jax.data.planning.packing import pack
 from flan_jax.data.resolve import Resolved, ResolvedTask
 from flan_jax.data.rows import RowShape, Segment, assemble
-from flan_jax.data.store import Store, open_store
-from flan_jax.data.vocabulary import Codec
+from flan_jax.data.stores.store import Store, open_store
 from flan_jax.data.worker import Worker
-from flan_jax.evaluation.model import Asked, Writing
+from flan_jax.inference.model import Asked, Writing
+from flan_jax.text.codec import Codec
 
 RANKINGS = ("sum", "mean", "unconditional")
 

@@ -237,7 +237,7 @@ def rotate(x: Float[Array, "B L H K"], turns: tuple[Array, Array]) -> Float[Arra
 class Attention(nnx.Module):
     """Multi-head attention with fewer heads for keys and values where asked (grouped queries).
 
-    `flan_jax.models.decoding.layout` may join the three projections.
+    `flan_jax.inference.decoding.layout` may join the three projections.
     """
 
     query_key_value: Linear

@@ -8,7 +8,7 @@ import os
 import pathlib
 from typing import Any
 
-from flan_jax import atomic
+from flan_jax.files import atomic
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
 

@@ -91,7 +91,7 @@ class Linear(nnx.Module):
     """A matrix product over one or more dimensions, with a bias where asked.
 
     `flan_jax.models.lora` may put an adapter beside the kernel (`lora_a`, `lora_b`), and make the kernel codes that
-    `kernel_scale` goes with. `flan_jax.models.decoding.layout` may turn the kernel.
+    `kernel_scale` goes with. `flan_jax.inference.decoding.layout` may turn the kernel.
 
     Args:
       rngs: draws the kernel.
@@ -215,7 +215,7 @@ class Embedding(nnx.Module):
 class FeedForward(nnx.Module):
     """The feed-forward layer, gated (a product of two projections) or not.
 
-    `flan_jax.models.decoding.layout` may join the two projections.
+    `flan_jax.inference.decoding.layout` may join the two projections.
     """
 
     gate_and_up: Linear

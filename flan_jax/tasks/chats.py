@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import seqio
 
-from flan_jax.chat_templates import ChatTemplate
 from flan_jax.errors import UserError
 from flan_jax.tasks import metrics as metric_functions
 from flan_jax.tasks import registry, vocabularies
@@ -31,6 +30,7 @@ from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.tally import BadRow, OnBadRow, bad_row
 from flan_jax.tasks.templates import Pattern, fit
 from flan_jax.tasks.user_functions import BrokenFunction, of_task, preprocessed
+from flan_jax.text.chat_templates import ChatTemplate
 
 ROLE_NAMES = (("system", "System"), ("user", "User"), ("assistant", "Assistant"), ("tool", "Tool"))
 

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from flan_jax import filesystem
 from flan_jax.errors import UserError, counted, nearest
+from flan_jax.files import filesystem
 from flan_jax.tasks import sources
 from flan_jax.tasks.sources import FileSource, Row, readers
 from flan_jax.tasks.sources.file_source import units

@@ -20,7 +20,7 @@ from typing import Any
 import seqio
 import tensorflow as tf
 
-from flan_jax import filesystem
+from flan_jax.files import filesystem
 from flan_jax.tasks import vocabularies
 
 _SIMPLE = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
@@ -142,7 +142,7 @@ def _slots(cls: type) -> list[str]:
 def _class_parts(cls: type) -> list[Any]:
     """A class's name and, for a user's class, its members and bases; the classes of this room count by name."""
     name = _named(cls.__module__, cls.__qualname__)
-    if _is_library(cls.__module__) or cls.__module__.startswith(("flan_jax.tasks.", "seqio.")):
+    if _is_library(cls.__module__) or cls.__module__.startswith(("flan_jax.tasks.", "flan_jax.text.", "seqio.")):
         return name
     members = []
     for key, value in sorted(vars(cls).items()):
@@ -242,7 +242,7 @@ def _sources(name: str, package: str) -> list[tuple[str, str]]:
     while waiting:
         current = waiting.pop()
         module = sys.modules.get(current)
-        if current in found or module is None or current.startswith("flan_jax.tasks"):
+        if current in found or module is None or current.startswith(("flan_jax.tasks", "flan_jax.text")):
             continue
         if not _counts(current, package):
             found[_package(current)] = _version(_package(current))

@@ -9,8 +9,8 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from flan_jax import filesystem
 from flan_jax.errors import UserError, counted, nearest
+from flan_jax.files import filesystem
 from flan_jax.tasks import measures, registry
 from flan_jax.tasks.drawing import Draws
 from flan_jax.tasks.recipe import Example, Request

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from flan_jax.chat_templates import ChatTemplate
 from flan_jax.errors import UserError
 from flan_jax.tasks import vocabularies
 from flan_jax.tasks.chats import ChatRecipe, ChatTask, conversation_of, read_conversation
@@ -21,6 +20,7 @@ from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import Row
 from flan_jax.tasks.tally import BadRow
 from flan_jax.tasks.templates import cut
+from flan_jax.text.chat_templates import ChatTemplate
 
 _TRIES = 4
 

@@ -7,7 +7,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from flan_jax.tokenizer_folder import TokenizerFolder
+from flan_jax.text.tokenizer_folder import TokenizerFolder
 
 
 class TokenizerJsonVocabulary(seqio.Vocabulary):

@@ -15,12 +15,13 @@ import numpy as np
 import sentencepiece
 import seqio
 
-from flan_jax import filesystem, sentencepiece_folder
-from flan_jax.chat_templates import ChatTemplate
 from flan_jax.errors import UserError
+from flan_jax.files import filesystem
 from flan_jax.tasks.tokenizer_json import TokenizerJsonVocabulary
 from flan_jax.tasks.words import word_encoder
-from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder, named_ends
+from flan_jax.text import sentencepiece_folder
+from flan_jax.text.chat_templates import ChatTemplate
+from flan_jax.text.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder, named_ends
 
 T5_MODEL, LLAMA_MODEL = SENTENCEPIECE_FILES
 EXTRA_IDS = 100  # T5's number of sentinels; given to vocabularies that are named by a path

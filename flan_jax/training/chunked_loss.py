@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from flan_jax.config.training_settings import LossConfig
 from flan_jax.models.layers import capped
 from flan_jax.models.products import turned
 from flan_jax.parallel.axes import fitted_spec
-from flan_jax.training.settings import LossConfig
 
 LEAST_TOKENS = 512  # each chunk reads the table and adds to its gradient: fewer tokens would not pay for that
 CHUNK_BYTES = {"cpu": 8 * 2**20}  # what is still in a cache by the second pass

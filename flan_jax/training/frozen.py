@@ -15,9 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from flan_jax import atomic
-from flan_jax.config import RunConfig
+from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
+from flan_jax.files import atomic
 
 BASE_FILE = "base.json"
 _SAME_FOR_A_RUN = ("rank", "alpha", "rs_lora", "targets")

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from flan_jax import named_functions
+from flan_jax.config import named_functions
+from flan_jax.config.training_settings import FORMS, LossConfig
 from flan_jax.errors import UserError
 from flan_jax.parallel.mesh import current_platform
 from flan_jax.training.chunked_loss import Losses, Readout, chunk_tokens, chunked_losses, local_sizes
-from flan_jax.training.settings import FORMS, LossConfig
 
 CROSS_ENTROPY = LossConfig()
 """Plain cross-entropy."""

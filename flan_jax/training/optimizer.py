@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from flan_jax import named_functions
+from flan_jax.config import named_functions
+from flan_jax.config.training_settings import FORMS, OptimizerConfig, Schedule
 from flan_jax.errors import UserError, counted
-from flan_jax.training.settings import FORMS, OptimizerConfig, Schedule
 
 
 def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> Schedule:

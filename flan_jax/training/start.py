@@ -10,8 +10,7 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from flan_jax.config import RunConfig, load_run
-from flan_jax.data import vocabulary
+from flan_jax.config.run_config import RunConfig, load_run
 from flan_jax.errors import UserError
 from flan_jax.models import hugging_face
 from flan_jax.models import lora as adapters
@@ -19,6 +18,7 @@ from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face import peft_folders, peft_params, t5x
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.models.model import abstract_model, build
+from flan_jax.text import codec as vocabulary
 from flan_jax.training import frozen
 from flan_jax.training import state as states
 from flan_jax.training.checkpoints import Checkpoints

@@ -13,7 +13,7 @@ LATE_S = 1e-3  # a consumer that waits longer found the queue empty
 
 def configuration(mixture: str, architecture: str, batch_size: int, store_dir: str, **data: Any) -> Any:
     """The run that is measured, as `flan-jax train` would make it from flags."""
-    from flan_jax.config import RunConfig
+    from flan_jax.config.run_config import RunConfig
 
     start = RunConfig()
     return dataclasses.replace(
@@ -49,7 +49,7 @@ def first_batch(run: dict[str, Any]) -> None:
 
 def index_rows(run: dict[str, Any], path: str, steps: list[int]) -> None:
     """Plans every window up to the last of some steps, keeping the index of rows; tells the data state at each step."""
-    from flan_jax.data.row_index import RowIndex
+    from flan_jax.data.planning.row_index import RowIndex
 
     config, data = opened(run)
     index = RowIndex(data.plan, data.index.lengths_of, path)
@@ -63,7 +63,7 @@ def index_rows(run: dict[str, Any], path: str, steps: list[int]) -> None:
 
 def restore(run: dict[str, Any], state: dict[str, int], path: str | None) -> None:
     """Tells when the batch of a saved data state is there; without a path the index of rows is lost."""
-    from flan_jax.data.row_index import RowIndex
+    from flan_jax.data.planning.row_index import RowIndex
 
     config, data = opened(run)
     index = RowIndex(data.plan, data.index.lengths_of, path, (state["window"], state["rows_before"]))

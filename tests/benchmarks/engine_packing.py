@@ -103,7 +103,7 @@ def _l2(lengths: np.ndarray, capacities: np.ndarray, f: int) -> int:
 
 def ours(lengths: np.ndarray, capacities: np.ndarray, window: int) -> dict[str, Any]:
     """Our packer, window by window, and the bounds of the same windows."""
-    from flan_jax.data.packing import pack
+    from flan_jax.data.planning.packing import pack
 
     pack(lengths[:16], capacities)  # compiled before the clock starts
     made = sums = stronger = 0
@@ -128,7 +128,7 @@ def ours(lengths: np.ndarray, capacities: np.ndarray, window: int) -> dict[str, 
 
 def planned(lengths: np.ndarray, capacities: np.ndarray) -> dict[str, Any]:
     """Rows as a run gets them: one epoch through `Plan`, in the windows that it chooses."""
-    from flan_jax.data.plan import Plan, PlannedTask
+    from flan_jax.data.planning.plan import Plan, PlannedTask
 
     names = {f"budget {f}": int(c) for f, c in enumerate(capacities)}
     plan = Plan([PlannedTask("all", len(lengths), 2**40, "")], names, seed=0)

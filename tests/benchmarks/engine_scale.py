@@ -35,8 +35,8 @@ def simulate(tasks: int, draws: int, examples: int, hosts: int, rows_each: int, 
       rows_each: rows of a step on each host.
       windows: how many windows are gone through, in the middle of a run.
     """
-    from flan_jax.data.plan import Plan, PlannedTask, shares_of
-    from flan_jax.data.row_index import RowIndex
+    from flan_jax.data.planning.plan import Plan, PlannedTask, shares_of
+    from flan_jax.data.planning.row_index import RowIndex
 
     before = engine_process.usage()
     start = time.perf_counter()

@@ -10,12 +10,12 @@ import training_shapes
 from flax import nnx
 from training_shapes import Shape
 
-from flan_jax.models import decoding
+from flan_jax.config.training_settings import LossConfig, OptimizerConfig
+from flan_jax.inference import decoding
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.model import build
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.training.program import make_program
-from flan_jax.training.settings import LossConfig, OptimizerConfig
 from flan_jax.training.state import create_state
 from flan_jax.training.step import place_batch
 

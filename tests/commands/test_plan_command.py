@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flan_jax.data.store import open_store
+from flan_jax.data.stores.store import open_store
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.footprint import footprint
 from tests.project import check_refused, rows

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from flan_jax.data import parts
-from flan_jax.data import store as stores
+from flan_jax.data.stores import parts
+from flan_jax.data.stores import store as stores
 from tests.project import check_refused, losses, run
 
 

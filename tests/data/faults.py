@@ -17,8 +17,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from flan_jax.data import store as stores
 from flan_jax.data.resolve import Request, resolve
+from flan_jax.data.stores import store as stores
 from flan_jax.errors import UserError
 
 PART_ROWS = 7

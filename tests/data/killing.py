@@ -20,10 +20,10 @@ import sys
 import time
 from typing import Any
 
-from flan_jax.data import forks as processes
 from flan_jax.data import resolve as resolving
-from flan_jax.data import store as stores
+from flan_jax.data.preparing import forks as processes
 from flan_jax.data.resolve import resolve
+from flan_jax.data.stores import store as stores
 from tests.data.faults import Faults, Here, Scene, register
 
 PART_ROWS = 7

@@ -9,8 +9,8 @@ import pathlib
 import sys
 
 from flan_jax.data.loader import Loader, Reader
-from flan_jax.data.plan import Plan
-from flan_jax.data.row_index import RowIndex
+from flan_jax.data.planning.plan import Plan
+from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.data.rows import RowShape
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
+from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.data.resolve import Request, resolve
-from flan_jax.data.row_index import RowIndex
 from flan_jax.data.rows import RowShape
-from flan_jax.data.store import whole
+from flan_jax.data.stores.store import whole
 from flan_jax.errors import UserError
 
 SHAPE = RowShape("encoder_decoder", 128, 32)

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 import pytest
 
-from flan_jax.data.plan import Plan, PlannedTask, shares_of
+from flan_jax.data.planning.plan import Plan, PlannedTask, shares_of
 from flan_jax.data.rows import RowShape
 from tests.data import one_host
 from tests.data.written import Written, write_store

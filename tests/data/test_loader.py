@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from flan_jax.data.loader import Loader, Reader
-from flan_jax.data.parts import Part
-from flan_jax.data.plan import Plan, PlannedTask, shares_of
+from flan_jax.data.planning.plan import Plan, PlannedTask, shares_of
 from flan_jax.data.rows import RowShape, Segment, assemble
-from flan_jax.data.store import open_part, open_store
+from flan_jax.data.stores.parts import Part
+from flan_jax.data.stores.store import open_part, open_store
 from flan_jax.errors import UserError
 from tests.data.written import Written, write_store
 

@@ -7,7 +7,7 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from flan_jax.data.plan import Plan, PlannedTask, shares_of
+from flan_jax.data.planning.plan import Plan, PlannedTask, shares_of
 from flan_jax.tasks import mixture, proportional, rate_of
 
 SIZES = {"one": 1, "few": 7, "hundred": 103, "thousand": 1000, "many": 8000, "most": 300_000}

@@ -8,9 +8,11 @@ import sys
 import pytest
 
 import flan_jax.mixtures
-from flan_jax import atomic, main
-from flan_jax.data import mirror, opened, registrations
+from flan_jax import main
+from flan_jax.data import registrations
+from flan_jax.data.stores import mirror
 from flan_jax.data.worker import Worker
+from flan_jax.files import atomic, opened
 from tests.project import check_refused, run
 
 

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from flan_jax.data.resolve import Request, resolve
-from flan_jax.data.store import Store
+from flan_jax.data.stores.store import Store
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 

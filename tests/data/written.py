@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from flan_jax.data import store as stores
-from flan_jax.data.parts import PartWriter
+from flan_jax.data.stores import store as stores
+from flan_jax.data.stores.parts import PartWriter
 
 
 @dataclasses.dataclass

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import flan_jax.mixtures
-from flan_jax.models.hugging_face.sentencepiece_files import write_tokenizer
+from flan_jax.text.sentencepiece_files import write_tokenizer
 from tests.models.hugging_face.written import CONFIGS, shapes_of, write
 from tests.project import check_refused, run
 

@@ -100,8 +100,9 @@ def folder(tmp_path):
 
     from flan_jax.mixtures import starter
     from flan_jax.models import ModelConfig, build
-    from flan_jax.models.hugging_face import exporting, sentencepiece_files
+    from flan_jax.models.hugging_face import exporting
     from flan_jax.models.hugging_face.expressing import config_json
+    from flan_jax.text import sentencepiece_files
 
     vocabulary = pathlib.Path(starter.__file__).parent / "starter.model"
     size = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary)).get_piece_size()

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from flan_jax.data import plan as plans
-from flan_jax.data.plan import SHARE_BITS
+from flan_jax.data.planning import plan as plans
+from flan_jax.data.planning.plan import SHARE_BITS
 from tests.project import plan_of, rows, wait_for
 
 TASK_FILE = pathlib.Path(__file__).parents[1] / "testdata" / "t0_tasks.py"

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from flan_jax.data import store as stores
+from flan_jax.data.stores import store as stores
 from tests.project import rows, run
 
 

@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 
-from flan_jax.data.store import open_store
+from flan_jax.data.stores.store import open_store
 from tests.project import losses, plan_of, rows, scores
 
 

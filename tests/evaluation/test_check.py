@@ -3,7 +3,7 @@
 import pytest
 
 from flan_jax import setup
-from flan_jax.config import RunConfig
+from flan_jax.config.run_config import RunConfig
 from flan_jax.data.resolve import check_evals
 from tests.project import check_refused, write_rows
 

@@ -10,13 +10,13 @@ import pytest
 from flax import nnx
 
 from flan_jax import setup
-from flan_jax.config import load_run
+from flan_jax.config.run_config import load_run
 from flan_jax.data.resolve import resolve
 from flan_jax.data.rows import RowShape
-from flan_jax.data.store import Store, open_store
-from flan_jax.evaluation.model import Writing
+from flan_jax.data.stores.store import Store, open_store
 from flan_jax.evaluation.run import load_model
 from flan_jax.evaluation.scoring import choose, log_likelihoods, mean_loss, rank, score
+from flan_jax.inference.model import Writing
 from tests.data.written import Written, write_store
 
 

@@ -15,13 +15,14 @@ import numpy as np
 import optax
 from flax import nnx
 
-from flan_jax.models import ModelConfig, abstract_model, decoding
+from flan_jax.config.training_settings import OptimizerConfig
+from flan_jax.inference import decoding
+from flan_jax.models import ModelConfig, abstract_model
 from flan_jax.models.hugging_face import Folder, load_params, read_folder, save_folder
 from flan_jax.models.hugging_face.names import placements
 from flan_jax.models.hugging_face.safetensors_file import opened
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.training.optimizer import learning_rate_schedule, make_optimizer
-from flan_jax.training.settings import OptimizerConfig
 from flan_jax.training.state import abstract_state, create_state, state_sharding
 from flan_jax.training.step import make_train_step, place_batch
 from tests.models.batches import Example, rows

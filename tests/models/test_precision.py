@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from flan_jax.models import decoding
+from flan_jax.inference import decoding
 from tests.models.batches import ALL, examples, model_of, rows
 
 

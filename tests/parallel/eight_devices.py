@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from flan_jax.evaluation.model import Asked, Writing
-from flan_jax.models import Model, decoding
+from flan_jax.inference import decoding
+from flan_jax.inference.model import Asked, Writing
+from flan_jax.models import Model
 from flan_jax.parallel.axes import sharding_of
 from flan_jax.parallel.mesh import batch_sharding, make_mesh
 from tests.models.batches import ALL, examples, model_of, rows

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import transformers
 
-from flan_jax.tokenizer_folder import TokenizerFolder
+from flan_jax.text.tokenizer_folder import TokenizerFolder
 from tests import golden_chats, tokenizer_folders
 from tests.golden_chats import GOLDEN, TALKS, TEMPLATES, write_folder
 from tests.parity import real_weights

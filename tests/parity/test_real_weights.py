@@ -15,9 +15,10 @@ import torch
 import transformers
 from flax import nnx
 
-from flan_jax.models import abstract_model, decoding
+from flan_jax.inference import decoding
+from flan_jax.models import abstract_model
 from flan_jax.models.hugging_face import load_params, read_folder
-from flan_jax.tokenizer_folder import TokenizerFolder
+from flan_jax.text.tokenizer_folder import TokenizerFolder
 from tests.parity import peer
 from tests.parity.real_weights import SOURCES, fetch
 

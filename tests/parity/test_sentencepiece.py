@@ -6,8 +6,8 @@ import pytest
 import sentencepiece
 import transformers
 
-from flan_jax import sentencepiece_folder
-from flan_jax.models.hugging_face.tokenizer_files import begin_id
+from flan_jax.text import sentencepiece_folder
+from flan_jax.text.tokenizer_files import begin_id
 from tests import sentencepiece_folders
 from tests.sentencepiece_folders import DECODED, KINDS, ids_of
 

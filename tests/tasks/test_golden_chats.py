@@ -5,7 +5,7 @@ import pytest
 
 from flan_jax.tasks import ChatTask, generator, vocabularies
 from flan_jax.tasks.examples import examples
-from flan_jax.tokenizer_folder import TokenizerFolder
+from flan_jax.text.tokenizer_folder import TokenizerFolder
 from tests.golden_chats import TALKS, TEMPLATES, golden, write_folder
 
 # Served, the prompt ends within a token of the whole ("▁It"), which is the answer's; or the first answer is not learnt.

@@ -6,11 +6,11 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from flan_jax.data.vocabulary import Codec, keep, kept
 from flan_jax.errors import UserError
 from flan_jax.tasks import ChatTask, InstructionTask, Tally, generator, task_from_file, vocabularies
 from flan_jax.tasks.examples import examples, prompt_facts
-from flan_jax.tokenizer_folder import TokenizerFolder
+from flan_jax.text.codec import Codec, keep, kept
+from flan_jax.text.tokenizer_folder import TokenizerFolder
 from tests.tokenizer_folders import CHATML, byte_level, with_bos
 
 LONG = {"inputs": None, "targets": None}

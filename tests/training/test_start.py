@@ -9,15 +9,15 @@ import pytest
 from safetensors.numpy import load_file
 
 import flan_jax.mixtures
-from flan_jax.config import RunConfig
-from flan_jax.data import vocabulary
+from flan_jax.config.run_config import RunConfig
+from flan_jax.config.training_settings import LossConfig
 from flan_jax.errors import UserError
 from flan_jax.models.hugging_face import originals, read_folder, save_folder
-from flan_jax.models.hugging_face.sentencepiece_files import write_tokenizer
 from flan_jax.parallel.mesh import make_mesh
+from flan_jax.text import codec as vocabulary
+from flan_jax.text.sentencepiece_files import write_tokenizer
 from flan_jax.training.optimizer import OptimizerConfig
 from flan_jax.training.program import make_program
-from flan_jax.training.settings import LossConfig
 from flan_jax.training.start import fresh_state
 from tests.models.hugging_face.written import CONFIGS, tensors_of, write
 

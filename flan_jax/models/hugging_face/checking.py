@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from flan_jax.errors import UserError
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.model import abstract_model
-from flan_jax.tokenizer_folder import SENTENCEPIECE_FILES
+from flan_jax.text.tokenizer_folder import SENTENCEPIECE_FILES
 
 PROMPTS = (
     "Translate to German: The house is small.",

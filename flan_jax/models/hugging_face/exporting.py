@@ -11,8 +11,8 @@ import numpy as np
 from flax import nnx
 from jax.experimental import multihost_utils
 
-from flan_jax import atomic
 from flan_jax.errors import UserError
+from flan_jax.files import atomic
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face.folder import CONFIG, INDEX, WEIGHTS
 from flan_jax.models.hugging_face.names import Placement, placements

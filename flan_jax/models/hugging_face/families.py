@@ -10,8 +10,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError
+from flan_jax.files.typed_json import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    OBJECT,
+    POSITIVE,
+    TOKEN,
+    TOKENS,
+    WHOLE,
+    WORD,
+    WORDS,
+    Kind,
+    typed,
+)
 from flan_jax.models.config import ModelConfig
-from flan_jax.typed_json import COUNT, FLAG, NUMBER, OBJECT, POSITIVE, TOKEN, TOKENS, WHOLE, WORD, WORDS, Kind, typed
 
 Fields = dict[str, Any]
 

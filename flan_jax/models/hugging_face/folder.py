@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from flan_jax.errors import UserError, together
+from flan_jax.files.typed_json import TOKENS, Kind, shown, typed
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.hugging_face import tokenizer_files
 from flan_jax.models.hugging_face.families import model_config
 from flan_jax.models.hugging_face.matching import match
 from flan_jax.models.hugging_face.names import placements
 from flan_jax.models.hugging_face.safetensors_file import Damaged, Entry, opened, read_header
-from flan_jax.tokenizer_fields import read_json
-from flan_jax.tokenizer_folder import CONFIG, GENERATION
-from flan_jax.typed_json import TOKENS, Kind, shown, typed
+from flan_jax.text import tokenizer_files
+from flan_jax.text.tokenizer_fields import read_json
+from flan_jax.text.tokenizer_folder import CONFIG, GENERATION
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -7,11 +7,11 @@ import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
 
-from flan_jax import atomic
+from flan_jax.files import atomic
 from flan_jax.models.hugging_face.folder import CONFIG, Folder, is_folder, read_folder
-from flan_jax.models.hugging_face.tokenizer_files import TOKENIZER_FILES
-from flan_jax.tokenizer_fields import read_json
-from flan_jax.tokenizer_folder import GENERATION, named_ends
+from flan_jax.text.tokenizer_fields import read_json
+from flan_jax.text.tokenizer_files import TOKENIZER_FILES
+from flan_jax.text.tokenizer_folder import GENERATION, named_ends
 
 KEPT = "hugging_face"
 LAYOUT = "tensors.json"

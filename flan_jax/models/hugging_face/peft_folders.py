@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.errors import UserError, together
+from flan_jax.files.typed_json import COUNT, FLAG, NUMBER, POSITIVE, WORD, Kind, typed
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face.names import Placement, placements
 from flan_jax.models.hugging_face.safetensors_file import DTYPES, Damaged, Entry, read_header
 from flan_jax.models.lora_config import LoraConfig
-from flan_jax.tokenizer_fields import read_json
-from flan_jax.typed_json import COUNT, FLAG, NUMBER, POSITIVE, WORD, Kind, typed
+from flan_jax.text.tokenizer_fields import read_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

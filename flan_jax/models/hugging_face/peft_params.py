@@ -16,7 +16,7 @@ from flax import nnx
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from flan_jax import atomic
+from flan_jax.files import atomic
 from flan_jax.models import lora as adapters
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face.exporting import check_empty

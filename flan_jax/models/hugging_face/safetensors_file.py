@@ -18,8 +18,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from flan_jax import atomic
-from flan_jax.typed_json import Kind, shown, typed
+from flan_jax.files import atomic
+from flan_jax.files.typed_json import Kind, shown, typed
 
 DTYPES: dict[str, Any] = {
     "F32": np.dtype(np.float32),

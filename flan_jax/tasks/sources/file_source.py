@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flan_jax import filesystem
 from flan_jax.errors import UserError
+from flan_jax.files import filesystem
 from flan_jax.tasks.sources.parts import part
 from flan_jax.tasks.sources.readers import Reader
 from flan_jax.tasks.sources.source import Row, check_split

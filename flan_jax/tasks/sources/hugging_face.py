@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from flan_jax import filesystem
 from flan_jax.errors import UserError
+from flan_jax.files import filesystem
 from flan_jax.tasks.sources.file_source import CHEAP_BYTES, parse_slice
 from flan_jax.tasks.sources.parts import part
 from flan_jax.tasks.sources.source import Row, check_split, plain

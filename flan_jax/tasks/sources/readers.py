@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Protocol
 
 from flan_jax.errors import UserError
-from flan_jax.filesystem import open_bytes
+from flan_jax.files.filesystem import open_bytes
 from flan_jax.tasks.sources.json_stream import items
 from flan_jax.tasks.tally import BadRow
 

@@ -12,8 +12,8 @@ from typing import Any
 import google_crc32c
 import tensorflow as tf
 
-from flan_jax import filesystem
 from flan_jax.errors import UserError, nearest
+from flan_jax.files import filesystem
 from flan_jax.tasks.sources.readers import NOT_UTF8, Units
 from flan_jax.tasks.sources.source import plain
 from flan_jax.tasks.tally import BadRow

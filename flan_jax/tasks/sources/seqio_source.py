@@ -9,8 +9,8 @@ from typing import Any
 import seqio
 import tensorflow_datasets as tfds_library
 
-from flan_jax import filesystem
 from flan_jax.errors import UserError
+from flan_jax.files import filesystem
 from flan_jax.tasks.sources.parts import part
 from flan_jax.tasks.sources.source import Row, Source, check_split, plain
 from flan_jax.tasks.tally import Tally

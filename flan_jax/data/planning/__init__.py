@@ -1,0 +1,1 @@
+"""Which example is in which row of which step: integers only."""

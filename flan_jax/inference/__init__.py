@@ -1,0 +1,1 @@
+"""A model to ask: loading, decoding, stops, how answers are written."""

@@ -1,0 +1,1 @@
+"""Text to ids and back, without seqio or TensorFlow: SentencePiece, Hugging Face tokenizers, chat templates."""
