@@ -16,6 +16,7 @@ import importlib.metadata
 import pathlib
 import platform
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.annotations import fits, misfit
@@ -26,8 +27,8 @@ from flan_jax.data.planning import plan as plans
 from flan_jax.errors import UserError, counted
 from flan_jax.files import atomic
 from flan_jax.models.hugging_face import originals
-from flan_jax.setup import Data, data_vocabulary
-from flan_jax.text import codec as vocabulary
+from flan_jax.setup import Data, vocabulary_of
+from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text import sentencepiece_folder
 from flan_jax.text.chat_templates import ChatTemplate
 from flan_jax.text.tokenizer_folder import TokenizerFolder
@@ -87,10 +88,10 @@ class RunFolder:
         for folder in (self.path, self.path / "scores"):
             atomic.remove_partial(folder)
         if config.data_files:
-            configs.write_equivalent(config, self.path, data_vocabulary(config))
+            configs.write_equivalent(config, self.path, vocabulary_of(config))
         atomic.write_text(self.path / configs.CONFIG_FILE, configs.to_json(config))
         atomic.write_text(self.path / "operative.gin", config.operative or "# no gin file and no bindings were given\n")
-        asked = {(task.about["prompt_format"], task.about["prompt_eos"]) for task in data.resolved.tasks}
+        asked = {(task["prompt_format"], task["prompt_eos"]) for task in _asking(data)}
         plan: dict[str, Any] = {"plan": data.plan.describe(), "folders": data.reader.folders, "table": table}
         # Where every task is a chat of one form, a bare prompt is put in that form when the run is asked.
         plan["prompt_format"], plan["prompt_eos"] = asked.pop() if len(asked) == 1 else ("{}", False)
@@ -142,6 +143,12 @@ class RunFolder:
             step = path.stem.removeprefix("step-")
             if step.isdecimal() and int(step) > after:
                 path.unlink(missing_ok=True)
+
+
+def _asking(data: Data) -> list[Mapping[str, Any]]:
+    """What is known of the tasks that put questions; of all, where none does but text is gone on with."""
+    every = [task.about for task in data.resolved.tasks]
+    return [about for about in every if about.get("objective") in ("instruction", "chat")] or every
 
 
 _SCORE: dict[str, Any] = {

@@ -14,18 +14,19 @@ from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.planning import plan as plans
 from flan_jax.data.planning.row_index import RowIndex
-from flan_jax.data.resolve import Request, Resolved, resolve
+from flan_jax.data.request import Request, WorkerSetup
+from flan_jax.data.resolve import Resolved, resolve
 from flan_jax.data.rows import RowShape, row_shape
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 from flan_jax.files import atomic, filesystem
 from flan_jax.models import hugging_face
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.hugging_face import t5x
+from flan_jax.models.hugging_face import originals, t5x
 from flan_jax.progress import WorkerProgress
-from flan_jax.text import codec as vocabulary
+from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text import sentencepiece_folder
-from flan_jax.text.codec import Codec
+from flan_jax.text.codec import BYTES, NAMES, STARTER, Codec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +73,18 @@ def shape_of(config: RunConfig) -> RowShape:
 
 def worker_of(config: RunConfig, beam_options: Sequence[str] | None = None) -> Worker:
     """The data process of a run, not started yet; with flags of Apache Beam, it prepares by that."""
-    return Worker(
-        config.modules,
-        config.data_files,
-        config.data_fields,
-        data_vocabulary(config),
-        config.data_held_out,
-        config.module_folders,
-        beam_options,
-        on_progress=WorkerProgress(),
+    setup = WorkerSetup(
+        modules=config.modules,
+        folders=config.module_folders,
+        data_files=config.data_files,
+        data_fields=config.data_fields,
+        data_held_out=config.data_held_out,
+        vocabulary=vocabulary_of(config),
+        vocabulary_is_learnt=_learns_vocabulary(config),
+        form=config.form,
+        beam_options=None if beam_options is None else tuple(beam_options),
     )
+    return Worker(setup, on_progress=WorkerProgress())
 
 
 def refuse_unknown(config: RunConfig, worker: Worker | None = None) -> None:
@@ -120,17 +123,33 @@ def model_for(model: ModelConfig, vocabulary_size: int) -> ModelConfig:
     return model
 
 
-def data_vocabulary(config: RunConfig) -> str:
-    """The vocabulary of `--data` tasks: that of the model started from, else one learnt from the data itself."""
+def vocabulary_of(config: RunConfig) -> str:
+    """The run's vocabulary, which tasks that declare none are read with, by a name that `tasks.vocabularies` knows.
+
+    That is VOCABULARY; or what INIT_FROM was trained with; or one that is learnt from the files of `--data`; or the
+    starter's. Empty where INIT_FROM's cannot be named.
+    """
+    if config.vocabulary:
+        return config.vocabulary if config.vocabulary in NAMES else filesystem.absolute(config.vocabulary)
     if config.init_from and hugging_face.is_folder(config.init_from):
         return os.path.abspath(config.init_from)
     if config.init_from:
-        folder = pathlib.Path(config.init_from) / "hugging_face"  # with what the model file alone does not say
-        kept = vocabulary.kept(pathlib.Path(config.init_from)) or {}
-        if kept.get("kind") == "sentencepiece" and sentencepiece_folder.model_file(folder) is not None:
-            return os.path.abspath(folder)
-        return os.path.abspath(kept.get("path") or os.path.join(config.init_from, "vocabulary.model"))
-    return os.path.abspath(os.path.join(config.run_dir, "data_vocabulary.model"))
+        is_there = os.path.isdir(config.init_from)
+        return "" if t5x.is_checkpoint(config.init_from) else _kept_in(config.init_from if is_there else config.run_dir)
+    return os.path.abspath(os.path.join(config.run_dir, "data_vocabulary.model")) if config.data_files else STARTER
+
+
+def _kept_in(run_dir: str) -> str:
+    """The vocabulary that a run keeps; empty where only its tasks know it."""
+    kept = vocabulary.kept(pathlib.Path(run_dir), check=False) or {}
+    folder = pathlib.Path(run_dir) / originals.KEPT  # with what the model file alone does not say
+    if kept.get("kind") == "sentencepiece" and sentencepiece_folder.model_file(folder) is not None:
+        return os.path.abspath(folder)
+    return BYTES if kept.get("kind") == BYTES else os.path.abspath(kept["path"]) if kept.get("path") else ""
+
+
+def _learns_vocabulary(config: RunConfig) -> bool:
+    return bool(config.data_files) and not config.init_from and not config.vocabulary
 
 
 def learn_vocabulary(config: RunConfig, worker: Worker) -> None:
@@ -138,14 +157,9 @@ def learn_vocabulary(config: RunConfig, worker: Worker) -> None:
 
     What it was learnt from lies beside it, so that one that another command left is not taken for other data.
     """
-    if config.data_files and config.init_from and t5x.is_checkpoint(config.init_from):
-        raise UserError(
-            f"INIT_FROM {config.init_from} is a T5X checkpoint, which holds no vocabulary for --data; declare the "
-            "data as a task that names it, task_from_file(FILE, NAME, vocabulary='spiece.model'), and add --module"
-        )
-    path = pathlib.Path(data_vocabulary(config))
-    if not config.data_files or config.init_from:
+    if not _learns_vocabulary(config):
         return
+    path = pathlib.Path(vocabulary_of(config))
     how: dict[str, Any] = {"split": config.data.split, "on_bad_row": config.data.on_bad_row}
     how |= {"size": 4096, "max_examples": 50_000, "shrink": True}
     files = [[name, *filesystem.state(name)] for name in config.data_files]
@@ -171,12 +185,6 @@ def request_of(config: RunConfig, mixture: str, split: str, limit: int | None = 
         on_bad_row=config.data.on_bad_row,
         max_draws=config.data.max_draws,
         limit=limit,
-        modules=config.modules,
-        data_files=config.data_files,
-        data_fields=config.data_fields,
-        data_held_out=config.data_held_out,
-        # One that is learnt follows from the files.
-        data_vocabulary=data_vocabulary(config) if config.data_files and config.init_from else "",
     )
 
 
@@ -200,7 +208,7 @@ def open_data(
     keeper = Draws(resolved, plan, worker)
     path = folder / f"rows-{plan.fingerprint}.index" if folder else None
     index = RowIndex(plan, keeper.wait_for(reader.lengths), path)
-    data = Data(resolved, plan, index, reader, keeper, Codec(resolved.vocabulary, worker, config.mixture))
+    data = Data(resolved, plan, index, reader, keeper, Codec(resolved.vocabulary, worker.call, config.mixture))
     if draws == "ahead":
         keeper.start(_windows(data, config))
     elif draws == "all":

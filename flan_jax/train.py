@@ -38,7 +38,7 @@ from flan_jax.parallel import multihost
 from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder, changed_state
 from flan_jax.run_lock import RunLock
-from flan_jax.text import codec as vocabulary
+from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.sentencepiece_folder import unused_template
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints, OtherState

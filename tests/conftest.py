@@ -152,9 +152,10 @@ def user_folder(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="session")
 def worker(user_folder):
     """One data process with the user's modules; importing TensorFlow costs seconds, so tests share it."""
+    from flan_jax.data.request import WorkerSetup
     from flan_jax.data.worker import Worker
 
-    with Worker(["user_tasks", "more_tasks"], folders=[str(user_folder)]) as shared:
+    with Worker(WorkerSetup(("user_tasks", "more_tasks"), (str(user_folder),))) as shared:
         yield shared
 
 

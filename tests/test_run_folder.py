@@ -14,7 +14,7 @@ from flan_jax.data.planning.plan import Plan, PlannedTask, shares_of
 from flan_jax.errors import UserError
 from flan_jax.evaluation.scoring import TaskScore
 from flan_jax.run_folder import RunFolder, read_plan
-from flan_jax.text import codec as vocabulary
+from flan_jax.text import kept_vocabulary as vocabulary
 from tests.data.faults import Faults, forked
 from tests.tokenizer_folders import byte_level
 

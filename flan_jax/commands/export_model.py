@@ -22,7 +22,7 @@ from flan_jax.models.hugging_face.expressing import Scales, config_json, differe
 from flan_jax.models.hugging_face.families import family_of, model_config
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
-from flan_jax.text import codec as vocabulary
+from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text import sentencepiece_files
 from flan_jax.text.codec import Codec
 from flan_jax.text.tokenizer_fields import read_json

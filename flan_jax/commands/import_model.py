@@ -18,7 +18,7 @@ from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
 from flan_jax.run_folder import versions
-from flan_jax.text import codec as vocabulary
+from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text import sentencepiece_folder
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints

@@ -13,7 +13,7 @@ from flan_jax.data.planning import plan as plans
 from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.errors import UserError, counted
 from flan_jax.run_folder import read_plan
-from flan_jax.text import codec as vocabulary
+from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.codec import Codec
 
 

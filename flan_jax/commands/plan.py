@@ -145,7 +145,7 @@ def estimated(config: RunConfig, worker: Any) -> dict[str, Any]:
     setup.refuse_unknown(config, worker)
     setup.learn_vocabulary(config, worker)
     request = setup.request_of(config, config.mixture, config.data.split)
-    answer = worker.call("estimate", sample=_SAMPLE, **request.arguments())
+    answer = worker.call("estimate", sample=_SAMPLE, request=request)
     sampled = answer["tasks"]
     shape = setup.shape_of(config)
     shares = shares_of([task["rate"] for task in sampled])

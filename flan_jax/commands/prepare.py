@@ -65,12 +65,12 @@ def _repair(config: RunConfig, worker: Worker) -> None:
     others = planned_with(config.run_dir)
     looked_at, damaged = 0, 0
     for number, request in enumerate(requests):
-        answer = worker.call("repair", folders=[] if number else others, **request.arguments())
+        answer = worker.call("repair", folders=[] if number else others, request=request)
         looked_at, damaged = looked_at + answer["stores"], damaged + len(answer["found"])
         for sentence in answer["found"]:
             print(f"damaged: {sentence}", flush=True)
         if answer["wanted"]:
-            worker.call("prepare", wanted=answer["wanted"], **request.arguments())
+            worker.call("prepare", wanted=answer["wanted"], request=request)
     said = f"{damaged} faults, mended" if damaged else "all sound"
     print(f"{looked_at} stores were read to the last byte: {said}", flush=True)
 

@@ -90,6 +90,18 @@ MACROS: dict[str, Macro] = {
     "INIT_FROM": Macro(
         "Run.init_from", str, "FOLDER", "start from the parameters of this run, Hugging Face folder or T5X checkpoint"
     ),
+    "VOCABULARY": Macro(
+        "Run.vocabulary",
+        str,
+        "PATH",
+        "what tasks are read with that insist on none: a SentencePiece model or a Hugging Face folder (INIT_FROM's)",
+    ),
+    "FORM": Macro(
+        "Run.form",
+        str,
+        "plain|chat|auto",
+        "how instructions and conversations are written: by the model's chat template or without (auto: as it has one)",
+    ),
     "LORA": Macro(
         "Lora.rank",
         read_whole,
@@ -141,7 +153,6 @@ T5X_NAMES: dict[str, str] = {
     "NUM_PARTITIONS": "MESH",
     "MODEL_PARALLEL_SUBMESH": "MESH",
     "OPTIMIZER": "Optimizer.name or Optimizer.factory",
-    "VOCABULARY": "nothing to set: the vocabulary comes with the tasks",
     "PACK": "Data.pack",
     "SPLIT": "Data.split",
 }

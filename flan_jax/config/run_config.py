@@ -114,6 +114,8 @@ class RunConfig:
     mixture: str = ""
     model_name: str | None = None
     init_from: str | None = None
+    vocabulary: str | None = None
+    form: Literal["auto", "plain", "chat"] = "auto"
     feature_lengths: dict[str, int] = field(default_factory=lambda: {"inputs": 512, "targets": 128})
     batch_size: int = 32
     microbatches: int = 1

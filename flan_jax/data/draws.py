@@ -30,7 +30,7 @@ class Draws:
     def __init__(self, resolved: Resolved, plan: Plan, worker: Worker):
         by_name = {task.name: task for task in resolved.tasks}
         self._tasks = [by_name[task.name] for task in plan.tasks]
-        self._how, self._plan, self._worker = resolved.request.arguments(), plan, worker
+        self._request, self._plan, self._worker = resolved.request, plan, worker
         self._ready: set[int] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -60,7 +60,7 @@ class Draws:
             if not whole:
                 missing.append((one.name, one.folder, one.fingerprint, draw))
         if missing:
-            self._worker.call("prepare", wanted=missing, **self._how)
+            self._worker.call("prepare", wanted=missing, request=self._request)
         self._ready.update(task * _DRAWS + draw for task, draw in pairs)
 
     def reached(self, windows: int) -> list[tuple[int, int]]:

@@ -11,17 +11,17 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from flan_jax import mixtures
 from flan_jax.data.stores import mirror
 from flan_jax.data.stores import store as stores
-from flan_jax.data.worker import Worker, watched_files
+from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError, nearest
 from flan_jax.files import atomic, opened
 
-_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+PACKAGE = pathlib.Path(__file__).resolve().parents[1]  # of flan_jax
 # A mixture that looks at more than its modules and the files that it opens may register otherwise at any time.
 _LOOKS_AROUND = re.compile(rb"\b(environ|getenv|listdir|scandir|iterdir|r?glob|walk|exists|is_file|is_dir)\b")
 
@@ -32,15 +32,15 @@ def listing(worker: Worker) -> list[dict[str, Any]]:
     Args:
       worker: asked, and so started, only where the index does not say.
     """
-    if worker.has_users_tasks:
+    if worker.setup.has_users_tasks:
         return worker.call("list")["entries"]
     path = _path()
-    before = _circumstances(worker.folders)
+    before = _circumstances(worker.setup.folders)
     if (entries := _kept(path, before)) is not None:
         return entries
     answer = worker.call("list")
     # What changed while it answered may be in the answer or not.
-    if answer["package"] == str(_PACKAGE) and not _looks_around() and before == _circumstances(worker.folders):
+    if answer["package"] == str(PACKAGE) and not _looks_around() and before == _circumstances(worker.setup.folders):
         _keep(path, {"circumstances": before, **answer})
     return answer["entries"]
 
@@ -56,9 +56,9 @@ def refuse_unknown(worker: Worker, names: Mapping[str, str | None], ask: bool = 
     Raises:
       UserError: there is no such name.
     """
-    if worker.has_users_tasks:
+    if worker.setup.has_users_tasks:
         return
-    entries = listing(worker) if ask else _kept(_path(), _circumstances(worker.folders))
+    entries = listing(worker) if ask else _kept(_path(), _circumstances(worker.setup.folders))
     known = None if entries is None else {entry["name"] for entry in entries}
     for setting, name in names.items():
         if known is not None and name is not None and name not in known:
@@ -73,35 +73,16 @@ def unknown(name: str, known: Collection[str], setting: str = "MIXTURE") -> User
     )
 
 
-def list_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]) -> dict[str, Any]:
-    """Answers `list`: the entries, and the files that they rest on."""
-    import seqio
-
-    from flan_jax.tasks import examples
-
-    entries = []
-    for name in sorted(seqio.MixtureRegistry.names()):
-        members = [task.name for task in seqio.MixtureRegistry.get(name).tasks]
-        entries.append({"name": name, "kind": "mixture", "tasks": members})
-    for name in sorted(seqio.TaskRegistry.names()):
-        described = examples.describe(name)
-        wordings = len(described.get("templates") or ())
-        entries.append({**described, "name": name, "kind": "task", "templates": wordings or None})
-    sources = watched_files(setup["modules"])
-    read = opened.found(opened.mark(), except_in=os.devnull, known=sources)
-    return {"entries": entries, "package": str(_PACKAGE), "sources": _digests(sources), "read": dict(read)}
-
-
 def _circumstances(folders: Iterable[str]) -> dict[str, Any]:
     """All that registrations rest on and that is known before anything is imported."""
     python_path = os.environ.get("PYTHONPATH", "")
     beside = {os.path.abspath(folder) for folder in [".", *folders, *python_path.split(os.pathsep)]}
-    package = [str(path) for path in _PACKAGE.rglob("*.py")]
+    package = [str(path) for path in PACKAGE.rglob("*.py")]
     return {
         "python": [sys.version, sys.prefix, python_path],
         "installed": sorted({name for folder in sys.path for name in _distributions(folder)}),
         "beside": {folder: names for folder in sorted(beside) if (names := _importable(folder))},
-        "content": _digests({*package, *_mixture_files()}),
+        "content": digests({*package, *_mixture_files()}),
     }
 
 
@@ -137,7 +118,7 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _digests(paths: Iterable[str]) -> dict[str, str | None]:
+def digests(paths: Iterable[str]) -> dict[str, str | None]:
     """The content of files, by digests; None for one that cannot be read."""
     return {path: _digest(path) for path in sorted(paths)}
 
@@ -151,14 +132,14 @@ def _digest(path: str) -> str | None:
 
 def _path() -> pathlib.Path:
     """One file for each copy of flan_jax and each Python it is used with."""
-    name = hashlib.blake2b(f"{_PACKAGE} {sys.prefix}".encode(), digest_size=8).hexdigest()
+    name = hashlib.blake2b(f"{PACKAGE} {sys.prefix}".encode(), digest_size=8).hexdigest()
     return pathlib.Path(mirror.cache(), "registrations", f"{name}.json")
 
 
 def _kept(path: pathlib.Path, circumstances: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The entries of the index, if it is undamaged and nothing that it rests on has changed since."""
     index = atomic.read_sealed(path)
-    if index is None or index["circumstances"] != circumstances or _digests(index["sources"]) != index["sources"]:
+    if index is None or index["circumstances"] != circumstances or digests(index["sources"]) != index["sources"]:
         return None
     return index["entries"] if all(opened.state_of(file) == state for file, state in index["read"].items()) else None
 

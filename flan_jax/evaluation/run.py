@@ -19,7 +19,7 @@ from flan_jax.models.lora import parts
 from flan_jax.parallel import mesh as meshes
 from flan_jax.progress import Progress
 from flan_jax.run_folder import read_plan
-from flan_jax.text import codec as vocabulary
+from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.codec import Codec
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints
@@ -117,7 +117,7 @@ def load_model(config: RunConfig, step: int | None, worker: Worker | None = None
     described = vocabulary.kept(folder)
     if described is None:
         raise UserError(f"{folder} holds no vocabulary.json: no run was started there; set --run_dir to one that was")
-    codec = Codec(described, worker, config.mixture)
+    codec = Codec(described, worker.call if worker else None, config.mixture)
     mesh = meshes.make_mesh(config.mesh)
     graph, params, _ = parts(config.model, config.lora)
     with closing(Checkpoints(folder / "checkpoints", read_only=True)) as checkpoints:

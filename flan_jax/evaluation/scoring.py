@@ -116,7 +116,7 @@ def score(
             job["scores"] = log_likelihoods(asked, store, shape, batch_size)
         if on_progress:
             on_progress(done + 1, len(resolved.tasks))
-    found = worker.call("score", jobs=jobs, **_how(resolved)) if jobs else []
+    found = worker.call("score", jobs=jobs, request=resolved.request) if jobs else []
     measured |= {job["task"]: each for job, each in zip(jobs, found, strict=True)}
     return [_task_score(task, _kind(task, measure), measured[task.name]) for task in resolved.tasks]
 
@@ -231,10 +231,6 @@ def _kind(task: ResolvedTask, measure: str) -> str:
 
 def _wants(task: ResolvedTask) -> Sequence[str]:
     return task.about.get("wants", ("predictions",))
-
-
-def _how(resolved: Resolved) -> dict[str, Any]:
-    return {k: v for k, v in resolved.request.arguments().items() if k not in ("mixture", "store_dir", "max_draws")}
 
 
 def _task_score(task: ResolvedTask, kind: str, measured: dict[str, Any]) -> TaskScore:

@@ -35,6 +35,14 @@ def times(about: os.stat_result) -> list[int]:
     return [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
 
 
+def watched(path: str) -> list[Any] | None:
+    """What tells whether a file has changed since it was last asked for, or None where there is none."""
+    try:
+        return list(state(path)) if is_remote(path) else times(os.stat(path))
+    except (OSError, UserError):
+        return None
+
+
 def open_bytes(path: str) -> IO[bytes]:
     """Opens a local or remote file for reading, unpacking `.gz`.
 

@@ -25,7 +25,8 @@ def seqio_task(recipe: Recipe) -> seqio.Task:
         name=recipe.name,
         source=RowSource(recipe.source),
         output_features={
-            "inputs": seqio.Feature(vocabulary, add_eos=recipe.add_eos_to_inputs, required=False),
+            # `Render` ends them where the model that the vocabulary comes with wants it, which takes reading to know.
+            "inputs": seqio.Feature(vocabulary, add_eos=False, required=False),
             "targets": seqio.Feature(vocabulary, add_eos=True),
         },
         preprocessors=[Render(recipe)],

@@ -1,12 +1,16 @@
-"""Lists of messages, in OpenAI's form or ShareGPT's, as turns of four roles."""
+"""Rows that hold a conversation: lists of messages, in OpenAI's form or ShareGPT's, as turns of four roles."""
 
 import dataclasses
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from flan_jax.annotations import fits
-from flan_jax.tasks.tally import BadRow
+from flan_jax.errors import UserError
+from flan_jax.tasks.recipe import Recipe, Request
+from flan_jax.tasks.sources import Row
+from flan_jax.tasks.tally import BadRow, bad_row
+from flan_jax.tasks.user_functions import BrokenFunction, preprocessed
 
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
@@ -78,3 +82,71 @@ def _content(content: Any) -> str:
                 raise BadRow(f"a message holds a part of the kind {part['type']!r}; models here read text alone")
         return "\n".join(text.strip() for text in read if text.strip())
     raise BadRow(f"a message's content is {type(content).__name__}; text or a list of parts is wanted")
+
+
+class ChatDeclaration(Protocol):
+    """What `ChatTask` says of its rows."""
+
+    @property
+    def messages(self) -> str:
+        """The field that holds the list."""
+        ...
+
+    @property
+    def preprocess(self) -> Callable[[Row], Row | None] | None:
+        """Turns a row into one with such a field."""
+        ...
+
+    @property
+    def role_names(self) -> tuple[tuple[str, str], ...]:
+        """How each role is called in plain text."""
+        ...
+
+
+def conversation_of(task: ChatDeclaration, row: Row) -> list[Turn] | None:
+    """A row's turns up to the last answer; None where the assistant says nothing.
+
+    Raises:
+      BadRow: the row holds no readable list of messages, or `preprocess` failed at it.
+      BrokenFunction: `preprocess` failed in another way.
+    """
+    if task.preprocess is not None:
+        fields = preprocessed(task.preprocess, dict(row))
+        if fields is None:
+            return None
+        row = fields
+    if task.messages not in row:
+        raise BadRow(f"there is no field {task.messages!r} with the messages, the row has {', '.join(map(str, row))}")
+    turns = turns_of(row[task.messages])
+    while turns and (turns[-1].role != "assistant" or not turns[-1].text):
+        turns.pop()  # nothing answers it
+    return turns or None
+
+
+def read_conversation(
+    recipe: Recipe, split: str, row_id: str, row: Row, request: Request, read: Callable[[Any, Row], Any]
+) -> Any:
+    """What `read` makes of a row; None, and counted, where it cannot be read or nothing of it would be learnt.
+
+    Args:
+      recipe: the task.
+      split: of the row.
+      row_id: the row's.
+      row: its fields.
+      request: what becomes of a row that cannot be read.
+      read: gives something with the `weights` of its answers, None for no answer; raises `BadRow`.
+    """
+    tally, place = request.tally, lambda: f"Task {recipe.name!r}, {recipe.source.where(split, row_id)}"
+    try:
+        dialogue = read(recipe.declaration, row)
+    except (BadRow, KeyError, ValueError, TypeError, AttributeError) as fault:
+        why = fault if isinstance(fault, BadRow) else f"it cannot be read: {fault!r}"
+        bad_row(place, why, request.on_bad_row, tally)
+        return None
+    except BrokenFunction as fault:
+        raise UserError(f"{place()}: {fault}.") from fault.__cause__
+    tally.read += 1
+    if dialogue is None or not any(weight > 0 for weight in dialogue.weights):
+        tally.dropped += 1
+        return None
+    return dialogue

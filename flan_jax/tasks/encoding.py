@@ -10,7 +10,7 @@ import numpy as np
 from flan_jax.errors import UserError
 from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.templates import Pattern, fit
-from flan_jax.tasks.vocabularies import Tokenizer
+from flan_jax.tasks.written_form import WrittenForm
 
 BATCH = 1024
 _FIRST_BATCH = 32
@@ -61,18 +61,16 @@ class Finisher:
 
     Args:
       task: the task's name, for errors.
-      tokenizer: the task's tokeniser.
+      form: how its texts are written.
       request: how examples are wanted.
-      add_eos_to_inputs: whether inputs end in end-of-sequence too.
     """
 
-    def __init__(self, task: str, tokenizer: Tokenizer, request: Request, add_eos_to_inputs: bool = False):
+    def __init__(self, task: str, form: WrittenForm, request: Request):
         self.task = task
-        self.tokenizer = tokenizer
+        self.form = form
         self.request = request
         self.tally = request.tally
-        self.end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
-        self.inputs_end = self.end if add_eos_to_inputs else []
+        self.end, self.inputs_end = form.end, form.inputs_end
         self.most_inputs = _room(request, "inputs", len(self.inputs_end))
         self.most_targets = _room(request, "targets", len(self.end))
 
@@ -132,8 +130,7 @@ class DraftEncoder:
 
     def __call__(self, drafts: list[Draft]) -> Iterator[Example]:
         """The examples of a batch of drafts, in order, without those that are dropped."""
-        tokenizer = self._finisher.tokenizer
-        prompts = tokenizer.encode([draft.inputs for draft in drafts])
+        prompts = self._finisher.form.prompts([draft.inputs for draft in drafts])
         self._learn(drafts)
         for draft, ids in zip(drafts, prompts, strict=True):
             example = self._finish(draft, ids)
@@ -147,7 +144,7 @@ class DraftEncoder:
         wanted = {draft.targets for draft in drafts}
         wanted.update(*(draft.options for draft in drafts if draft.options))
         fresh = [text for text in wanted if text not in self._known]
-        self._known.update(zip(fresh, self._finisher.tokenizer.encode(fresh), strict=True))
+        self._known.update(zip(fresh, self._finisher.form.answers(fresh), strict=True))
 
     def _finish(self, draft: Draft, ids: list[int]) -> Example | None:
         finisher = self._finisher
@@ -188,12 +185,12 @@ class DraftEncoder:
             exemplars.pop(0)
             finisher.tally.pruned_exemplars += 1
             text = "".join(exemplars) + plain
-            ids = finisher.tokenizer.encode_one(text)
+            (ids,) = finisher.form.prompts([text])
         if len(ids) <= limit:
             return text, ids, 0
         if finisher.is_refused(draft.id, "inputs", len(ids) + len(finisher.inputs_end), lambda: self._where(draft.id)):
             return None
-        fitted = fit(draft.prompt, draft.values, limit, finisher.tokenizer, self._trim_field, self._trim_from)
+        fitted = fit(draft.prompt, draft.values, limit, finisher.form, self._trim_field, self._trim_from)
         if fitted is None:
             finisher.tally.too_long += 1
             return None

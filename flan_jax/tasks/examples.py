@@ -9,7 +9,6 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import fingerprints, foreign, measures, registry, vocabularies
-from flan_jax.tasks.chats import ChatRecipe
 from flan_jax.tasks.measures import Measured, Outputs
 from flan_jax.tasks.recipe import Example, Request
 from flan_jax.tasks.sources import GeneratorSource, SeqioSource, all_files, besides_files
@@ -137,14 +136,16 @@ def prompt_facts(task_name: str) -> dict[str, Any]:
     """How a bare prompt is put to a model that the task trained; reads the vocabulary.
 
     Returns:
-      "prompt_format": "{}" where the prompt goes; "prompt_eos": whether inputs end in end-of-sequence.
+      "prompt_format": "{}" where the prompt goes; "prompt_eos": whether inputs end in end-of-sequence; "form": "chat"
+      where a chat template writes the task, "roles" where a conversation is written by the names of its roles, "plain".
     """
     recipe = registry.recipe(task_name)
     if recipe is None:
         inputs = registry.seqio_task(task_name).output_features.get("inputs")
-        return {"prompt_format": "{}", "prompt_eos": bool(inputs is not None and inputs.add_eos)}
-    form = recipe.prompt_format() if isinstance(recipe, ChatRecipe) else "{}"
-    return {"prompt_format": form, "prompt_eos": recipe.add_eos_to_inputs}
+        return {"prompt_format": "{}", "prompt_eos": bool(inputs is not None and inputs.add_eos), "form": "plain"}
+    # What a template has rendered ends as the template says.
+    ends = recipe.add_eos_to_inputs and recipe.form != "chat"
+    return {"prompt_format": recipe.prompt_format(), "prompt_eos": ends, "form": recipe.form}
 
 
 def is_ours(task_name: str) -> bool:

@@ -21,7 +21,7 @@ import seqio
 import tensorflow as tf
 
 from flan_jax.files import filesystem
-from flan_jax.tasks import vocabularies
+from flan_jax.tasks.tokenizer_json import TokenizerJsonVocabulary
 
 _SIMPLE = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis))
 # Objects of these hold caches and locks, so they count by name and version wherever the packages lie.
@@ -39,6 +39,16 @@ def of(thing: Any) -> str:
     (True, False)
     """
     return _Walk().digest(thing).hex()[:32]
+
+
+def of_vocabulary(vocabulary: seqio.Vocabulary) -> str:
+    """A hash of what turns text into ids, see `vocabularies.content_digest`; its model is loaded already."""
+    if isinstance(vocabulary, TokenizerJsonVocabulary):
+        return vocabulary.tokenizer.fingerprint
+    named = type(vocabulary).__name__.encode()
+    is_model = isinstance(vocabulary, seqio.SentencePieceVocabulary)
+    content = vocabulary.sp_model if is_model else of(vars(vocabulary)).encode()
+    return hashlib.sha256(named + content).hexdigest()[:32]
 
 
 def stamp(path: str) -> tuple[str, int, str, str]:
@@ -78,7 +88,7 @@ def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, enum.Enum):
         return [thing.name]
     if isinstance(thing, seqio.Vocabulary):
-        return [vocabularies.content_digest(thing)]
+        return [of_vocabulary(thing)]
     if isinstance(thing, pathlib.PurePath):
         return [str(thing)]
     if isinstance(thing, re.Pattern):

@@ -12,7 +12,7 @@ from flan_jax.tasks.instruction import InstructionTask
 from flan_jax.tasks.sources import Row
 from flan_jax.tasks.tally import BadRow
 from flan_jax.tasks.templates import Template, text_of
-from flan_jax.tasks.vocabularies import VocabularyLike, chat_template, ends_inputs
+from flan_jax.tasks.vocabularies import VocabularyLike
 
 END_MARK = "<|endoftext|>"
 _NO_INPUT = {"", "noinput", "no input", "none", "n/a", "<noinput>"}
@@ -66,32 +66,6 @@ class Alpaca:
         }
 
 
-@dataclasses.dataclass(frozen=True)
-class OneTurn:
-    """Turns a row into a conversation of a question and its answer, for models with a chat template.
-
-    Attributes:
-      fields: what reads the row.
-      question: the fields that make the question, one after the other.
-      answer: the field of the answer.
-    """
-
-    fields: Pair | Alpaca
-    question: tuple[str, ...]
-    answer: str
-
-    def __call__(self, row: Row) -> Row:
-        """A field "messages" of a row.
-
-        >>> OneTurn(Pair("q", "a"), ("inputs",), "targets")({"q": "2 + 2 =", "a": "4"})["messages"][1]
-        {'role': 'assistant', 'content': '4'}
-        """
-        found = self.fields(row)
-        question = "".join(found[name] for name in self.question)
-        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": found[self.answer]}]
-        return {"messages": turns}
-
-
 def _text(row: Row, column: str) -> str:
     if column not in row:
         known = [str(name) for name in row]
@@ -107,7 +81,7 @@ def task_from_file(
     name: str,
     *,
     fields: Mapping[str, str] | None = None,
-    vocabulary: VocabularyLike = "starter",
+    vocabulary: VocabularyLike | None = None,
     validation_rows: int | None = 0,
     cap: int | None = None,
     on_bad_row: str | None = None,
@@ -115,8 +89,7 @@ def task_from_file(
     """Declares a task for a file of examples; call `register()` on it to use it.
 
     Recognised by their columns: prompt and completion (or response), inputs and targets; instruction, input and output
-    (Alpaca); messages (OpenAI) or conversations (ShareGPT). With the vocabulary of a model that has a chat template all
-    of them become conversations in its form. JSONL, JSON arrays, CSV and TSV, plain or gzipped, and
+    (Alpaca); messages (OpenAI) or conversations (ShareGPT). JSONL, JSON arrays, CSV and TSV, plain or gzipped, and
     Parquet.
 
     Args:
@@ -134,29 +107,15 @@ def task_from_file(
     source = columns.source_of(os.fspath(path), validation_rows, on_bad_row)
     form, named = columns.form_of(source, path, fields)
     shared: Any = {"source": source, "vocabulary": vocabulary, "cap": cap}
-    shared["add_eos_to_inputs"] = ends_inputs(vocabulary)
     if form == "chat":
         return ChatTask(name=name, messages=named[0], **shared)
     if form == "pair":
-        return _pair(name, named, shared)
-    if chat_template(vocabulary) is not None:
-        return ChatTask(name, preprocess=OneTurn(Alpaca(), ("instruction", "gap", "input"), "output"), **shared)
-    template = Template("{instruction}{gap}{input}", "{output}")
+        template = Template("{inputs}", "{targets}")
+        # A prompt that comes as one text may have its instruction at either end.
+        how: Any = {"preprocess": Pair(*named), "trim_from": "middle", **shared}
+        return InstructionTask(name, templates=(template,), answer="targets", **how)
     # Only the input may be cut; the instruction is never.
+    template = Template("{instruction}{gap}{input}", "{output}")
     return InstructionTask(
         name, templates=(template,), answer="output", preprocess=Alpaca(), trim_field="input", **shared
-    )
-
-
-def _pair(name: str, pair: tuple[str, ...], shared: Mapping[str, Any]) -> InstructionTask | ChatTask:
-    if chat_template(shared["vocabulary"]) is not None:
-        return ChatTask(name, preprocess=OneTurn(Pair(*pair), ("inputs",), "targets"), **shared)
-    # A prompt that comes as one text may have its instruction at either end.
-    return InstructionTask(
-        name,
-        templates=(Template("{inputs}", "{targets}"),),
-        answer="targets",
-        preprocess=Pair(*pair),
-        trim_from="middle",
-        **shared,
     )

@@ -13,19 +13,25 @@ soup.\nOPTIONS:\n- good\n- bad" and the targets "good".
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import seqio
 
-from flan_jax.errors import UserError
-from flan_jax.tasks import inversion, registry
+from flan_jax.errors import UserError, nearest
+from flan_jax.tasks import inversion, options, registry, run_form, vocabularies
 from flan_jax.tasks import metrics as metric_functions
+from flan_jax.tasks.encoding import DraftEncoder, Finisher, batched
 from flan_jax.tasks.options import DEFAULT_STYLES, check_styles
+from flan_jax.tasks.recipe import Encoder, Example, OfDeclaration, Request
+from flan_jax.tasks.rendering import Renderer
 from flan_jax.tasks.sources import Row, Source
-from flan_jax.tasks.templates import Template, as_templates
-from flan_jax.tasks.variants import Variant
+from flan_jax.tasks.tally import OnBadRow
+from flan_jax.tasks.templates import OPTIONS, Template, as_templates
+from flan_jax.tasks.user_functions import of_task
 from flan_jax.tasks.vocabularies import VocabularyLike
+from flan_jax.tasks.written_form import OneExchange, PlainText, WrittenForm
+from flan_jax.text.chat_templates import ChatTemplate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +55,8 @@ class InstructionTask:
         are.
       metrics: names ("accuracy", "exact_match", "f1") or functions of (targets, predictions); empty for accuracy with
         options and exact_match without.
-      vocabulary: "starter", a SentencePiece model's path, a Hugging Face folder, or a seqio vocabulary.
+      vocabulary: None for the run's, so that the task serves every model; or one that it insists on: "starter", a
+        SentencePiece model's path, a Hugging Face folder, or a seqio vocabulary.
       cap: the most examples that count for mixing rates; None leaves it to the mixture.
       cluster: the kind of task, for leaving out clusters and for reports.
       siblings: names of tasks over the same rows whose instruction asks for something else.
@@ -59,7 +66,10 @@ class InstructionTask:
       trim_from: "end" cuts a field's end; "middle" keeps its beginning and its end, for prompts that come as one text,
         whose instruction may stand on either side.
       version: any text; changing it has the task prepared anew.
-      add_eos_to_inputs: whether inputs end in end-of-sequence; targets always do.
+      add_eos_to_inputs: whether inputs end in end-of-sequence; None for what the model does that the vocabulary comes
+        with. Targets always do.
+      chat_template: whether its prompts and answers are written by the chat template that comes with the vocabulary,
+        where one does and the run's FORM is not "plain".
       option_styles: names of the ways to write the options (`flan_jax.tasks.options.STYLES`), one drawn for each
         example. With a lettered one the answer is the letter.
     """
@@ -73,7 +83,7 @@ class InstructionTask:
     answer: str = "answer"
     preprocess: Callable[[Row], Row | None] | None = None
     metrics: tuple[str | Callable[..., Mapping[str, Any]], ...] = ()
-    vocabulary: VocabularyLike = "starter"
+    vocabulary: VocabularyLike | None = None
     cap: int | None = None
     cluster: str = ""
     siblings: tuple[str, ...] = ()
@@ -82,7 +92,8 @@ class InstructionTask:
     trim_field: str | None = None
     trim_from: str = "end"
     version: str = ""
-    add_eos_to_inputs: bool = False
+    add_eos_to_inputs: bool | None = None
+    chat_template: bool = True
     option_styles: tuple[str, ...] = DEFAULT_STYLES
 
     def __post_init__(self):
@@ -137,7 +148,7 @@ class InstructionTask:
         if any(shots < 1 for shots in self.few_shot):
             raise UserError(f"few_shot={self.few_shot}; the numbers of exemplars must be positive.")
 
-    def variants(self) -> list[Variant]:
+    def variants(self) -> "list[Variant]":
         """The tasks that registering adds, the plain one first."""
         variants = [Variant(self, self.name)]
         if self.held_out_templates:
@@ -162,3 +173,138 @@ class InstructionTask:
         self.check()
         registry.add(list(self.variants()))
         return self
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant(OfDeclaration):
+    """One seqio task of an `InstructionTask`.
+
+    Attributes:
+      declaration: what the user declared.
+      name: the seqio task's name.
+      kind: "plain", "held_out_wordings", "inverted", "few_shot" or "sibling".
+      shots: how many exemplars stand before the prompt.
+      sibling: the name of the task whose instruction is used, for the kind "sibling".
+    """
+
+    declaration: InstructionTask
+    name: str
+    kind: str = "plain"
+    shots: int = 0
+    sibling: str = ""
+
+    @property
+    def has_options(self) -> bool:
+        """Whether the answer is one of given options; the inverted task is open."""
+        return self.declaration.options is not None and self.kind != "inverted"
+
+    @property
+    def metrics(self) -> tuple[str | Callable[..., Mapping[str, Any]], ...]:
+        """The declaration's metrics, or what fits the kind of answer; those of a task do not fit its inversion."""
+        if self.declaration.metrics and self.kind != "inverted":
+            return self.declaration.metrics
+        return ("accuracy",) if self.has_options else ("exact_match",)
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """The wordings that are drawn from.
+
+        Raises:
+          UserError: the sibling is not registered, or its templates ask for options that this task has not.
+        """
+        if self.kind == "held_out_wordings":
+            return self.declaration.held_out_templates
+        if self.kind == "inverted":
+            return self.declaration.inverted_templates
+        if self.kind != "sibling":
+            return self.declaration.templates
+        sibling = registry.declared(self.sibling)
+        if sibling is None or not hasattr(sibling, "templates"):
+            close = nearest(self.sibling, registry.names())
+            raise UserError(
+                f"Task {self.declaration.name!r} has the sibling {self.sibling!r}, which is no registered "
+                f"InstructionTask{close}."
+            )
+        for template in sibling.templates:
+            template.check(self.has_options)
+        return sibling.templates
+
+    def encoder(self, split: str, request: Request) -> Encoder:
+        """See `Recipe`."""
+        renderer = Renderer(self, split, request)
+        finisher = Finisher(self.name, self.written(), request)
+        encode = DraftEncoder(finisher, self.declaration.trim_field, self.declaration.trim_from, renderer.where)
+
+        def encoder(rows: Iterable[tuple[str, Row]]) -> Iterator[Example]:
+            for batch in batched(renderer.drafts(rows)):
+                yield from encode(batch)
+
+        return encoder
+
+    def written(self) -> WrittenForm:
+        """Its prompts and answers as ids: as one exchange of a chat, or as they stand."""
+        tokenizer, template = vocabularies.tokenizer(self.vocabulary), self._template()
+        return PlainText(tokenizer, self.add_eos_to_inputs) if template is None else OneExchange(tokenizer, template)
+
+    def _template(self) -> ChatTemplate | None:
+        return run_form.template_for(self.vocabulary, self.declaration.chat_template)
+
+    @property
+    def form(self) -> str:
+        """See `OfDeclaration`."""
+        return "plain" if self._template() is None else "chat"
+
+    def prompt_format(self) -> str:
+        """See `OfDeclaration`."""
+        template = self._template()
+        return "{}" if template is None else template.prompt_format()
+
+    def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
+        """See `Recipe`."""
+        renderer = Renderer(self, split, Request({}, on_bad_row=on_bad_row))
+        for draft in renderer.drafts(of_task(self.name, self.source.rows(split, on_bad_row))):
+            yield draft.inputs, draft.targets
+
+    def shaping(self) -> Any:
+        """See `Recipe`."""
+        task = self.declaration
+        styles = [options.STYLES[name] for name in task.option_styles]
+        wording = (self.templates, styles, task.options, task.answer, task.preprocess)
+        return (
+            self.name,
+            self.kind,
+            self.shots,
+            wording,
+            (task.trim_field, task.trim_from, self.add_eos_to_inputs, self._template() is not None),
+            task.version,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """See `Recipe`."""
+        task = self.declaration
+        fixed = list(task.options) if isinstance(task.options, tuple) else None
+        chance = 1.0 / len(fixed) if task.chance is None and fixed else task.chance
+        return {
+            "task": task.name,
+            "kind": self.kind,
+            "cluster": task.cluster,
+            "cap": task.cap,
+            "chance": None if self.kind == "inverted" else chance,
+            "siblings": list(task.siblings),
+            "sibling": self.sibling or None,
+            "shots": self.shots,
+            "options": fixed if self.has_options else None,
+            "eval_kind": "rank" if self.has_options else "generate",
+            "metrics": [metric_functions.name_of(metric) for metric in self.metrics],
+            "templates": [[template.inputs, template.targets] for template in self.templates],
+            "held_out_wordings": len(task.held_out_templates),
+            "objective": "instruction",
+            "random": self._is_random(),
+            "version": task.version,
+        }
+
+    def _is_random(self) -> bool:
+        """Whether another draw may give other tokens."""
+        task = self.declaration
+        styled = len(task.option_styles) > 1 and any(OPTIONS in template.prompt.fields for template in self.templates)
+        return len(self.templates) > 1 or self.shots > 0 or styled

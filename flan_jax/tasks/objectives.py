@@ -22,6 +22,7 @@ from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.tally import BadRow, OnBadRow, bad_row
 from flan_jax.tasks.templates import values_for
 from flan_jax.tasks.user_functions import of_task
+from flan_jax.tasks.written_form import PlainText
 
 UNBOUNDED_CHUNK = 512  # tokens of a chunk where no feature length bounds it
 Corrupted = tuple[list[int], list[int]]
@@ -45,7 +46,7 @@ class SpanCorruption:
 
     name: str
     source: Source | seqio.DataSource
-    vocabulary: vocabularies.VocabularyLike = "starter"
+    vocabulary: vocabularies.VocabularyLike | None = None
     noise_density: float = 0.15
     mean_span: float = 3.0
     cap: int | None = None
@@ -127,7 +128,7 @@ class PrefixLanguageModel:
 
     name: str
     source: Source | seqio.DataSource
-    vocabulary: vocabularies.VocabularyLike = "starter"
+    vocabulary: vocabularies.VocabularyLike | None = None
     cap: int | None = None
     field: str = "text"
     cluster: str = ""
@@ -217,7 +218,7 @@ class _TextEncoder:
         self._request = request
         self._draws = Draws(request.seed, recipe.name, request.draw)
         self._tokenizer = vocabularies.tokenizer(recipe.vocabulary)
-        self._finisher = Finisher(recipe.name, self._tokenizer, request)
+        self._finisher = Finisher(recipe.name, PlainText(self._tokenizer), request)
         self._inputs = self._finisher.most_inputs or UNBOUNDED_CHUNK
         self._targets = self._finisher.most_targets or UNBOUNDED_CHUNK
         self._sentinels: list[int] = []

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from flan_jax.tasks import run_form, vocabularies
 from flan_jax.tasks.sources import Row, Source, as_source
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
 from flan_jax.tasks.vocabularies import VocabularyLike
@@ -80,8 +81,23 @@ class OfDeclaration:
 
     @property
     def vocabulary(self) -> VocabularyLike:
-        """The declaration's vocabulary."""
-        return self.declaration.vocabulary
+        """The declaration's vocabulary, or the run's."""
+        return run_form.vocabulary_of(self.declaration.vocabulary)
+
+    @property
+    def add_eos_to_inputs(self) -> bool:
+        """What the declaration says, or what the model does that the vocabulary comes with."""
+        declared = self.declaration.add_eos_to_inputs
+        return vocabularies.ends_inputs(self.vocabulary) if declared is None else declared
+
+    @property
+    def form(self) -> str:
+        """How it is written: "plain", "chat" by a template, or "roles"; reads the vocabulary."""
+        return "plain"
+
+    def prompt_format(self) -> str:
+        """How a bare prompt is put to a model that the task trained, with "{}" in its place; reads the vocabulary."""
+        return "{}"
 
 
 class Recipe(Protocol):
@@ -119,6 +135,15 @@ class Recipe(Protocol):
 
     def encoder(self, split: str, request: Request) -> Encoder:
         """A function that turns rows of a split into examples, in order."""
+        ...
+
+    @property
+    def form(self) -> str:
+        """See `OfDeclaration`."""
+        ...
+
+    def prompt_format(self) -> str:
+        """See `OfDeclaration`."""
         ...
 
     def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:

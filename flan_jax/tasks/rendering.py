@@ -3,20 +3,51 @@ on."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from flan_jax.errors import UserError, nearest
 from flan_jax.tasks import fewshot, options
 from flan_jax.tasks.drawing import Draws
 from flan_jax.tasks.encoding import Draft
 from flan_jax.tasks.recipe import Request
-from flan_jax.tasks.sources import Row
+from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.tally import BadRow, bad_row
 from flan_jax.tasks.templates import OPTIONS, Template, text_of, values_for
 from flan_jax.tasks.user_functions import BrokenFunction, preprocessed
 
-if TYPE_CHECKING:
-    from flan_jax.tasks.variants import Variant
+
+class Worded(Protocol):
+    """A task of an `InstructionTask`, as far as its rows are put into words here."""
+
+    @property
+    def declaration(self) -> Any:
+        """The `InstructionTask`."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The seqio task's name."""
+        ...
+
+    @property
+    def source(self) -> Source:
+        """Where its rows and exemplars come from."""
+        ...
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """The wordings that are drawn from."""
+        ...
+
+    @property
+    def shots(self) -> int:
+        """How many exemplars stand before a prompt."""
+        ...
+
+    @property
+    def has_options(self) -> bool:
+        """Whether the answer is one of given options."""
+        ...
 
 
 @dataclasses.dataclass(slots=True)
@@ -47,7 +78,7 @@ class Renderer:
       request: seed, draw, what to do with bad rows, and the tally.
     """
 
-    def __init__(self, variant: "Variant", split: str, request: Request):
+    def __init__(self, variant: Worded, split: str, request: Request):
         self._variant = variant
         self._task = variant.declaration
         self._split = split

@@ -8,7 +8,7 @@ from typing import Any
 import seqio
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import registry, vocabularies
+from flan_jax.tasks import registry, run_form, vocabularies
 
 _MOST_NAMED = 3  # tasks that an error names of each vocabulary
 
@@ -41,6 +41,8 @@ def shared(task_names: Sequence[str], mixture: str) -> tuple[dict[str, Any], lis
     digests: dict[int, tuple[seqio.Vocabulary, str]] = {}  # tasks mostly share one object; held, so that ids stay
     files: set[str] = set()
     for name in task_names:
+        if (recipe := registry.recipe(name)) is not None:
+            run_form.check_said(name, recipe.declaration.vocabulary)
         for feature, vocabulary in _vocabularies(registry.seqio_task(name)):
             if id(vocabulary) not in digests:
                 digests[id(vocabulary)] = vocabulary, vocabularies.content_digest(vocabulary)

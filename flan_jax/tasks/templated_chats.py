@@ -5,7 +5,6 @@ before the first answer is the inputs; the rest is the targets, in which the tok
 token that ends it.
 """
 
-import bisect
 import dataclasses
 from typing import Any
 
@@ -13,13 +12,13 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import vocabularies
-from flan_jax.tasks.chats import ChatRecipe, ChatTask, conversation_of, read_conversation
-from flan_jax.tasks.conversations import Turn
+from flan_jax.tasks.conversations import ChatDeclaration, Turn, conversation_of, read_conversation
 from flan_jax.tasks.encoding import Finisher
-from flan_jax.tasks.recipe import Example, Request
+from flan_jax.tasks.recipe import Example, Recipe, Request
 from flan_jax.tasks.sources import Row
 from flan_jax.tasks.tally import BadRow
 from flan_jax.tasks.templates import cut
+from flan_jax.tasks.written_form import PlainText, rendered_answers
 from flan_jax.text.chat_templates import ChatTemplate
 
 _TRIES = 4
@@ -55,10 +54,10 @@ class TemplatedEncoder:
       request: how examples are wanted.
     """
 
-    def __init__(self, recipe: ChatRecipe, template: ChatTemplate, split: str, request: Request):
+    def __init__(self, recipe: Recipe, template: ChatTemplate, split: str, request: Request):
         self._recipe, self._template, self._split, self._request = recipe, template, split, request
         self._tokenizer = vocabularies.tokenizer(recipe.vocabulary)
-        self._finisher = Finisher(recipe.name, self._tokenizer, request, recipe.add_eos_to_inputs)
+        self._finisher = Finisher(recipe.name, PlainText(self._tokenizer, recipe.add_eos_to_inputs), request)
 
     def __call__(self, row_id: str, row: Row) -> Example | None:
         """The example of a row; None, and counted, where it gives none."""
@@ -86,35 +85,20 @@ class TemplatedEncoder:
             references=(said,),
         )
 
-    def _read(self, task: ChatTask, row: Row) -> _Encoded | None:
+    def _read(self, task: ChatDeclaration, row: Row) -> _Encoded | None:
         turns = conversation_of(task, row)
         return None if turns is None else self._encoded(turns)
 
     def _encoded(self, turns: list[Turn]) -> _Encoded:
+        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
         try:
-            text, spans = self._template.answers([{"role": turn.role, "content": turn.text} for turn in turns])
+            text, ids, found, start = rendered_answers(self._tokenizer, self._template, messages)
         except UserError as fault:
             raise BadRow(str(fault)) from None
-        ids, offsets = self._tokenizer.encode_rendered(text)
-        begins, stops = [begin for begin, _ in offsets], [stop for _, stop in offsets]
-        eos_ids = self._tokenizer.eos_ids
-        weights, answers = [0.0] * len(ids), []
-        for number, first, end in spans:
-            # A token that reaches from the template into the answer is the answer's.
-            here, after = bisect.bisect_right(stops, first), bisect.bisect_left(begins, end)
-            ended = max((at for at in range(here, after) if ids[at] in eos_ids), default=None)
-            if ended is not None and not text[stops[ended] : end].strip():
-                after = ended + 1  # without the line feed that follows
-            elif after < len(ids) and ids[after] in eos_ids:
-                after += 1  # generation marks stand around what is said alone: its end is learnt too
-            weights[here:after] = [turns[number].weight] * (after - here)
-            answers.append((here, after))
-        if ids[answers[-1][1] - 1] not in eos_ids:  # a template that ends no answer
-            at = answers[-1][1]
-            ids[at:], weights[at:] = self._finisher.end, [turns[spans[-1][0]].weight]
-            answers[-1] = (answers[-1][0], len(ids))
-        end = answers[-1][1]
-        return _Encoded(turns, text, ids[:end], weights[:end], answers, spans[0][1])
+        weights = [0.0] * len(ids)
+        for number, first, end in found:
+            weights[first:end] = [turns[number].weight] * (end - first)
+        return _Encoded(turns, text, ids, weights, [(first, end) for _, first, end in found], start)
 
     def _fitted(self, row_id: str, found: _Encoded) -> _Encoded | None:
         """The conversation within the lengths: its longest early turn is shortened, then exchanges are left off."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from flan_jax.errors import UserError, nearest
 from flan_jax.tasks.tally import BadRow
 from flan_jax.tasks.vocabularies import Tokenizer
+from flan_jax.tasks.written_form import WrittenForm
 
 OPTIONS = "options"
 _TOKENS = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -199,7 +200,7 @@ def fit(
     pattern: Pattern,
     values: Mapping[str, str],
     limit: int,
-    tokenizer: Tokenizer,
+    form: WrittenForm,
     trim_field: str | None = None,
     trim_from: str = "end",
 ) -> tuple[str, list[int]] | None:
@@ -209,20 +210,20 @@ def fit(
       pattern: the prompt.
       values: the fields' texts.
       limit: the most tokens.
-      tokenizer: counts them.
+      form: how the prompt is written, and so how many tokens it has.
       trim_field: the only field that may be cut; None lets the longest be, in tokens, but never the options.
       trim_from: "end", or "middle" to keep the field's beginning and its end.
 
     Returns:
       The text and its ids, or None where it does not fit even with those fields empty.
     """
-    shortened = dict(values)
+    shortened, tokenizer = dict(values), form.tokenizer
     candidates = [field for field in pattern.fields if field == trim_field or (trim_field is None and field != OPTIONS)]
     known = dict(zip(candidates, tokenizer.encode([values[field] for field in candidates]), strict=True))
     lengths = {field: len(ids) for field, ids in known.items()}
     while True:
         text = pattern.render(shortened)
-        ids = tokenizer.encode_one(text)
+        (ids,) = form.prompts([text])
         over = len(ids) - limit
         if over <= 0:
             return text, ids

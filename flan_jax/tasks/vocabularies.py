@@ -4,7 +4,6 @@ A vocabulary is named when a task is declared and read when it is first used.
 """
 
 import functools
-import hashlib
 import io
 import os
 import pathlib
@@ -17,10 +16,12 @@ import seqio
 
 from flan_jax.errors import UserError
 from flan_jax.files import filesystem
+from flan_jax.tasks import fingerprints
 from flan_jax.tasks.tokenizer_json import TokenizerJsonVocabulary
 from flan_jax.tasks.words import word_encoder
 from flan_jax.text import sentencepiece_folder
-from flan_jax.text.chat_templates import ChatTemplate
+from flan_jax.text.chat_templates import ChatTemplate, answer_ends
+from flan_jax.text.codec import BYTES, STARTER
 from flan_jax.text.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder, named_ends
 
 T5_MODEL, LLAMA_MODEL = SENTENCEPIECE_FILES
@@ -32,14 +33,16 @@ def load(vocabulary: VocabularyLike) -> seqio.Vocabulary:
     """Gives the seqio vocabulary; its model file is only read when it is used.
 
     Args:
-      vocabulary: "starter" (the packaged one); a path of a SentencePiece model, to which `EXTRA_IDS` sentinels are
-        added; a Hugging Face folder, or its tokenizer.json; or a seqio vocabulary, which is given back.
+      vocabulary: "starter" (the packaged one); "byte" (ByT5's); a path of a SentencePiece model, to which `EXTRA_IDS`
+        sentinels are added; a Hugging Face folder, or its tokenizer.json; or a seqio vocabulary, which is given back.
     """
     return vocabulary if isinstance(vocabulary, seqio.Vocabulary) else _load(os.fspath(vocabulary))
 
 
 @functools.lru_cache(maxsize=256)
 def _load(name: str) -> seqio.Vocabulary:
+    if name == BYTES:
+        return seqio.ByteVocabulary()
     name = model_path(name)
     if os.path.basename(name) == TOKENIZER or os.path.isfile(os.path.join(name, TOKENIZER)):
         return TokenizerJsonVocabulary(name)
@@ -59,7 +62,7 @@ def _load(name: str) -> seqio.Vocabulary:
 
 def model_path(name: str) -> str:
     """The model file that a vocabulary's name stands for."""
-    if name == "starter":
+    if name == STARTER:
         import flan_jax.mixtures  # here, since the starter suite imports this room
 
         return os.path.join(os.path.dirname(flan_jax.mixtures.__file__), "starter", "starter.model")
@@ -96,7 +99,7 @@ def describe(vocabulary: VocabularyLike) -> dict[str, Any]:
 def _ends(vocabulary: seqio.Vocabulary) -> tuple[int, ...]:
     """All tokens that end an answer; of a model's folder also those that its settings name."""
     if isinstance(vocabulary, TokenizerJsonVocabulary):
-        return vocabulary.tokenizer.eos_ids
+        return answer_ends(vocabulary.tokenizer)
     folder, name = os.path.split(getattr(vocabulary, "sentencepiece_model_file", ""))
     own = () if vocabulary.eos_id is None else (int(vocabulary.eos_id),)
     return tuple(dict.fromkeys(own + (named_ends(folder) if name in SENTENCEPIECE_FILES else ())))
@@ -157,18 +160,14 @@ def _model_folder(vocabulary: seqio.Vocabulary) -> pathlib.Path | None:
 
 
 def content_digest(vocabulary: seqio.Vocabulary) -> str:
-    """A hash of what turns text into ids; for SentencePiece of the model's bytes, not of its path."""
-    if isinstance(vocabulary, TokenizerJsonVocabulary):
-        return vocabulary.tokenizer.fingerprint
-    digest = hashlib.sha256(type(vocabulary).__name__.encode())
+    """A hash of what turns text into ids; for SentencePiece of the model's bytes, not of its path.
+
+    Raises:
+      UserError: its model file is missing or unreadable.
+    """
     if isinstance(vocabulary, seqio.SentencePieceVocabulary):
         _require(vocabulary)
-        digest.update(vocabulary.sp_model)
-    else:
-        from flan_jax.tasks import fingerprints
-
-        digest.update(fingerprints.of(vars(vocabulary)).encode())
-    return digest.hexdigest()[:32]
+    return fingerprints.of_vocabulary(vocabulary)
 
 
 def _require(vocabulary: seqio.SentencePieceVocabulary) -> None:
@@ -225,7 +224,12 @@ class Tokenizer:
         assert isinstance(self.vocabulary, TokenizerJsonVocabulary)
         return self.vocabulary.tokenizer.encode_rendered(text)
 
-    @property
+    def encode_all_rendered(self, texts: list[str]) -> list[list[int]]:
+        """Ids of what a chat template has rendered."""
+        assert isinstance(self.vocabulary, TokenizerJsonVocabulary)
+        return self.vocabulary.tokenizer.encode_all_rendered(texts)
+
+    @functools.cached_property
     def eos_ids(self) -> tuple[int, ...]:
         """All tokens that end an answer."""
         return _ends(self.vocabulary)

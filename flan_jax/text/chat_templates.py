@@ -21,7 +21,7 @@ import jinja2.nodes
 
 from flan_jax.errors import UserError
 from flan_jax.text.chat_template_bounds import BoundedEnvironment, TooMuch, bounded, checked
-from flan_jax.text.tokenizer_folder import TokenizerFolder
+from flan_jax.text.tokenizer_folder import TokenizerFolder, named_ends
 
 # What templates that tell the date (Llama 3) are told: a run's examples must not depend on the day they are made on.
 # Llama's own template says this day where it is told none.
@@ -200,3 +200,14 @@ class ChatTemplate:
         except UserError:
             return ""
         return text.replace(_PLACE, place) if text.count(_PLACE) == 1 else ""
+
+
+def answer_ends(tokenizer: TokenizerFolder) -> tuple[int, ...]:
+    """All tokens that end an answer: `eos_id` first, those that the model's settings name, the chat template's own.
+
+    The last one is in no file of some base models, whose answers would then never end (Qwen 2.5).
+    """
+    template = ChatTemplate.of(tokenizer)
+    ends: list[int | None] = [tokenizer.eos_id, *named_ends(tokenizer.folder)]
+    ends.append(None if template is None else tokenizer.first_special(template.after_answer()))
+    return tuple(dict.fromkeys(end for end in ends if end is not None))

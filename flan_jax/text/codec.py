@@ -1,27 +1,24 @@
-"""A run's vocabulary without seqio: text to ids and back in the training process.
+"""Text to ids and back without seqio, by what a vocabulary's description says.
 
 SentencePiece, tokenizer.json and byte vocabularies are read here; any other seqio vocabulary is reached through the
 data process.
 """
 
 import functools
-import hashlib
 import itertools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from flan_jax.annotations import misfit
-from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
-from flan_jax.files import atomic
 from flan_jax.text import sentencepiece_folder
-from flan_jax.text.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder
+from flan_jax.text.tokenizer_folder import TokenizerFolder
 
-KEPT_MODEL, KEPT_TOKENIZER = "vocabulary.model", "tokenizer"  # in a run's folder
-_DESCRIPTION = "vocabulary.json"
+STARTER, BYTES = "starter", "byte"
+NAMES = (STARTER, BYTES)  # of vocabularies that are no files of the user's
+Ask = Callable[..., Any]
 
 
 class _Bytes:
@@ -81,10 +78,10 @@ class _Tokenizer:
 class _Asked:
     """Any other vocabulary, which the data process knows."""
 
-    def __init__(self, kind: str, worker: Worker | None, mixture: str):
-        if worker is None:
+    def __init__(self, kind: str, ask: Ask | None, mixture: str):
+        if ask is None:
             raise UserError(f"a {kind} vocabulary needs its task's module: add --module and --mixture")
-        self._ask = functools.partial(worker.call, mixture=mixture)
+        self._ask = functools.partial(ask, mixture=mixture)
 
     def encode(self, text: str) -> list[int]:
         return self._ask("encode", texts=[text])[0]
@@ -101,16 +98,16 @@ class Codec:
 
     Args:
       description: what `flan_jax.tasks.vocabularies.describe` said.
-      worker: answers for vocabularies that only seqio can read.
-      mixture: whose vocabulary the worker is to use.
+      ask: answers "encode" and "decode" for vocabularies that only seqio can read (a data process's `call`).
+      mixture: whose vocabulary it is to use.
     """
 
-    def __init__(self, description: Mapping[str, Any], worker: Worker | None = None, mixture: str = ""):
+    def __init__(self, description: Mapping[str, Any], ask: Ask | None = None, mixture: str = ""):
         self.description = dict(description)
         self.size: int = description["size"]
         self.eos_id: int = description["eos_id"]
         self.eos_ids: tuple[int, ...] = tuple(description.get("eos_ids") or [self.eos_id])
-        self._worker, self._mixture = worker, mixture
+        self._asked, self._mixture = ask, mixture
 
     @functools.cached_property
     def _reader(self) -> _Bytes | _SentencePiece | _Tokenizer | _Asked:
@@ -121,7 +118,7 @@ class Codec:
             return _SentencePiece(self.description["path"], self.size, self.description.get("reads_as"))
         if kind == "tokenizers":
             return _Tokenizer(self.description["path"])
-        return _Asked(kind, self._worker, self._mixture)
+        return _Asked(kind, self._asked, self._mixture)
 
     def encode_prompt(self, text: str, prompt_format: str) -> list[int]:
         """Token ids of a prompt in the format that it was trained in, once, without EOS.
@@ -156,132 +153,3 @@ class Codec:
     def pieces(self, ids: Sequence[int] | np.ndarray) -> list[str]:
         """The written form of each token, for people."""
         return self._reader.pieces([int(token) for token in ids])
-
-
-def keep(description: Mapping[str, Any], folder: pathlib.Path) -> dict[str, Any]:
-    """Copies a vocabulary into a run's folder, so that the run can be used without its tasks.
-
-    Returns:
-      What was written to vocabulary.json: the description, and "files" with the SHA-256 of each copy.
-    """
-    kept, files = dict(description), {}
-    if description["kind"] == "tokenizers":
-        (folder / KEPT_TOKENIZER).mkdir(exist_ok=True)
-        for file in TokenizerFolder(description["path"]).files():
-            name = f"{KEPT_TOKENIZER}/{file.name}"
-            files[name] = _keep_file(folder / name, file)
-        kept["path"] = f"{KEPT_TOKENIZER}/{TOKENIZER}"
-    elif description.get("path"):
-        files[KEPT_MODEL] = _keep_file(folder / KEPT_MODEL, pathlib.Path(description["path"]))
-        kept["path"] = KEPT_MODEL
-    # Last: a kill before this leaves the hashes of before, and whatever was copied over the old files is told.
-    atomic.write_json(folder / _DESCRIPTION, kept | {"files": files})
-    return kept
-
-
-def _keep_file(target: pathlib.Path, source: pathlib.Path) -> str:
-    content = source.read_bytes()
-    if not target.exists() or target.read_bytes() != content:
-        atomic.write_bytes(target, [content])
-    return hashlib.sha256(content).hexdigest()
-
-
-def kept(folder: pathlib.Path, check: bool = True) -> dict[str, Any] | None:
-    """The vocabulary that a run's folder keeps, None where it keeps none.
-
-    Args:
-      folder: the run's.
-      check: whether the copied files are to be those that were written; not for who is about to write them anew.
-
-    Raises:
-      UserError: vocabulary.json is damaged, or a file beside it is gone or another.
-    """
-    path, mend = folder / _DESCRIPTION, "delete it, and the run's own `flan-jax train` command writes it anew"
-    try:
-        description = atomic.read_json(path, mend)
-    except FileNotFoundError:
-        return None
-    if fault := _fault_of(description):
-        raise UserError(f"{path} is damaged ({fault}); {mend}")
-    files = description.pop("files", {})  # older folders say nothing of them
-    if check:
-        for name, wanted in files.items():
-            _check_file(folder / name, wanted)
-    if description.get("path"):
-        description["path"] = str(folder / description["path"])
-    return description
-
-
-_KEPT: dict[str, Any] = {
-    "kind": str,
-    "path": str | None,
-    "size": int,
-    "eos_id": int | None,
-    "eos_ids": list[int] | None,
-    "fingerprint": str,
-    "files": dict[str, str],
-}
-_MAY_LACK = ("path", "eos_ids", "files")
-
-
-def _fault_of(description: Any) -> str:
-    """What keeps a file's content from being the description of a vocabulary; nothing where it is one."""
-    if not isinstance(description, dict):
-        return "it holds no object"
-    if fault := misfit(description, _KEPT, _MAY_LACK):
-        return fault
-    if description["kind"] in ("sentencepiece", "tokenizers") and not description.get("path"):
-        return f"it names no path, which a vocabulary of kind {description['kind']} has"
-    ends = [description["eos_id"], *(description.get("eos_ids") or [])]
-    if any(end is not None and not 0 <= end < 2**31 for end in ends):  # of the model's, which may have more ids
-        return "the id of an end is none"
-    return ""
-
-
-def _check_file(path: pathlib.Path, wanted: str) -> None:
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-    if found != wanted:
-        seen = "is gone" if found is None else f"is another file (SHA-256 {found[:12]}…)"
-        raise UserError(
-            f"{path} {seen}, the model was trained with one of SHA-256 {wanted[:12]}…; put that back (it is a copy of "
-            f"what the run's tasks, or the folder that was imported, name as their vocabulary), or run the run's own "
-            f"`flan-jax train` command again, which does so"
-        )
-
-
-def check_same(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None, where: str) -> None:
-    """Refuses a checkpoint whose vocabulary is not the data's.
-
-    Raises:
-      UserError: the fingerprints differ.
-    """
-    if theirs is not None and ours["fingerprint"] != theirs["fingerprint"]:
-        raise UserError(
-            f"the checkpoint in {where} was trained with another vocabulary ({theirs['size']} tokens, "
-            f"{theirs['fingerprint'][:8]}) than the tasks use ({ours['size']} tokens, {ours['fingerprint'][:8]}); "
-            f"give the tasks {_how_to_have(theirs, where)}"
-        )
-
-
-def _how_to_have(theirs: Mapping[str, Any], where: str) -> str:
-    path = theirs.get("path")
-    return f"vocabulary={path!r}" if path else f"its {theirs['kind']} vocabulary (see {where}/vocabulary.json)"
-
-
-def check_folder(ours: Mapping[str, Any], folder: str | pathlib.Path) -> None:
-    """Refuses a Hugging Face folder whose tokenizer is another than the tasks' vocabulary; one without any passes.
-
-    Raises:
-      UserError: none of its tokenizer files has the content of the vocabulary's.
-    """
-    files = [path for name in _TOKENIZERS if (path := pathlib.Path(folder) / name).is_file()]
-    named = pathlib.Path(ours.get("path") or "")
-    own = next((path for name in _TOKENIZERS if (path := named / name).is_file()), named) if named.is_dir() else named
-    if files and not (ours.get("path") and any(path.read_bytes() == own.read_bytes() for path in files)):
-        raise UserError(
-            f"the model in {folder} was trained with its own {files[0].name}, the tasks use another vocabulary "
-            f"({ours['kind']} {ours.get('path') or ''}); give the tasks vocabulary='{folder}'"
-        )
-
-
-_TOKENIZERS = (TOKENIZER, *SENTENCEPIECE_FILES)

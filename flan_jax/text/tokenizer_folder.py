@@ -103,6 +103,10 @@ class TokenizerFolder:
         found = self._rendered.encode(text, add_special_tokens=False)
         return found.ids, found.offsets
 
+    def encode_all_rendered(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of such texts, without the places."""
+        return [found.ids for found in self._rendered.encode_batch_fast(list(texts), add_special_tokens=False)]
+
     def first_special(self, text: str) -> int | None:
         """The first special token in a rendered text; None where it has none."""
         known = self._rendered.get_added_tokens_decoder()
@@ -163,19 +167,6 @@ class TokenizerFolder:
                 'write "eos_token" into its tokenizer_config.json.'
             )
         return found
-
-    @functools.cached_property
-    def eos_ids(self) -> tuple[int, ...]:
-        """All tokens that end an answer: `eos_id` first, those that the model's settings name, the chat template's own.
-
-        The last one is in no file of some base models, whose answers would then never end (Qwen 2.5).
-        """
-        from flan_jax.text.chat_templates import ChatTemplate  # which is made of a folder's files
-
-        template = ChatTemplate.of(self)
-        ends: list[int | None] = [self.eos_id, *named_ends(self.folder)]
-        ends.append(None if template is None else self.first_special(template.after_answer()))
-        return tuple(dict.fromkeys(end for end in ends if end is not None))
 
     @functools.cached_property
     def around(self) -> tuple[int, bool]:

@@ -18,7 +18,7 @@ from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face import peft_folders, peft_params, t5x
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.models.model import abstract_model, build
-from flan_jax.text import codec as vocabulary
+from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.training import frozen
 from flan_jax.training import state as states
 from flan_jax.training.checkpoints import Checkpoints

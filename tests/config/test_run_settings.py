@@ -29,7 +29,7 @@ def test_a_hugging_face_folder_brings_its_model(tmp_path):
     assert (changed.model.window, changed.model.qk_norm, changed.model.vocab_size) == (8, "head", 40)
     assert changed.model.dtype == "bfloat16"
     assert resolved("--init_from", "model", "--model", "t5_starter").model.architecture == "encoder_decoder"
-    assert setup.data_vocabulary(changed) == str(tmp_path / "model")
+    assert setup.vocabulary_of(changed) == str(tmp_path / "model")
     (tmp_path / "model/model.safetensors").unlink()
     with pytest.raises(UserError, match="--init_from: model cannot be loaded: it has neither"):
         resolved("--init_from", "model")

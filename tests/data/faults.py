@@ -17,12 +17,13 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from flan_jax.data.resolve import Request, resolve
+from flan_jax.data.request import Request, WorkerSetup
+from flan_jax.data.resolve import resolve
 from flan_jax.data.stores import store as stores
 from flan_jax.errors import UserError
 
 PART_ROWS = 7
-SETUP: dict[str, Any] = {"modules": [], "data_files": [], "beam_options": None}
+SETUP = WorkerSetup()
 
 
 class Faults:
@@ -84,10 +85,10 @@ class Faults:
 class Here:
     """Answers what a data process is asked, in this process."""
 
-    has_users_tasks = True
+    setup = WorkerSetup(("what is registered here",))
 
     def call(self, op: str, **arguments: Any) -> Any:
-        from flan_jax.data.resolve import resolve_in_child
+        from flan_jax.data.preparing.resolving import resolve_in_child
 
         assert op == "resolve"
         return json.loads(json.dumps(resolve_in_child(setup=SETUP, progress=lambda **_: None, **arguments)))

@@ -20,8 +20,8 @@ import sys
 import time
 from typing import Any
 
-from flan_jax.data import resolve as resolving
 from flan_jax.data.preparing import forks as processes
+from flan_jax.data.preparing import resolving
 from flan_jax.data.resolve import resolve
 from flan_jax.data.stores import store as stores
 from tests.data.faults import Faults, Here, Scene, register

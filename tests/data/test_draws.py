@@ -9,7 +9,8 @@ import pytest
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.planning.row_index import RowIndex
-from flan_jax.data.resolve import Request, resolve
+from flan_jax.data.request import Request
+from flan_jax.data.resolve import resolve
 from flan_jax.data.rows import RowShape
 from flan_jax.data.stores.store import whole
 from flan_jax.errors import UserError
@@ -22,7 +23,7 @@ class Run:
     """A mixture of one random task and one that is not, in a store folder of its own."""
 
     def __init__(self, store_dir, worker):
-        request = Request("ours", "train", {"inputs": 64, "targets": 16}, 0, str(store_dir), modules=("user_tasks",))
+        request = Request("ours", "train", {"inputs": 64, "targets": 16}, 0, str(store_dir))
         self.resolved = resolve(request, worker)
         self.plan = self.resolved.plan(SHAPE.capacities, True, 64)
         self.draws = Draws(self.resolved, self.plan, worker)

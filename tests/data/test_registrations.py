@@ -10,6 +10,7 @@ import pytest
 import flan_jax.mixtures
 from flan_jax import main
 from flan_jax.data import registrations
+from flan_jax.data.request import WorkerSetup
 from flan_jax.data.stores import mirror
 from flan_jax.data.worker import Worker
 from flan_jax.files import atomic, opened
@@ -25,8 +26,8 @@ class Asked(Worker):
       meanwhile: what happens while it answers.
     """
 
-    def __init__(self, shared, read=None, meanwhile=lambda: None, **how):
-        super().__init__(**how)
+    def __init__(self, shared, read=None, meanwhile=lambda: None, folders=()):
+        super().__init__(WorkerSetup(folders=tuple(folders)))
         self.shared, self.read, self.meanwhile, self.count = shared, read, meanwhile, 0
 
     def call(self, op, **arguments):

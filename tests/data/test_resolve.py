@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from flan_jax.data.resolve import Request, resolve
+from flan_jax.data.request import Request, WorkerSetup
+from flan_jax.data.resolve import resolve
 from flan_jax.data.stores.store import Store
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
@@ -27,7 +28,7 @@ class NoWorker(Worker):
 @pytest.fixture
 def request_for(tmp_path, user_folder):
     def make(mixture, **changes):
-        base = Request(mixture, "train", {"inputs": 64, "targets": 16}, 0, str(tmp_path), modules=("user_tasks",))
+        base = Request(mixture, "train", {"inputs": 64, "targets": 16}, 0, str(tmp_path))
         return dataclasses.replace(base, **changes)
 
     return make
@@ -58,9 +59,9 @@ def test_a_store_holds_what_seqio_gives(request_for, worker):
 def test_an_answer_is_used_again_until_something_changes(request_for, worker, user_folder):
     request = request_for("ours")
     first = resolve(request, worker)
-    assert resolve(request, NoWorker()) == first
+    assert resolve(request, NoWorker(worker.setup)) == first
     with pytest.raises(AssertionError, match="asked for resolve"):
-        resolve(dataclasses.replace(request, seed=1), NoWorker())
+        resolve(dataclasses.replace(request, seed=1), NoWorker(worker.setup))
     path = user_folder / "capitals.jsonl"
     text, stat = path.read_text(), path.stat()
     try:
@@ -91,7 +92,7 @@ def test_draws_differ_and_are_the_same_again(request_for, worker):
     request = request_for("capitals")
     task = resolve(request, worker).tasks[0]
     wanted = [(task.name, task.folder, task.fingerprint, draw) for draw in (0, 1, 2)]
-    worker.call("prepare", wanted=wanted, **request.arguments())
+    worker.call("prepare", wanted=wanted, request=request)
     drawn = [_templates(task.store(draw)) for draw in (0, 1, 2)]
     assert set(drawn[0]) == {0, 1} and drawn[0] != drawn[1] != drawn[2]
     other = dataclasses.replace(request, store_dir=request.store_dir + "/other")
@@ -120,10 +121,10 @@ def test_what_cannot_be_is_told_in_a_sentence(request_for, worker, changes, said
         resolve(request_for(**changes), worker)
 
 
-def test_a_store_dir_that_cannot_be_made_names_the_setting(request_for, tmp_path):
+def test_a_store_dir_that_cannot_be_made_names_the_setting(request_for, tmp_path, worker):
     (tmp_path / "taken").write_text("a file where the folder should be")
     with pytest.raises(UserError, match="taken cannot be written: .*; free some space, or set STORE_DIR elsewhere"):
-        resolve(request_for("ours", store_dir=str(tmp_path / "taken")), NoWorker())
+        resolve(request_for("ours", store_dir=str(tmp_path / "taken")), NoWorker(worker.setup))
 
 
 def test_a_full_disk_is_told_and_what_was_prepared_stays(request_for, worker, small_disk):
@@ -146,7 +147,7 @@ def test_a_full_disk_is_told_and_what_was_prepared_stays(request_for, worker, sm
 def test_a_module_that_does_not_import_is_named(tmp_path, module, said):
     (tmp_path / "broken_tasks.py").write_text("x = 1\ny = x / 0\n")
     (tmp_path / "needs_missing.py").write_text("import surely_not_installed\n")
-    with Worker([module], folders=[str(tmp_path)]) as fresh, pytest.raises(UserError, match=said):
+    with Worker(WorkerSetup((module,), (str(tmp_path),))) as fresh, pytest.raises(UserError, match=said):
         fresh.call("list")
 
 

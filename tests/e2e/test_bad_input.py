@@ -38,6 +38,7 @@ task("words", "words.jsonl")
 @pytest.fixture(scope="module")
 def bad(project, tmp_path_factory):
     """A project whose data and tasks have faults, and one data process for all of them."""
+    from flan_jax.data.request import WorkerSetup
     from flan_jax.data.worker import Worker
 
     folder = tmp_path_factory.mktemp("bad") / "project"
@@ -53,7 +54,7 @@ def bad(project, tmp_path_factory):
     (folder / "lacking.jsonl").write_text("\n".join([*lines[:6], '{"wrod": "x"}', *lines[7:]]))
     long = [{"word": "abcdefg " * 20, "short": "s"}]
     (folder / "long.jsonl").write_text("\n".join([*lines, *map(json.dumps, long)]))
-    with Worker(["user_tasks", "more_tasks", "bad_tasks"], folders=[str(folder)]) as shared:
+    with Worker(WorkerSetup(("user_tasks", "more_tasks", "bad_tasks"), (str(folder),))) as shared:
         yield dataclasses.replace(project, folder=folder), shared
 
 

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from flan_jax import setup
+from flan_jax.data.request import WorkerSetup
 from flan_jax.data.worker import Worker
 from tests.project import check_refused, plan_of, rows, wait_for
 
@@ -98,7 +99,7 @@ def test_a_changed_cap_is_refused_or_gone_on_with(project, half, tmp_path, monke
     shutil.copytree(project.folder, changed.folder, ignore=shutil.ignore_patterns("__pycache__"))
     tasks = changed.folder / "user_tasks.py"
     tasks.write_text(tasks.read_text().replace("cap=15", "cap=5"))
-    with Worker(["user_tasks", "more_tasks"], folders=[str(changed.folder)]) as other:
+    with Worker(WorkerSetup(("user_tasks", "more_tasks"), (str(changed.folder),))) as other:
         monkeypatch.setattr(setup, "worker_of", lambda config, *_: contextlib.nullcontext(other))
         argv = ["train", "--gin_file", "run.gin", "--run_dir", half]
         check_refused(changed(*argv), "task 'capitals'", "of the mixture")

@@ -19,7 +19,7 @@ subprocess.Popen.__init__ = told
 from flan_jax import main
 code = main.main(sys.argv[1:])
 heavy = sorted({"tensorflow", "seqio", "tensorflow_datasets", "flan_jax.tasks"} & set(sys.modules))
-workers = sum("flan_jax.data.worker" in map(str, arguments) for arguments in started)
+workers = sum("flan_jax.data.preparing.child" in map(str, arguments) for arguments in started)
 print(json.dumps({"code": code, "heavy": heavy, "workers": workers}))
 """
 

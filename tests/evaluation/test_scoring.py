@@ -197,15 +197,16 @@ def test_a_task_of_other_code_is_scored_by_its_own_metric(run, project, worker):
     assert found.metrics["equal"] == pytest.approx(hits / 12)
     # Perfect answers get a perfect score: predictions and examples are in the same order.
     answers = [codec.decode(store.tokens("targets", i)) for i in range(12)]
-    how = {k: v for k, v in request.arguments().items() if k not in ("mixture", "store_dir", "max_draws")}
-    assert worker.call("score", jobs=[{"task": "shout", "predictions": answers}], **how) == [
+    assert worker.call("score", jobs=[{"task": "shout", "predictions": answers}], request=request) == [
         {"figures": {"equal": 1.0}, "score": "equal", "unit": "equal", "failures": []}
     ]
     wrong = [*answers[1:], answers[0]]
-    assert worker.call("score", jobs=[{"task": "shout", "predictions": wrong}], **how)[0]["figures"] == {"equal": 0.0}
+    assert worker.call("score", jobs=[{"task": "shout", "predictions": wrong}], request=request)[0]["figures"] == {
+        "equal": 0.0
+    }
     # A task that cannot be scored is told, and leaves the others alone.
     jobs = [{"task": "shout", "predictions": answers[:3]}, {"task": "shout", "predictions": answers}]
-    told, sound = worker.call("score", jobs=jobs, **how)
+    told, sound = worker.call("score", jobs=jobs, request=request)
     assert sound["figures"] == {"equal": 1.0} and not told["figures"]
     assert told["failures"] == [
         "Task 'shout' could not be scored: Task 'shout' has 12 examples in 'validation' and 3 predictions were given; "

@@ -9,7 +9,8 @@ import tensorflow as tf
 from flan_jax.errors import UserError
 from flan_jax.tasks import ChatTask, InstructionTask, Tally, generator, task_from_file, vocabularies
 from flan_jax.tasks.examples import examples, prompt_facts
-from flan_jax.text.codec import Codec, keep, kept
+from flan_jax.text.codec import Codec
+from flan_jax.text.kept_vocabulary import keep, kept
 from flan_jax.text.tokenizer_folder import TokenizerFolder
 from tests.tokenizer_folders import CHATML, byte_level, with_bos
 
@@ -102,7 +103,7 @@ def test_the_role_names_are_used_where_the_template_is_not_wanted(chat):
     chat(TALK, chat_template=False)
     (one,) = examples("chat", "train", LONG)
     assert one.inputs_text == "User: Is plum a fruit?\nAssistant:"
-    assert prompt_facts("chat") == {"prompt_format": "User: {}\nAssistant:", "prompt_eos": False}
+    assert prompt_facts("chat") == {"prompt_format": "User: {}\nAssistant:", "prompt_eos": False, "form": "roles"}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_without_a_template_rows_stay_as_they_are_and_t5s_inputs_end(tmp_path):
         task_from_file(tmp_path / "rows.jsonl", name, vocabulary=str(folder)).register()
         (one,) = examples(name, "train", LONG)
         assert one.inputs.tolist() == TokenizerFolder(folder).encode(["Is plum a fruit?"])[0] + end
-        assert prompt_facts(name) == {"prompt_format": "{}", "prompt_eos": bool(end)}
+        assert prompt_facts(name) == {"prompt_format": "{}", "prompt_eos": bool(end), "form": "plain"}
 
 
 def test_a_run_keeps_the_tokenizer_and_knows_it_again(tmp_path, folder):
@@ -173,7 +174,12 @@ def test_sentinels_are_t5s(tmp_path):
 def test_instruction_tasks_encode_in_batches(folder):
     rows = [{"word": f"plum {number}"} for number in range(40)]
     InstructionTask(
-        "words", generator(lambda split: rows), templates=("Say {word}.",), answer="word", vocabulary=str(folder)
+        "words",
+        generator(lambda split: rows),
+        templates=("Say {word}.",),
+        answer="word",
+        vocabulary=str(folder),
+        chat_template=False,
     ).register()
     tokenizer = TokenizerFolder(folder)
     for number, one in enumerate(examples("words", "train", LONG)):

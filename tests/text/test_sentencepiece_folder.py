@@ -8,7 +8,7 @@ from flan_jax.config.run_config import RunConfig
 from flan_jax.models.hugging_face import originals
 from flan_jax.run_folder import RunFolder
 from flan_jax.tasks import vocabularies
-from flan_jax.text import codec as vocabulary
+from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.codec import Codec
 from flan_jax.text.sentencepiece_folder import unused_template
 from flan_jax.text.tokenizer_files import begin_id
@@ -44,7 +44,7 @@ def test_prompts_end_as_transformers_ends_texts_and_as_training_does(folder, imp
     assert vocabularies.ends_inputs(str(folder)) == ends
     # Tuned further, the run's own data is read and ended in the same way.
     config = RunConfig(mixture="m", run_dir=str(imported.parent / "next"), init_from=str(imported))
-    named = setup.data_vocabulary(config)
+    named = setup.vocabulary_of(config)
     assert vocabularies.ends_inputs(named) == ends
     ours, theirs = vocabularies.describe(named), vocabulary.kept(imported)
     assert {**ours, "path": ""} == {**theirs, "path": ""}

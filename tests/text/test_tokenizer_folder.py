@@ -3,6 +3,7 @@ import json
 import pytest
 
 from flan_jax.errors import UserError
+from flan_jax.text.chat_templates import answer_ends
 from flan_jax.text.tokenizer_folder import TokenizerFolder, named_ends
 from tests.tokenizer_folders import byte_level, with_bos
 
@@ -38,7 +39,7 @@ def test_special_tokens_are_known(qwen, t5, tmp_path):
     older = byte_level(tmp_path / "older", add_bos_token=True, bos_token="<|endoftext|>")
     assert TokenizerFolder(older).around == (0, False)
     (tmp_path / "llama" / "generation_config.json").write_text('{"eos_token_id": [1, 7]}')
-    assert TokenizerFolder(tmp_path / "llama").eos_ids == (1, 7)
+    assert answer_ends(TokenizerFolder(tmp_path / "llama")) == (1, 7)
 
 
 def test_the_fingerprint_is_of_the_content(qwen, tmp_path):
@@ -84,9 +85,9 @@ def test_a_token_that_begins_texts_and_ends_them_by_name_does_not_end_inputs(tmp
 
 def test_the_end_of_a_turn_in_the_template_ends_answers_too(tmp_path):
     folder = byte_level(tmp_path / "base", eos_token="<|endoftext|>")
-    assert TokenizerFolder(folder).eos_ids == (0, 2)
+    assert answer_ends(TokenizerFolder(folder)) == (0, 2)
     (folder / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
-    assert TokenizerFolder(folder).eos_ids == (0,)
+    assert answer_ends(TokenizerFolder(folder)) == (0,)
 
 
 @pytest.mark.parametrize(
@@ -108,19 +109,19 @@ def test_the_models_settings_name_tokens_that_end_an_answer(config, generation, 
         if said is not None:
             (folder / name).write_text(json.dumps(said))
     tokenizer = TokenizerFolder(folder)
-    assert named_ends(folder) == ends and tokenizer.eos_ids == tuple(dict.fromkeys((1, *ends)))
+    assert named_ends(folder) == ends and answer_ends(tokenizer) == tuple(dict.fromkeys((1, *ends)))
     kept = tmp_path / "kept"  # as a run keeps a tokenizer
     kept.mkdir()
     for file in tokenizer.files():
         (kept / file.name).write_bytes(file.read_bytes())
-    assert TokenizerFolder(kept).eos_ids == tokenizer.eos_ids
+    assert answer_ends(TokenizerFolder(kept)) == answer_ends(tokenizer)
 
 
 def test_ends_that_are_no_ids_are_refused(tmp_path):
     folder = with_bos(tmp_path / "llama")
     (folder / "config.json").write_text('{"eos_token_id": ["</s>"]}')
     with pytest.raises(UserError, match=r"config.json: eos_token_id is \['</s>'\], wanted the id of a token"):
-        _ = TokenizerFolder(folder).eos_ids
+        _ = answer_ends(TokenizerFolder(folder))
 
 
 @pytest.mark.parametrize(
@@ -136,12 +137,12 @@ def test_ends_that_are_no_ids_are_refused(tmp_path):
 )
 def test_a_chat_template_that_cannot_be_used_is_refused_where_a_folder_is_looked_at(tmp_path, template, words):
     with pytest.raises(UserError, match=words):
-        _ = TokenizerFolder(byte_level(tmp_path / "made", template)).eos_ids  # which `describe` asks for, on import
+        answer_ends(TokenizerFolder(byte_level(tmp_path / "made", template)))  # as `describe` does, on import
 
 
 def test_a_chat_template_that_wants_other_turns_is_none_of_these(tmp_path):
     wants_system = "{% if messages[0].role != 'system' %}{{ raise_exception('a system turn first') }}{% endif %}"
-    assert TokenizerFolder(byte_level(tmp_path / "made", wants_system)).eos_ids
+    assert answer_ends(TokenizerFolder(byte_level(tmp_path / "made", wants_system)))
 
 
 def test_a_chat_template_that_is_no_text_is_told(tmp_path):

@@ -14,7 +14,7 @@ from flan_jax.config.training_settings import LossConfig
 from flan_jax.errors import UserError
 from flan_jax.models.hugging_face import originals, read_folder, save_folder
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.text import codec as vocabulary
+from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.sentencepiece_files import write_tokenizer
 from flan_jax.training.optimizer import OptimizerConfig
 from flan_jax.training.program import make_program

@@ -5,6 +5,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from flan_jax.data.preparing.resolving import members, none_kept, vocabulary_of
+from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.errors import UserError
 
 _LEAST_PIECES = 512
@@ -12,31 +14,30 @@ _LEAST_SAMPLE, _WHOLE_SAMPLE = 20, 8000  # examples that an estimate looks at: o
 
 
 def estimate_in_child(
-    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, sample: int, **how: Any
+    *, setup: WorkerSetup, progress: Callable[..., None], request: Request, sample: int
 ) -> dict[str, Any]:
     """Answers `estimate`: lengths of the first examples of each task, and how many there are, without storing any."""
     import seqio
 
-    from flan_jax.data.resolve import _members, none_kept
     from flan_jax.tasks import examples, rates, shared_vocabulary
 
-    found = []
-    names = _members(mixture)
+    found, mixture = [], request.mixture
+    names = members(mixture)
     vocabulary, _ = shared_vocabulary.shared(names, mixture)
     sample = max(_LEAST_SAMPLE, min(sample, _WHOLE_SAMPLE // len(names)))
     for done, name in enumerate(names):
         progress(what="sampling", done=done, total=len(names), unit="task", name=name)
         tally = examples.Tally()
-        options = {"seed": how["seed"], "draw": 0, "tally": tally, "on_long": how["on_long"], "limit": sample}
+        options = {**request.reading(), "limit": sample, "tally": tally}
         lengths, trainable, rows_met = [], [], set()
-        for example in examples.examples(name, how["split"], how["lengths"], on_bad_row=how["on_bad_row"], **options):
+        for example in examples.examples(name, request.split, request.lengths, **options):
             lengths.append([len(example.inputs), len(example.targets)])
             loss = example.weights
             trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
             rows_met.add(example.id.partition("#")[0])  # a long text is cut into several examples
         if not lengths:
-            raise none_kept(name, mixture, how["split"], dataclasses.asdict(tally))
-        rows = seqio.get_mixture_or_task(name).num_input_examples(how["split"])
+            raise none_kept(name, mixture, request.split, dataclasses.asdict(tally))
+        rows = seqio.get_mixture_or_task(name).num_input_examples(request.split)
         count, scaled = _of_whole(len(lengths), len(rows_met), tally, rows if len(lengths) == sample else None)
         facts = {"lengths": lengths, "trainable": trainable, "rows": rows}
         found.append({"name": name, **facts, "count": count, "tally": scaled})
@@ -64,12 +65,11 @@ def _of_whole(looked_at: int, rows_met: int, tally: Any, rows: int | None) -> tu
     return max(1, round(looked_at * by_example)), scaled
 
 
-def preview_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None], **arguments: Any) -> list[dict]:
+def preview_in_child(*, setup: WorkerSetup, progress: Callable[..., None], **arguments: Any) -> list[dict]:
     """Answers `preview`: a few examples of a task, or of some tasks of a mixture, straight from the source."""
-    from flan_jax.data.resolve import _members
     from flan_jax.tasks import preview
 
-    names, num = _members(arguments.pop("task")), arguments.pop("num")
+    names, num = members(arguments.pop("task")), arguments.pop("num")
     found = []
     for name in names[:num]:
         examples = preview.preview(task=name, num=max(1, num // len(names)), **arguments)
@@ -78,7 +78,7 @@ def preview_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None],
 
 
 def score_in_child(
-    *, setup: Mapping[str, Any], progress: Callable[..., None], jobs: Sequence[Mapping[str, Any]], **how: Any
+    *, setup: WorkerSetup, progress: Callable[..., None], jobs: Sequence[Mapping[str, Any]], request: Request
 ) -> list[dict[str, Any]]:
     """Answers `score`: the tasks' own metrics of what a model gave, one job a task.
 
@@ -88,12 +88,12 @@ def score_in_child(
     from flan_jax.tasks import examples, measures
     from flan_jax.tasks.user_functions import raised
 
-    same = {name: how[name] for name in ("lengths", "seed", "limit", "on_long", "on_bad_row")}
+    same = {"lengths": request.lengths, **request.reading()}
     answers = []
     for job in jobs:
         outputs = measures.Outputs(**{name: value for name, value in job.items() if name != "task"})
         try:
-            found = examples.measured(job["task"], how["split"], outputs, **same)
+            found = examples.measured(job["task"], request.split, outputs, **same)
         except (Exception, SystemExit) as error:
             said = str(error) if isinstance(error, UserError) else raised(error)
             found = measures.Measured(failures=[f"Task {job['task']!r} could not be scored: {said.rstrip('.')}."])
@@ -103,7 +103,7 @@ def score_in_child(
 
 def vocabulary_in_child(
     *,
-    setup: Mapping[str, Any],
+    setup: WorkerSetup,
     progress: Callable[..., None],
     mixture: str,
     split: str,
@@ -118,11 +118,10 @@ def vocabulary_in_child(
     With `shrink`, texts too few for so many pieces get half as many, and so on down to 512, and those too few even for
     that as many as they have.
     """
-    from flan_jax.data.resolve import _members
     from flan_jax.tasks import vocabularies
     from flan_jax.tasks.texts import texts
 
-    names = _members(mixture)
+    names = members(mixture)
     each = max(1, max_examples // len(names))
 
     def all_texts() -> Iterable[str]:
@@ -160,7 +159,7 @@ def _sizes(size: int) -> list[tuple[int, bool]]:
     return [(pieces, True) for pieces in halves] + [(pieces, False) for pieces in doubles]
 
 
-def describe_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None], vocabulary: str) -> dict[str, Any]:
+def describe_in_child(*, setup: WorkerSetup, progress: Callable[..., None], vocabulary: str) -> dict[str, Any]:
     """Answers `describe`: what `flan_jax.tasks.vocabularies.describe` says of a vocabulary by its name or path."""
     from flan_jax.tasks import vocabularies
 
@@ -168,40 +167,16 @@ def describe_in_child(*, setup: Mapping[str, Any], progress: Callable[..., None]
 
 
 def encode_in_child(
-    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, texts: Sequence[str]
+    *, setup: WorkerSetup, progress: Callable[..., None], mixture: str, texts: Sequence[str]
 ) -> list[list[int]]:
     """Answers `encode`: token ids of texts, with the vocabulary of a mixture."""
-    from flan_jax.data.resolve import _members, vocabulary_of
-
-    vocabulary = vocabulary_of(_members(mixture)[0])
+    vocabulary = vocabulary_of(members(mixture)[0])
     return [[int(token) for token in vocabulary.encode(text)] for text in texts]
 
 
 def decode_in_child(
-    *, setup: Mapping[str, Any], progress: Callable[..., None], mixture: str, ids: Sequence[Sequence[int]]
+    *, setup: WorkerSetup, progress: Callable[..., None], mixture: str, ids: Sequence[Sequence[int]]
 ) -> list[str]:
     """Answers `decode`: texts of token ids, with the vocabulary of a mixture."""
-    from flan_jax.data.resolve import _members, vocabulary_of
-
-    vocabulary = vocabulary_of(_members(mixture)[0])
+    vocabulary = vocabulary_of(members(mixture)[0])
     return [vocabulary.decode(list(row)) for row in ids]
-
-
-def register_files(
-    files: Sequence[str], fields: Mapping[str, str], vocabulary: str, held_out: int | None = None
-) -> None:
-    """Registers the files of `--data`, once: one as the task `user_data`, several as a mixture of that name."""
-    import seqio
-
-    from flan_jax.tasks import formats, rates
-
-    if "user_data" in {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}:
-        return
-    how: dict[str, Any] = {"fields": dict(fields) or None, "vocabulary": vocabulary, "validation_rows": held_out}
-    if len(files) == 1:
-        formats.task_from_file(files[0], "user_data", **how).register()
-        return
-    names = [f"user_data_{number}" for number in range(len(files))]
-    for file, name in zip(files, names, strict=True):
-        formats.task_from_file(file, name, **how).register()
-    rates.mixture("user_data", names)

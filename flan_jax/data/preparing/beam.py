@@ -22,12 +22,14 @@ import os
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from flan_jax.data import worker as workers
-from flan_jax.data.preparing import forks, prepare
-from flan_jax.data.preparing.prepare import Job
+from flan_jax.data.preparing import forks
+from flan_jax.data.preparing.jobs import Job, is_one_piece, parts_of
+from flan_jax.data.preparing.registering import register_tasks
+from flan_jax.data.preparing.writing import finish_store, write_part, write_whole
+from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.stores import store as stores
 from flan_jax.errors import UserError
 
@@ -72,8 +74,8 @@ def check_installed() -> None:
 
 def fill_stores(
     jobs: Sequence[Job],
-    how: Mapping[str, Any],
-    setup: Mapping[str, Any],
+    request: Request,
+    setup: WorkerSetup,
     progress: Callable[..., None],
     what: str,
 ) -> None:
@@ -81,7 +83,7 @@ def fill_stores(
 
     Args:
       jobs: which.
-      how: what shapes tokens, and "store_dir".
+      request: what shapes tokens, and where the stores are.
       setup: what the data process was started with; "beam_options" holds Beam's flags.
       progress: told of each store that is finished.
       what: how to call the work.
@@ -89,18 +91,18 @@ def fill_stores(
     Raises:
       UserError: a bad row, a full disk, a flag that Beam does not know, workers that write elsewhere, …
     """
-    with stores.told(how["store_dir"]):
+    with stores.told(request.store_dir):
         missing = [job for job in jobs if _reopen(job)]
     say = functools.partial(progress, what=what, total=len(jobs), unit="store")
     if missing:
-        with stores.told(how["store_dir"]), _Watch(missing, lambda n: say(done=len(jobs) - len(missing) + n)):
-            _run(missing, dict(how), dict(setup))
+        with stores.told(request.store_dir), _Watch(missing, lambda n: say(done=len(jobs) - len(missing) + n)):
+            _run(missing, request, setup)
     stores.refresh(job.target for job in missing)
     left = [job for job in missing if not stores.whole(job.target)]
     if left:
         raise UserError(
             f"the pipeline ended, but {len(left)} of {len(missing)} stores (that of task {left[0].task!r} first) are "
-            f"not in {how['store_dir']}: its workers write elsewhere; set STORE_DIR to a folder that they share with "
+            f"not in {request.store_dir}: its workers write elsewhere; set STORE_DIR to a folder that they share with "
             f"this machine"
         )
     say(done=len(jobs))
@@ -119,21 +121,21 @@ def _reopen(job: Job) -> bool:
     return True
 
 
-def _run(jobs: Sequence[Job], how: dict[str, Any], setup: dict[str, Any]) -> None:
+def _run(jobs: Sequence[Job], request: Request, setup: WorkerSetup) -> None:
     import apache_beam as beam
 
-    options = _options(setup["beam_options"])
+    options = _options(setup.beam_options or ())
     try:
         with _interpreter_for_a_shell(options), beam.Pipeline(options=options) as pipeline:
             written = (
                 pipeline
                 | "jobs" >> beam.Create([dataclasses.astuple(job) for job in jobs])
                 | "spread jobs" >> beam.Reshuffle()
-                | "cut" >> beam.FlatMap(pieces, how, setup)
+                | "cut" >> beam.FlatMap(pieces, request, setup)
                 | "spread pieces" >> beam.Reshuffle()
-                | "write" >> beam.FlatMap(write, how, setup)
+                | "write" >> beam.FlatMap(write, request, setup)
             )
-            written | "parts" >> beam.CombinePerKey(sum) | "finish" >> beam.Map(finish, how, setup)
+            written | "parts" >> beam.CombinePerKey(sum) | "finish" >> beam.Map(finish, request, setup)
     except Exception as error:  # each runner has its own kinds
         told = _told_in(f"{type(error).__name__}: {error}")
         if told is None:
@@ -174,55 +176,55 @@ def _options(words: Sequence[str]) -> Any:
     return options
 
 
-def pieces(job: _Job, how: Mapping[str, Any], setup: Mapping[str, Any]) -> Iterator[_Piece]:
+def pieces(job: _Job, request: Request, setup: WorkerSetup) -> Iterator[_Piece]:
     """What has to be written of a store, as pieces that different workers can write."""
-    with _on_worker(how, setup):
+    with _on_worker(request, setup):
         one = Job(*job)
-        known = 1 if prepare.is_one_piece(one, how) else prepare.parts_of(one, how)
-        number = known or _declared_parts(one, how)
+        known = 1 if is_one_piece(one, request) else parts_of(one, request)
+        number = known or _declared_parts(one, request)
         for first in range(number):
             # What a source only declares may be too little.
             stop = None if known is None and first == number - 1 else first + 1
             yield job, first, stop, number == 1
 
 
-def _declared_parts(job: Job, how: Mapping[str, Any]) -> int:
+def _declared_parts(job: Job, request: Request) -> int:
     import seqio
 
-    rows = seqio.get_mixture_or_task(job.task).num_input_examples(how["split"]) or 0
+    rows = seqio.get_mixture_or_task(job.task).num_input_examples(request.split) or 0
     return max(1, -(-rows // stores.PART_ROWS))
 
 
-def write(piece: _Piece, how: Mapping[str, Any], setup: Mapping[str, Any]) -> Iterator[tuple[_Job, int]]:
+def write(piece: _Piece, request: Request, setup: WorkerSetup) -> Iterator[tuple[_Job, int]]:
     """Writes a piece; a store that is whole by it is finished at once, of others the parts are counted."""
     job, first, stop, alone = piece
-    with _on_worker(how, setup), _share(Job(*job)) as one:
-        if prepare.is_one_piece(one, how):
-            parts = prepare.write_whole(one, how).parts
+    with _on_worker(request, setup), _share(Job(*job)) as one:
+        if is_one_piece(one, request):
+            parts = write_whole(one, request).parts
         else:
-            parts = _write_parts(one, first, stop, how)
+            parts = _write_parts(one, first, stop, request)
         if alone:
-            prepare.finish_store(one, parts, how)
+            finish_store(one, parts, request)
     if not alone:
         yield job, parts
 
 
-def _write_parts(job: Job, first: int, stop: int | None, how: Mapping[str, Any]) -> int:
+def _write_parts(job: Job, first: int, stop: int | None, request: Request) -> int:
     """Writes parts one after another; says how many there were."""
     found = 0
     for number in itertools.count(first) if stop is None else range(first, stop):
-        written = prepare.write_part(job, number, how)
+        written = write_part(job, number, request)
         found += written.parts
         if written.last:
             break
     return found
 
 
-def finish(counted: tuple[_Job, int], how: Mapping[str, Any], setup: Mapping[str, Any]) -> None:
+def finish(counted: tuple[_Job, int], request: Request, setup: WorkerSetup) -> None:
     """Writes the manifest of a store whose parts are written."""
     job, number = counted
-    with _on_worker(how, setup), _share(Job(*job)) as one:
-        prepare.finish_store(one, number, how)
+    with _on_worker(request, setup), _share(Job(*job)) as one:
+        finish_store(one, number, request)
 
 
 @contextlib.contextmanager
@@ -250,11 +252,11 @@ def _fingerprint(task: str) -> str:
 
 
 @contextlib.contextmanager
-def _on_worker(how: Mapping[str, Any], setup: Mapping[str, Any]) -> Iterator[None]:
+def _on_worker(request: Request, setup: WorkerSetup) -> Iterator[None]:
     """Has the tasks registered, and gives faults that the user can mend a text that survives the runner."""
     try:
-        with stores.told(how["store_dir"]):
-            _register(json.dumps(setup, sort_keys=True))
+        with stores.told(request.store_dir):
+            _register(json.dumps(dataclasses.asdict(setup), sort_keys=True))
             yield
     except UserError as fault:
         raise Refused(json.dumps(str(fault))) from fault
@@ -273,7 +275,7 @@ def _register_once(setup: str) -> None:
     """Registers the tasks, once a process."""
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    workers.register_tasks(json.loads(setup))
+    register_tasks(WorkerSetup(**json.loads(setup)))
 
 
 class _Watch:

@@ -6,14 +6,14 @@ Each time a mixture is resolved, a few examples of every store that stands there
 import hashlib
 import itertools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from flan_jax.data.preparing.forks import workers
-from flan_jax.data.preparing.prepare import Job
-from flan_jax.data.preparing.repair import draws_in
+from flan_jax.data.preparing.jobs import Job, draws_in
+from flan_jax.data.request import Request
 from flan_jax.data.stores import parts, remote
 from flan_jax.data.stores import store as stores
 from flan_jax.errors import UserError
@@ -23,7 +23,7 @@ _LOOKED_AT = 3
 _MOST_FOREIGN = 100  # tasks of other code that are looked at each time: each builds a pipeline of its own
 
 
-def drop_stale(jobs: Sequence[Job], how: Mapping[str, Any], progress: Callable[..., None]) -> list[str]:
+def drop_stale(jobs: Sequence[Job], request: Request, progress: Callable[..., None]) -> list[str]:
     """Deletes the stores whose examples come out otherwise now, so that they are prepared anew.
 
     Returns:
@@ -41,15 +41,15 @@ def drop_stale(jobs: Sequence[Job], how: Mapping[str, Any], progress: Callable[.
     spread = pool.map if pool else map
     options = {"chunksize": 16} if pool else {}
     looked_at = itertools.chain(
-        zip(ours, spread(stale, ours, itertools.repeat(how), **options), strict=False),
-        ((job, stale(job, how)) for job in foreign),
+        zip(ours, spread(stale, ours, itertools.repeat(request), **options), strict=False),
+        ((job, stale(job, request)) for job in foreign),
     )
     for done, (job, found) in enumerate(looked_at, 1):
         if found is not None:
             notes.append(f"task {job.task!r}: {found}; it is prepared anew")
-            with stores.told(how["store_dir"]), stores.Lock(job.target):
+            with stores.told(request.store_dir), stores.Lock(job.target):
                 # Another process may have prepared it anew meanwhile.
-                if stores.whole(job.target) and stale(job, how) is not None:
+                if stores.whole(job.target) and stale(job, request) is not None:
                     _remove_draws(job)
         progress(what="looking again at stores", done=done, total=len(ours) + len(foreign), unit="store")
     return notes
@@ -96,16 +96,16 @@ class OnePart(stores.Store):
         return found
 
 
-def stale(job: Job, how: Mapping[str, Any]) -> str | None:
+def stale(job: Job, request: Request) -> str | None:
     """Compares a few examples of a store's first part with what the task gives now.
 
     Returns:
       How one differs; None where none does.
     """
-    return stale_part(job, 0, how)
+    return stale_part(job, 0, request)
 
 
-def stale_part(job: Job, number: int, how: Mapping[str, Any]) -> str | None:
+def stale_part(job: Job, number: int, request: Request) -> str | None:
     """Compares a few examples of a part with what the task gives now, see `stale`; only tasks of ours can be read from
     elsewhere than their beginning.
     """
@@ -118,11 +118,10 @@ def stale_part(job: Job, number: int, how: Mapping[str, Any]) -> str | None:
         chosen = sorted(among, key=lambda i: _mark(f"{job.fingerprint}{i}"))[:_LOOKED_AT]
         left = {store.id(i): i for i in chosen}
         only = {name.partition("#")[0] for name in left} if ours else None
-        names = ("seed", "on_long", "on_bad_row", "limit")
-        options = {name: how[name] for name in names} | {"draw": job.draw, "only": only, "with_text": False}
+        options = {**request.reading(), "draw": job.draw, "only": only, "with_text": False}
         if number:
             options |= {"start": number * stores.PART_ROWS, "stop": (number + 1) * stores.PART_ROWS}
-        for example in examples.examples(job.task, how["split"], how["lengths"], **options):
+        for example in examples.examples(job.task, request.split, request.lengths, **options):
             if (index := left.pop(str(example.id), None)) is not None and (what := _difference(store, index, example)):
                 return f"example {example.id!r} has other {what} now than its store holds"
             if not left:

@@ -2,42 +2,41 @@
 
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flan_jax.data.preparing.forks import workers
+from flan_jax.data.preparing.jobs import draws_in
+from flan_jax.data.preparing.resolving import first_draws, members
+from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.stores import mirror
 from flan_jax.data.stores import store as stores
 
 
 def repair_in_child(
     *,
-    setup: Mapping[str, Any],
+    setup: WorkerSetup,
     progress: Callable[..., None],
-    mixture: str,
+    request: Request,
     folders: Sequence[str] = (),
-    **how: Any,
 ) -> dict[str, Any]:
     """Answers `repair`: looks at every draw of a mixture's tasks that stands there, and removes what is damaged.
 
     Args:
       setup: what the data process was started with.
       progress: told of each store that was read.
-      mixture: whose tasks.
+      request: what of.
       folders: of other tasks' draws (those that a run was planned with, say), which are looked at too.
-      **how: what shapes tokens, and "store_dir".
 
     Returns:
       {"stores": how many were read, "found": a sentence for each damage, "wanted": what `prepare` is to be asked for}.
       A damaged store of a task that is not what it was is not among the latter.
     """
-    from flan_jax.data.resolve import _members, first_draws
-
-    known = {job.target.parent: job for job in first_draws(_members(mixture), how)}
+    known = {job.target.parent: job for job in first_draws(members(request.mixture), request)}
     every = [draw for folder in dict.fromkeys([*known, *map(mirror.place, folders)]) for draw in draws_in(folder)]
     pool = workers() if len(every) > 1 else None
     found, wanted = [], []
-    with stores.told(how["store_dir"]):
+    with stores.told(request.store_dir):
         for done, (draw, said) in enumerate(zip(every, (pool.map if pool else map)(repair_one, every), strict=True), 1):
             progress(what="reading stores", done=done, total=len(every), unit="store", name=draw.parent.parent.name)
             found += said
@@ -51,9 +50,3 @@ def repair_one(draw: pathlib.Path) -> list[str]:
     """`flan_jax.data.stores.store.repair` of a store that nobody writes to meanwhile."""
     with stores.Lock(draw):
         return [re.sub("; run `.*`.*$", "", sentence) for sentence in stores.repair(draw)]
-
-
-def draws_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The stores that stand in a task's folder, whole or not."""
-    found = [folder / name for name in mirror.names(folder) if re.fullmatch(r"draw-\d+", name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("draw-")))

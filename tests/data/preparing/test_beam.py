@@ -21,11 +21,12 @@ import pytest
 
 import flan_jax.mixtures.starter
 from flan_jax.config import command_line
-from flan_jax.data.preparing import beam, prepare
-from flan_jax.data.resolve import first_draws
+from flan_jax.data.preparing import beam, filling
+from flan_jax.data.preparing.registering import register_tasks
+from flan_jax.data.preparing.resolving import first_draws
+from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.stores import mirror, parts
 from flan_jax.data.stores import store as stores
-from flan_jax.data.worker import register_tasks
 from flan_jax.errors import UserError
 from flan_jax.tasks import examples, fingerprints, vocabularies
 from tests.project import check_refused, run
@@ -91,25 +92,24 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 def setup_for(folder, *flags):
     """What the data process is started with."""
-    nothing = {"data_files": [], "data_fields": {}, "data_vocabulary": "", "data_held_out": 0}
-    return {"modules": ["beam_tasks"], "folders": [str(folder)], **nothing, "beam_options": list(flags)}
+    return WorkerSetup(("beam_tasks",), (str(folder),), beam_options=flags)
 
 
-def how_for(store_dir, **changes):
-    how = {"split": "train", "lengths": {"inputs": 64, "targets": 16}, "seed": 5, "on_long": "truncate"}
-    return {**how, "on_bad_row": "error", "limit": None, "store_dir": str(store_dir), **changes}
+def request_for(store_dir, **changes):
+    base = Request("", "train", {"inputs": 64, "targets": 16}, 5, str(store_dir))
+    return dataclasses.replace(base, **changes)
 
 
-def jobs_for(names, how):
+def jobs_for(names, request):
     """The first draw of tasks, and the second of the first three."""
-    first = first_draws(names, how)
+    first = first_draws(names, request)
     return [*first, *(dataclasses.replace(job, draw=1) for job in first[:3])]
 
 
-def fill(jobs, how, folder, *flags):
+def fill(jobs, request, folder, *flags):
     """Prepares by Beam; returns what was reported."""
     said = []
-    beam.fill_stores(jobs, how, setup_for(folder, *flags), lambda **report: said.append(report), "preparing")
+    beam.fill_stores(jobs, request, setup_for(folder, *flags), lambda **report: said.append(report), "preparing")
     return said
 
 
@@ -125,10 +125,10 @@ def bytes_in(store_dir) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def local(folder, tmp_path_factory) -> dict[str, str]:
     """What the processes of this machine write."""
-    how = how_for(tmp_path_factory.mktemp("local"))
-    setup = {**setup_for(folder), "beam_options": None}
-    prepare.fill_stores(jobs_for(NAMES, how), how, setup, lambda **_: None, "preparing")
-    found = bytes_in(how["store_dir"])
+    request = request_for(tmp_path_factory.mktemp("local"))
+    setup = dataclasses.replace(setup_for(folder), beam_options=None)
+    filling.fill_stores(jobs_for(NAMES, request), request, setup, lambda **_: None, "preparing")
+    found = bytes_in(request.store_dir)
     # Ten stores, of which five have two parts.
     assert len(found) == 10 + 5 * 2 + 5
     return found
@@ -146,8 +146,8 @@ def local(folder, tmp_path_factory) -> dict[str, str]:
     ids=["1 process", "2 processes", "3 processes", "4 threads"],
 )
 def test_any_number_of_workers_writes_the_same_bytes(flags, folder, local, tmp_path):
-    how = how_for(tmp_path)
-    said = fill(jobs_for(NAMES, how), how, folder, *flags)
+    request = request_for(tmp_path)
+    said = fill(jobs_for(NAMES, request), request, folder, *flags)
     assert bytes_in(tmp_path) == local
     assert said[0]["done"] == 0 and [said[-1]["done"], said[-1]["total"]] == [10, 10]
     assert [one["done"] for one in said] == sorted(one["done"] for one in said)
@@ -155,40 +155,40 @@ def test_any_number_of_workers_writes_the_same_bytes(flags, folder, local, tmp_p
 
 @needs_beam
 def test_a_pipeline_goes_on_from_whole_parts_and_writes_the_others_anew(folder, local, tmp_path):
-    how = how_for(tmp_path)
-    jobs = first_draws(["beam_made", "beam_few"], how)
-    fill(jobs, how, folder, *HERE)
+    request = request_for(tmp_path)
+    jobs = first_draws(["beam_made", "beam_few"], request)
+    fill(jobs, request, folder, *HERE)
     made, few = (job.target for job in jobs)
     first, second = (stores.part_path(made, k) for k in range(2))
     second.write_bytes(second.read_bytes()[:-1])
     (made / "part-00000.bin.partial-1").write_text("of a writer that was killed")
     watched = first, second, few / stores.MANIFEST
     before = [path.stat().st_mtime_ns for path in watched]
-    fill(jobs, how, folder, *HERE)
+    fill(jobs, request, folder, *HERE)
     found = bytes_in(tmp_path)
     assert len(found) == 5 and found == {name: local[name] for name in found}
     after = [path.stat().st_mtime_ns for path in watched]
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
-    assert fill(jobs, how, folder, "--runner=NoSuch")[-1]["done"] == 2, "whole stores need no pipeline"
+    assert fill(jobs, request, folder, "--runner=NoSuch")[-1]["done"] == 2, "whole stores need no pipeline"
 
 
 @needs_beam
 def test_stores_at_an_address(folder, local, tmp_path, monkeypatch):
     monkeypatch.setenv(mirror.CACHE, str(tmp_path / "cache"))
-    how = how_for(f"file://{tmp_path}/bucket")
-    jobs = first_draws(["beam_many", "beam_prose", "beam_foreign"], how)
-    fill(jobs, how, folder, *HERE)
+    request = request_for(f"file://{tmp_path}/bucket")
+    jobs = first_draws(["beam_many", "beam_prose", "beam_foreign"], request)
+    fill(jobs, request, folder, *HERE)
     found = bytes_in(tmp_path / "bucket")
     assert len(found) == 7 and found == {name: local[name] for name in found}
 
 
 @needs_beam
 def test_workers_wait_for_one_that_prepares_the_same_store(folder, tmp_path):
-    how = how_for(tmp_path)
-    (job,) = first_draws(["beam_few"], how)
+    request = request_for(tmp_path)
+    (job,) = first_draws(["beam_few"], request)
     (other := stores.Lock(job.target)).take()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        filling = pool.submit(fill, [job], how, folder, *HERE)
+        filling = pool.submit(fill, [job], request, folder, *HERE)
         with pytest.raises(TimeoutError):
             filling.result(timeout=3)
         assert not list(job.target.glob("part-*"))
@@ -199,21 +199,30 @@ def test_workers_wait_for_one_that_prepares_the_same_store(folder, tmp_path):
 
 KILLED = """
 import json, sys
-from flan_jax.data.preparing import beam, prepare
-from flan_jax.data.worker import register_tasks
-setup, how, jobs = json.loads(sys.argv[1])
+from flan_jax.data.preparing import beam
+from flan_jax.data.preparing.jobs import Job
+from flan_jax.data.preparing.registering import register_tasks
+from flan_jax.data.request import Request, WorkerSetup
+setup, request, jobs = json.loads(sys.argv[1])
+setup, request = WorkerSetup(**setup), Request(**request)
 if __name__ == "__main__":
     register_tasks(setup)
-    beam.fill_stores([prepare.Job(*job) for job in jobs], how, setup, lambda **_: None, "preparing")
+    beam.fill_stores([Job(*job) for job in jobs], request, setup, lambda **_: None, "preparing")
 """
 
 
 @needs_beam
 @pytest.mark.parametrize("victims", ["all processes", "the launching process"])
 def test_a_pipeline_killed_in_the_middle_goes_on(victims, folder, local, tmp_path):
-    how = how_for(tmp_path / "stores")
-    jobs = jobs_for(["beam_many", "beam_prose"], how)
-    work = json.dumps([setup_for(folder, "--direct_num_workers=2"), how, [dataclasses.astuple(job) for job in jobs]])
+    request = request_for(tmp_path / "stores")
+    jobs = jobs_for(["beam_many", "beam_prose"], request)
+    work = json.dumps(
+        [
+            dataclasses.asdict(setup_for(folder, "--direct_num_workers=2")),
+            dataclasses.asdict(request),
+            [dataclasses.astuple(job) for job in jobs],
+        ]
+    )
     process = subprocess.Popen([sys.executable, "-c", KILLED, work], start_new_session=True, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: any(list(job.target.glob("part-*.bin")) for job in jobs))
@@ -232,7 +241,7 @@ def test_a_pipeline_killed_in_the_middle_goes_on(victims, folder, local, tmp_pat
     assert before
     for path in before:
         parts.verify(path)
-    fill(jobs, how, folder, *HERE)
+    fill(jobs, request, folder, *HERE)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     found = bytes_in(tmp_path / "stores")
     assert len(found) == 2 * (3 + 2) and found == {name: local[name] for name in found}
@@ -258,30 +267,32 @@ def wait_until(what, seconds=120):
 @needs_beam
 @pytest.mark.parametrize("mode", ["multi_processing", "in_memory"])
 def test_a_bad_row_is_told_as_the_local_path_tells_it(mode, folder, tmp_path):
-    how = how_for(tmp_path)
-    jobs = first_draws(["beam_broken"], how)
+    request = request_for(tmp_path)
+    jobs = first_draws(["beam_broken"], request)
     with pytest.raises(UserError) as wanted:
-        prepare.fill_stores(jobs, how, {**setup_for(folder), "beam_options": None}, lambda **_: None, "preparing")
+        filling.fill_stores(
+            jobs, request, dataclasses.replace(setup_for(folder), beam_options=None), lambda **_: None, "preparing"
+        )
     with pytest.raises(UserError) as told:
-        fill(jobs, how, folder, f"--direct_running_mode={mode}", "--direct_num_workers=1")
+        fill(jobs, request, folder, f"--direct_running_mode={mode}", "--direct_num_workers=1")
     assert str(told.value) == str(wanted.value)
     assert "broken.jsonl:10" in str(told.value)
 
 
 @needs_beam
 def test_a_worker_without_the_users_module_says_so(folder, tmp_path):
-    how = how_for(tmp_path)
-    setup = {**setup_for(folder, *HERE), "modules": ["beam_tasks", "no_such_tasks"]}
+    request = request_for(tmp_path)
+    setup = dataclasses.replace(setup_for(folder, *HERE), modules=("beam_tasks", "no_such_tasks"))
     with pytest.raises(UserError, match="'no_such_tasks' was not found; --module wants"):
-        beam.fill_stores(first_draws(["beam_few"], how), how, setup, lambda **_: None, "preparing")
+        beam.fill_stores(first_draws(["beam_few"], request), request, setup, lambda **_: None, "preparing")
 
 
 @needs_beam
 def test_a_worker_whose_task_is_another_writes_nothing(folder, tmp_path):
-    how = how_for(tmp_path)
-    (job,) = first_draws(["beam_few"], how)
+    request = request_for(tmp_path)
+    (job,) = first_draws(["beam_few"], request)
     with pytest.raises(UserError, match="task 'beam_few' is another on a worker than on the machine that started"):
-        fill([dataclasses.replace(job, fingerprint="0" * 32)], how, folder, *HERE)
+        fill([dataclasses.replace(job, fingerprint="0" * 32)], request, folder, *HERE)
     assert bytes_in(tmp_path) == {}
 
 
@@ -294,16 +305,16 @@ def test_a_worker_whose_task_is_another_writes_nothing(folder, tmp_path):
     ],
 )
 def test_flags_that_beam_does_not_take_are_named(flag, said, folder, tmp_path):
-    how = how_for(tmp_path)
+    request = request_for(tmp_path)
     with pytest.raises(UserError, match=f"Beam does not take '{flag}' after the --: .*{said}"):
-        fill(first_draws(["beam_few"], how), how, folder, flag)
+        fill(first_draws(["beam_few"], request), request, folder, flag)
 
 
 def test_workers_that_write_to_another_place_are_noticed(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(beam, "_run", lambda *_: None)
-    how = how_for(tmp_path)
+    request = request_for(tmp_path)
     with pytest.raises(UserError, match="2 of 2 stores .that of task 'beam_few' first.* set STORE_DIR to a folder"):
-        fill(first_draws(["beam_few", "beam_prose"], how), how, folder)
+        fill(first_draws(["beam_few", "beam_prose"], request), request, folder)
 
 
 def run_command(command, folder, store_dir, *words):

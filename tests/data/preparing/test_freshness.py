@@ -8,7 +8,8 @@ import shutil
 
 import pytest
 
-from flan_jax.data.resolve import Request, resolve
+from flan_jax.data.request import Request, WorkerSetup
+from flan_jax.data.resolve import resolve
 from flan_jax.data.stores import store as stores
 from flan_jax.data.stores.store import Store
 from flan_jax.data.worker import Worker
@@ -96,7 +97,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def process(place):
-    with Worker(["moody_tasks"], folders=[str(place)]) as one:
+    with Worker(WorkerSetup(("moody_tasks",), (str(place),))) as one:
         yield one
 
 
@@ -105,7 +106,7 @@ def request_for(place, tmp_path):
     (place / "mood.txt").write_text("")
 
     def make(mixture, **changes):
-        base = Request(mixture, "train", {"inputs": 64, "targets": 16}, 0, str(tmp_path), modules=("moody_tasks",))
+        base = Request(mixture, "train", {"inputs": 64, "targets": 16}, 0, str(tmp_path))
         return dataclasses.replace(base, **changes)
 
     return make
@@ -170,7 +171,7 @@ def test_all_that_is_learnt_or_scored_is_compared_not_the_prompt_alone(request_f
 def test_the_environment_is_noticed_by_the_next_process_that_is_asked(request_for, process, place, monkeypatch, capsys):
     calm = contents(resolve(request_for("foreign"), process))
     monkeypatch.setenv("MOOD", "loud ")
-    with Worker(["moody_tasks"], folders=[str(place)]) as another:
+    with Worker(WorkerSetup(("moody_tasks",), (str(place),))) as another:
         # Another request that shares the stores: the same one would be answered from before, without a process.
         loud = contents(resolve(request_for("foreign", max_draws=2), another))
     assert loud["foreign"] == [f"loud {text}" for text in calm["foreign"]]
@@ -197,9 +198,7 @@ def test_parts_from_before_the_change_are_not_gone_on_with(request_for, process,
 
 
 def drawn(process, request, task, draws):
-    process.call(
-        "prepare", wanted=[(task.name, task.folder, task.fingerprint, d) for d in draws], **request.arguments()
-    )
+    process.call("prepare", wanted=[(task.name, task.folder, task.fingerprint, d) for d in draws], request=request)
     return [Store(task.store(draw)) for draw in draws]
 
 
@@ -241,12 +240,12 @@ def test_a_later_draw_is_of_what_the_run_began_with(request_for, process, place)
     words.write_text(text + '{"word": "one more"}\n')
     try:
         with pytest.raises(UserError, match="task 'moody' is not what it was when this run began.*same command again"):
-            process.call("prepare", wanted=wanted, **request.arguments())
+            process.call("prepare", wanted=wanted, request=request)
     finally:
         words.write_text(text)
         os.utime(words, ns=(about.st_atime_ns, about.st_mtime_ns))
     assert not pathlib.Path(task.store(3)).exists()
-    process.call("prepare", wanted=wanted, **request.arguments())
+    process.call("prepare", wanted=wanted, request=request)
     assert Store(task.store(3)).count == 30
 
 

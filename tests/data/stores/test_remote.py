@@ -521,7 +521,8 @@ def test_a_full_cache_is_told(bucket, written, monkeypatch, small_disk):
 
 def test_prepared_by_the_data_process_on_one_machine_and_used_on_another(bucket, user_folder, tmp_path, monkeypatch):
     """Two data processes, each with a cache of its own; the stores hold the same bytes as local ones."""
-    from flan_jax.data.resolve import Request, resolve
+    from flan_jax.data.request import Request, WorkerSetup
+    from flan_jax.data.resolve import resolve
     from flan_jax.data.worker import Worker
 
     modules, folders = ("counted_files", "user_tasks"), [str(pathlib.Path(__file__).parents[1]), str(user_folder)]
@@ -532,15 +533,14 @@ def test_prepared_by_the_data_process_on_one_machine_and_used_on_another(bucket,
         "lengths": {"inputs": 64, "targets": 16},
         "seed": 0,
         "max_draws": 1,
-        "modules": modules,
     }
     found = {}
     for machine in ("first", "second"):
         new_machine(monkeypatch, tmp_path, machine)
         monkeypatch.setenv("COUNTED_LOG", str(tmp_path / f"requests of the {machine}"))
-        with Worker(modules, folders=folders) as worker:
+        with Worker(WorkerSetup(modules, tuple(folders))) as worker:
             resolved = resolve(Request(store_dir=bucket, **facts), worker)
-            resolve(Request(store_dir=bucket, **facts), Worker())  # by what is kept: that worker knows no such task
+            resolve(Request(store_dir=bucket, **facts), Worker(worker.setup))  # by what is kept
             if machine == "first":
                 wanted = resolve(Request(store_dir=str(tmp_path / "local"), **facts), worker)
         plan = resolved.plan(SHAPE.capacities | {"inputs": 64, "targets": 16}, True, 8192)

@@ -1,0 +1,29 @@
+"""Everything that is registered; answers `list`."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from flan_jax.data.preparing.registering import watched_files
+from flan_jax.data.registrations import PACKAGE, digests
+from flan_jax.data.request import WorkerSetup
+from flan_jax.files import opened
+
+
+def list_in_child(*, setup: WorkerSetup, progress: Callable[..., None]) -> dict[str, Any]:
+    """Answers `list`: the entries, and the files that they rest on."""
+    import seqio
+
+    from flan_jax.tasks import examples
+
+    entries = []
+    for name in sorted(seqio.MixtureRegistry.names()):
+        members = [task.name for task in seqio.MixtureRegistry.get(name).tasks]
+        entries.append({"name": name, "kind": "mixture", "tasks": members})
+    for name in sorted(seqio.TaskRegistry.names()):
+        described = examples.describe(name)
+        wordings = len(described.get("templates") or ())
+        entries.append({**described, "name": name, "kind": "task", "templates": wordings or None})
+    sources = watched_files(setup.modules)
+    read = opened.found(opened.mark(), except_in=os.devnull, known=sources)
+    return {"entries": entries, "package": str(PACKAGE), "sources": digests(sources), "read": dict(read)}

@@ -1,0 +1,130 @@
+"""Resolves a mixture where seqio is: its tasks, their stores, their rates; answers `resolve` and `check evals`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flan_jax.data import registrations
+from flan_jax.data.preparing import freshness
+from flan_jax.data.preparing.filling import fill_stores
+from flan_jax.data.preparing.jobs import Job, store_folder
+from flan_jax.data.preparing.registering import watched_files
+from flan_jax.data.request import Request, WorkerSetup
+from flan_jax.data.stores import store as stores
+from flan_jax.errors import UserError, nearest
+from flan_jax.files import filesystem, opened
+
+
+def resolve_in_child(*, setup: WorkerSetup, progress: Callable[..., None], request: Request) -> dict[str, Any]:
+    """Answers `resolve`: prepares what is missing, then works out the rates from the counts that were kept."""
+    from flan_jax.tasks import examples, rates, shared_vocabulary
+
+    mixture = request.mixture
+    names = members(mixture)
+    vocabulary, vocabulary_files = shared_vocabulary.shared(names, mixture)
+    files = watched_files(setup.modules) + list(setup.data_files) + vocabulary_files
+    for name in names:
+        files += [filesystem.absolute(path) for path in examples.source_files(name)]
+    began = opened.mark()
+    # Before anything is read: what changes from here on must be seen to have changed.
+    watched: list[Any] = [[file, filesystem.watched(file)] for file in sorted(set(files))]
+    jobs = first_draws(names, request)
+    stores.refresh(job.target for job in jobs)
+    notes = freshness.drop_stale(jobs, request, progress)
+    fill_stores(jobs, request, setup, progress, f"preparing {request.split}")
+    tasks = []
+    for name, job in zip(names, jobs, strict=True):
+        about, manifest = _about(examples.describe(name)), stores.read_manifest(job.target)
+        about |= examples.prompt_facts(name)
+        if not manifest["count"]:
+            raise none_kept(name, mixture, request.split, manifest["tally"])
+        draws = request.max_draws if about.get("random") else 1
+        facts = {"folder": job.folder, "fingerprint": job.fingerprint, "count": manifest["count"]}
+        facts["tally"] = manifest["tally"]
+        tasks.append({"name": name, **facts, "draws": draws, "about": about})
+    counts = {task["name"]: task["count"] for task in tasks}
+    rate_of = rates.rate_of(mixture, counts)
+    caps = rates.caps_of(mixture)
+    for task in tasks:
+        task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
+    watched += opened.found(began, except_in=request.store_dir, known={file for file, _ in watched})
+    return {"tasks": tasks, "vocabulary": vocabulary, "watched": watched, "notes": notes}
+
+
+def check_evals_in_child(
+    *, setup: WorkerSetup, progress: Callable[..., None], request: Request, beside: str | None
+) -> dict[str, Any]:
+    """Answers `check evals`; see `check_evals`."""
+    from flan_jax.tasks import examples, shared_vocabulary
+
+    mixture, split = request.mixture, request.split
+    trained = members(beside) if beside else []
+    names = members(mixture, "EVAL_MIXTURE")
+    began = opened.mark()
+    files = watched_files(setup.modules) + list(setup.data_files)
+    lacking = {name: splits for name in names if split not in (splits := examples.splits(name))}
+    if lacking:
+        name, splits = next(iter(lacking.items()))
+        more = f", nor have {len(lacking) - 1} others of it" if len(lacking) > 1 else ""
+        raise UserError(
+            f"EVAL_MIXTURE {mixture!r}: task {name!r} has no split {split!r} (it has {', '.join(splits)})"
+            f"{nearest(split, splits)}{more}; set Evaluation.split, or score another mixture"
+        )
+    if trained:
+        ours, our_files = shared_vocabulary.shared(names, mixture)
+        theirs, their_files = shared_vocabulary.shared(trained, beside or "")
+        files += our_files + their_files
+        if ours["fingerprint"] != theirs["fingerprint"]:
+            raise UserError(
+                f"EVAL_MIXTURE {mixture!r} has another vocabulary ({ours['size']} tokens, {ours['fingerprint'][:8]}) "
+                f"than MIXTURE {beside!r} ({theirs['size']} tokens, {theirs['fingerprint'][:8]}); give their tasks the "
+                f"same vocabulary"
+            )
+    watched: list[Any] = [[file, filesystem.watched(file)] for file in sorted(set(files))]
+    watched += opened.found(began, except_in=request.store_dir, known=set(files))
+    return {"names": names, "watched": watched}
+
+
+def vocabulary_of(task: str) -> Any:
+    """The vocabulary of a task's targets."""
+    import seqio
+
+    return seqio.get_mixture_or_task(task).output_features["targets"].vocabulary
+
+
+def first_draws(names: Sequence[str], request: Request) -> list[Job]:
+    """The stores that a mixture of these tasks begins with."""
+    from flan_jax.tasks import examples
+
+    fingerprints = {name: examples.fingerprint(name) for name in names}
+    return [Job(name, store_folder(name, mark, request), mark, 0) for name, mark in fingerprints.items()]
+
+
+def _about(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run needs to know of a task's declaration."""
+    names = "kind cluster chance siblings sibling shots eval_kind metrics wants objective random"
+    return {name: described[name] for name in names.split() if name in described}
+
+
+def members(mixture: str, setting: str = "MIXTURE") -> list[str]:
+    """The tasks of a mixture, or the task itself, in a stable order; `setting` is what named it."""
+    import seqio
+
+    mixtures, tasks = set(seqio.MixtureRegistry.names()), set(seqio.TaskRegistry.names())
+    if mixture in mixtures:
+        names = [task.name for task in seqio.MixtureRegistry.get(mixture).tasks]
+        return sorted(set(names), key=names.index)
+    if mixture in tasks:
+        return [mixture]
+    raise registrations.unknown(mixture, mixtures | tasks, setting)
+
+
+def none_kept(task: str, mixture: str, split: str, tally: Mapping[str, int]) -> UserError:
+    """What to say of a task of which no row was kept: why, and what mends it."""
+    causes = [
+        f"{value} {key.replace('_', ' ')}" for key, value in tally.items() if value and key not in ("read", "kept")
+    ]
+    mend = "raise FEATURE_LENGTHS, which its wording alone fills," if tally.get("too_long") else "check its source,"
+    return UserError(
+        f"task {task!r} has no examples in split {split!r}: {tally.get('read', 0)} rows were read and none was kept "
+        f"({', '.join(causes) or 'the source is empty'}); {mend} or take it out of {mixture!r}"
+    )
