@@ -58,6 +58,16 @@ class RowShape:
             return {"row": self.inputs + self.targets}
         return {"inputs": self.inputs, "targets": self.targets}
 
+    def features(self) -> dict[str, tuple[int, type[np.generic]]]:
+        """Length and dtype of each array of a batch; see the module's docstring."""
+        joined = self.architecture == "decoder"
+        length = self.inputs + self.targets if joined else self.targets
+        found: dict[str, tuple[int, type[np.generic]]] = {f"decoder_{name}": (length, np.int32) for name in _DECODER}
+        if not joined:
+            del found["decoder_prefix_mask"]
+            found |= {f"encoder_{name}": (self.inputs, np.int32) for name in _ENCODER}
+        return {**found, "decoder_loss_weights": (length, np.float32)}
+
     def budgets(self, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Token counts of examples, [N] each, as packing counts them: int [N, budgets]."""
         if self.architecture == "decoder":
@@ -112,11 +122,10 @@ def fill(places: Places, row: np.ndarray, task: np.ndarray, rows: int, shape: Ro
     bad = kernels.fill(places.table, places.slot, places.local, row, task, *how, decoder, weights, encoder)
     if bad >= 0:
         return bad
-    batch = {f"decoder_{name}": array for name, array in zip(_DECODER, decoder, strict=True)}
-    if not joined:
-        del batch["decoder_prefix_mask"]
-        batch |= {f"encoder_{name}": array for name, array in zip(_ENCODER, encoder, strict=True)}
-    return {**batch, "decoder_loss_weights": weights}
+    made: Batch = {f"decoder_{name}": array for name, array in zip(_DECODER, decoder, strict=True)}
+    made |= {f"encoder_{name}": array for name, array in zip(_ENCODER, encoder, strict=True)}
+    made["decoder_loss_weights"] = weights
+    return {name: made[name] for name in shape.features()}
 
 
 def assemble(rows: Sequence[Sequence[Segment]], shape: RowShape) -> Batch:

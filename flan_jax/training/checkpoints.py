@@ -185,10 +185,6 @@ class Checkpoints:
         """Reads a step's parameters alone; see `restore`."""
         return self._read(step, {"params": abstract_params})[0]["params"]
 
-    def read_extra(self, step: int) -> dict[str, Any]:
-        """Reads the JSON that was saved with a step; see `restore`."""
-        return self._read(step, {})[1]
-
     def wait(self) -> None:
         """Returns once the save under way is committed.
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from flan_jax.data.rows import row_shape
 from flan_jax.models import lora as adapters
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
@@ -85,17 +85,13 @@ def make_program(
 
 
 def abstract_batch(model: ModelConfig, lengths: Mapping[str, int], batch_size: int, mesh: Mesh) -> dict[str, Any]:
-    """Shapes and shardings of a step's batch, as `flan_jax.data.loader.assemble` lays it out."""
-    joined = model.architecture == "decoder"
-    length = lengths["inputs"] + lengths["targets"] if joined else lengths["targets"]
-    shape = lambda size, dtype: jax.ShapeDtypeStruct((batch_size, size), dtype, sharding=batch_sharding(mesh))
-    names = ["input_tokens", "target_tokens", "segment_ids", "positions", "task_ids"] + ["prefix_mask"] * joined
-    batch = {f"decoder_{name}": shape(length, jnp.int32) for name in names}
-    batch["decoder_loss_weights"] = shape(length, jnp.float32)
-    if not joined:
-        for name in ("input_tokens", "segment_ids", "positions"):
-            batch[f"encoder_{name}"] = shape(lengths["inputs"], jnp.int32)
-    return batch
+    """Shapes and shardings of a step's batch, as `flan_jax.data.rows` lays it out."""
+    features = row_shape(model.architecture, lengths, model.begin_id).features()
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.ShapeDtypeStruct((batch_size, length), dtype, sharding=sharding)
+        for name, (length, dtype) in features.items()
+    }
 
 
 def ahead(

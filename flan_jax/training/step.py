@@ -109,36 +109,6 @@ def make_train_step(
     )
 
 
-def make_eval_step(
-    graph: Any, *, mesh: Mesh, param_shardings: Any, num_tasks: int, loss_config: LossConfig = CROSS_ENTROPY
-) -> Callable[..., Any]:
-    """Builds the jitted `(params, batch) -> metrics` without dropout: sums and weights, to be added over batches.
-
-    Args:
-      graph: the model's graph, from `nnx.split(model, nnx.Param)`.
-      mesh: the mesh.
-      param_shardings: from `parallel.axes.sharding_of`, or a state's shardings' "params".
-      num_tasks: T; `decoder_task_ids` are in [0, T).
-      loss_config: plain cross-entropy by default, whatever the training loss is, so that runs compare.
-
-    Returns:
-      The jitted function; its metrics are loss_sum, z_loss_sum, weight_sum, task_loss_sum `[T]` and
-      task_weight_sum `[T]`.
-    """
-    loss_config.check()
-    sums = _sums_of(graph, loss_config, num_tasks)
-
-    def step(params: Any, batch: Batch) -> dict[str, jax.Array]:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return sums((params,), batch, None)
-
-    return jax.jit(
-        step,
-        in_shardings=(param_shardings, batch_sharding(mesh)),
-        out_shardings=NamedSharding(mesh, PartitionSpec()),
-    )
-
-
 def _sums_of(graph: Any, config: LossConfig, num_tasks: int) -> Callable[..., dict[str, jax.Array]]:
     """The weighted sums of one (micro)batch, whole and by task, as a function of the parameters' parts."""
 

@@ -30,7 +30,13 @@ def chatty(tmp_path_factory):
 
 
 def declare(name="kinds", **changes):
-    how = {"templates": ("{q} {options}",), "options": ("fruit", "thing"), "answer": "kind", "option_styles": ("dashes",), **changes}
+    how = {
+        "templates": ("{q} {options}",),
+        "options": ("fruit", "thing"),
+        "answer": "kind",
+        "option_styles": ("dashes",),
+        **changes,
+    }
     return InstructionTask(name, generator(lambda split: ROWS), **how).register()
 
 

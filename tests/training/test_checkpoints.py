@@ -56,7 +56,7 @@ def test_a_state_comes_back_bit_for_bit_with_its_extra(open_in, saved):
     assert again.latest() == 7
     restored, read = again.restore(7, shapes)
     same_bits(restored, state)
-    assert read == again.read_extra(7) == extra
+    assert read == again._read(7, {})[1] == extra
     same_bits(again.restore_params(7, shapes["params"]), state["params"])
 
 
@@ -146,7 +146,7 @@ def test_dates_that_orbax_cannot_read_are_told_with_their_file(open_in, saved, t
             with pytest.raises(UserError, match=rf"{dates} is damaged \(.*\); delete it"):
                 open_in(read_only=read_only).latest()
     dates.unlink()
-    assert open_in().latest() == 1 and open_in().read_extra(1) == {"step": 1}
+    assert open_in().latest() == 1 and open_in()._read(1, {})[1] == {"step": 1}
 
 
 def test_settings_are_checked(open_in):
@@ -219,7 +219,7 @@ def test_a_damaged_newest_step_is_not_taken_and_its_number_is_free_again(open_in
     same_bits(again.restore(10, saved[1])[0], saved[0])
     again.save(20, saved[0], {"step": "anew"})
     again.wait()
-    assert again.latest() == 20 and again.read_extra(20) == {"step": "anew"}
+    assert again.latest() == 20 and again._read(20, {})[1] == {"step": "anew"}
 
 
 def test_what_is_to_be_deleted_is_renamed_first_and_swept_at_the_next_start(open_in, saved, tmp_path):
