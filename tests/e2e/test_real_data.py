@@ -30,6 +30,7 @@ import t0_tasks
 
 MIXTURE = "t0"
 MODEL = "t5_starter"
+VOCABULARY = "t0.model"
 FEATURE_LENGTHS = {LENGTHS}
 BATCH_SIZE = 16
 STEPS = {STEPS}
@@ -88,7 +89,7 @@ def story(real_data, tmp_path_factory) -> Story:
     data = real_files(real_data, folder / "t0")
     shutil.copy(TASK_FILE, folder)
     (folder / "t0.gin").write_text(RUN_FILE)
-    env = {**os.environ, "JAX_PLATFORMS": "cpu", "FLAN_JAX_T0": str(data), "FLAN_JAX_VOCAB": "t0.model"}
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "FLAN_JAX_T0": str(data)}
     command = [sys.executable, "-m", "flan_jax.main"]
 
     def run(*argv: str) -> str:
@@ -113,7 +114,7 @@ def story(real_data, tmp_path_factory) -> Story:
     return Story(folder, data, said, len(rows(killed)), run(*again))
 
 
-def test_a_vocabulary_that_is_not_there_yet_is_learnt_from_the_tasks_that_name_it(story):
+def test_a_vocabulary_is_learnt_from_tasks_that_name_none(story):
     assert "2,000 pieces" in story.vocabulary_said
     model = sentencepiece.SentencePieceProcessor(model_file=str(story.folder / "t0.model"))
     assert model.get_piece_size() == 2000

@@ -6,7 +6,6 @@ import pathlib
 from flan_jax.tasks import InstructionTask, jsonl, mixture
 
 FOLDER = pathlib.Path(os.environ.get("FLAN_JAX_T0", "../shared/data/t0_train_50k")).absolute()
-VOCABULARY = os.path.abspath(os.environ.get("FLAN_JAX_VOCAB", "t0.model"))
 FILES = [path for path in sorted(FOLDER.glob("*.jsonl")) if not path.stem.startswith("trec_")]  # have no completions
 
 
@@ -16,7 +15,7 @@ def fields(row):
 
 for path in FILES:
     # A prompt holds its instruction at either end: one that is too long loses its middle.
-    how = {"templates": ("{prompt}",), "preprocess": fields, "vocabulary": VOCABULARY, "trim_from": "middle"}
+    how = {"templates": ("{prompt}",), "preprocess": fields, "trim_from": "middle"}
     InstructionTask(name=path.stem, source=jsonl(path), **how).register()
 
 mixture("t0", [path.stem for path in FILES], cap=100)
