@@ -117,7 +117,7 @@ def read_file(path: Path, rank: int, into: Statements, seen: tuple[Path, ...] = 
 @functools.cache
 def register() -> dict[str, type]:
     """Makes the sections of `RunConfig` known to gin, once a process, and returns them by gin name."""
-    from flan_jax.config.gin_names import section_types
+    from flan_jax.config.run_config import section_types
 
     sections = section_types()
     for name, section in sections.items():
@@ -283,7 +283,7 @@ def resolve(
       UserError: any fault of the settings; those found together are told together.
     """
     from flan_jax.config import run_settings
-    from flan_jax.config.run_config import check
+    from flan_jax.config.checks import check
 
     statements = read_statements(options, bindings)
     run_settings.extend_path([os.getcwd(), *statements.folders])
@@ -320,7 +320,7 @@ def _bound(
     """Checks, binds, calls what the command needs called, and gives the configuration with the modules whose functions
     it refers to."""
     from flan_jax.config import gin_calls, gin_names
-    from flan_jax.config.run_config import check
+    from flan_jax.config.checks import check
 
     register()
     used: set[str] = set()
@@ -345,7 +345,7 @@ def _bound(
 def _with_values(start: "RunConfig", values: Mapping[str, dict[str, Any]], text: str) -> "RunConfig":
     """The configuration with what gin binds; `text` is all of it."""
     from flan_jax.annotations import conform
-    from flan_jax.config.run_config import SECTIONS
+    from flan_jax.config.macros import SECTIONS
 
     sections = {path: conform(getattr(start, path), values[name]) for name, path in SECTIONS.items() if path}
     run = values["Run"]

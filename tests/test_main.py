@@ -12,9 +12,11 @@ import pytest
 
 from flan_jax import main
 from flan_jax.config import command_line
-from flan_jax.config import run_config as config
 from flan_jax.config.gin_files import config_folder
-from flan_jax.config.macros import MACROS, T5X_NAMES
+from flan_jax.config.kept import to_json, write_equivalent
+from flan_jax.config.macros import MACROS
+from flan_jax.config.run_config import RunConfig
+from flan_jax.models.config import ModelConfig
 
 SHAPE = ["--mixture", "m", "--steps", "3"]
 
@@ -27,7 +29,7 @@ def caller(tmp_path, monkeypatch):
     return tmp_path
 
 
-def resolved(*argv: str) -> config.RunConfig:
+def resolved(*argv: str) -> RunConfig:
     return main.resolve(*command_line.parse(argv))
 
 
@@ -42,10 +44,10 @@ def write(name: str, text: str) -> str:
     return name
 
 
-def save_run(folder: str, **changes) -> config.RunConfig:
+def save_run(folder: str, **changes) -> RunConfig:
     """A run's folder as training leaves it, as far as its configuration goes."""
     run = dataclasses.replace(resolved("train", *SHAPE), run_dir=folder, **changes)
-    write(f"{folder}/config.json", config.to_json(run))
+    write(f"{folder}/config.json", to_json(run))
     return run
 
 
@@ -265,11 +267,11 @@ def test_the_operative_text_resolves_to_the_same_run():
 
 
 def test_init_from_brings_the_model_along_unless_another_is_named():
-    save_run("runs/first", model=dataclasses.replace(config.ModelConfig(), embed_dim=96))
+    save_run("runs/first", model=dataclasses.replace(ModelConfig(), embed_dim=96))
     assert resolved("train", *SHAPE, "--init_from", "runs/first").model.embed_dim == 96
     assert resolved(
         "train", *SHAPE, "--init_from", "runs/first", "--gin.Model.mlp_dim=40"
-    ).model == dataclasses.replace(config.ModelConfig(), embed_dim=96, mlp_dim=40)
+    ).model == dataclasses.replace(ModelConfig(), embed_dim=96, mlp_dim=40)
     assert resolved("train", *SHAPE, "--init_from", "runs/first", "--model", "t5_starter").model.embed_dim == 128
 
 
@@ -295,7 +297,7 @@ def test_data_needs_no_gin_and_its_equivalent_means_the_same():
     run = resolved("train", *argv)
     assert run.mixture == "user_data" and run.epochs == 3.0 and run.run_dir == "runs/chats"
     assert run.data_files == (str(Path("chats.jsonl").resolve()),)
-    gin_file, module = config.write_equivalent(run, run.run_dir)
+    gin_file, module = write_equivalent(run, run.run_dir)
     assert len(module.read_text().splitlines()) <= 25
     again = resolved("train", f"--gin_file={gin_file}")
     assert again.modules == ("user_data_task",) and again.data_files == ()
@@ -317,7 +319,7 @@ def test_fields_reach_the_task_module():
     write("table.csv", "question,reply\na,b\n")
     run = resolved("train", "--data", "table.csv", "--fields", "inputs=question,targets=reply", "--epochs", "1")
     assert run.data_fields == {"inputs": "question", "targets": "reply"}
-    _, module = config.write_equivalent(run, "out")
+    _, module = write_equivalent(run, "out")
     assert "fields={'inputs': 'question', 'targets': 'reply'}" in module.read_text()
 
 
@@ -377,10 +379,6 @@ def test_examples_in_help_are_understood():
     assert len(examples) > 15
     for example in examples:
         command_line.parse(shlex.split(example.partition(" > ")[0])[1:])
-
-
-def test_t5x_names_are_no_names_of_ours():
-    assert not set(T5X_NAMES) & set(MACROS)
 
 
 def test_help_and_a_mistyped_flag_cost_nothing():

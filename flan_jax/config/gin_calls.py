@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from flan_jax.config.gin_files import Binding, Statements, references
-from flan_jax.config.gin_names import section_name, section_types
-from flan_jax.config.macros import MACROS
+from flan_jax.config.gin_names import section_name
+from flan_jax.config.macros import MACROS, SECTIONS
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "tasks": ("Run.modules", "Run.module_folders"),
@@ -29,7 +29,7 @@ def setting_of(binding: Binding) -> str | None:
     if not binding.parameter:
         return MACROS[binding.selector].target if binding.selector in MACROS else None
     section = section_name(binding)
-    return f"{section}.{binding.parameter}" if section in section_types() else None
+    return f"{section}.{binding.parameter}" if section in SECTIONS else None
 
 
 def waiting(statements: Statements, names: Mapping[str, str]) -> set[str]:

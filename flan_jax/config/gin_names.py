@@ -11,17 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flan_jax.config.gin_files import UNDER_FILES, Binding, Import, Reference, Statements, references
-from flan_jax.config.macros import MACROS, T5X_NAMES
-from flan_jax.config.run_config import SECTIONS, RunConfig
+from flan_jax.config.macros import MACROS, SECTIONS, T5X_NAMES
+from flan_jax.config.run_config import section_types
 from flan_jax.errors import UserError, nearest
 
 FunctionOf = Callable[[str, str], tuple[str, Any]]  # (name as written, place) -> (full name, function)
-
-
-def section_types() -> dict[str, type]:
-    """The dataclass of each gin section."""
-    hints: dict[str, Any] = {item.name: item.type for item in dataclasses.fields(RunConfig)}
-    return {name: hints[path] if path else RunConfig for name, path in SECTIONS.items()}
 
 
 def section_name(binding: Binding) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 
 from flan_jax.annotations import fits
 from flan_jax.config.gin_files import PLAIN_FLAGS, UNDER_FILES, Binding, Reference, Statements
-from flan_jax.config.run_config import CONFIG_FILE, USER_MIXTURE, RunConfig, load_run
+from flan_jax.config.kept import CONFIG_FILE, USER_MIXTURE, load_run
+from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.files import filesystem
 from flan_jax.models import hugging_face

@@ -11,7 +11,8 @@ import pytest
 
 from flan_jax import main
 from flan_jax.config import command_line
-from flan_jax.config import run_config as config
+from flan_jax.config.kept import from_json, to_json
+from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 
 numbers = itertools.count()
@@ -50,7 +51,7 @@ def package(tmp_path, monkeypatch):
         del sys.modules[module]
 
 
-def resolved(text: str, *argv: str) -> config.RunConfig:
+def resolved(text: str, *argv: str) -> RunConfig:
     Path("run.gin").write_text(f'MIXTURE = "m"\nSTEPS = 10\n{text}')
     return main.resolve(*command_line.parse(["train", "--gin_file=run.gin", *argv]))
 
@@ -161,7 +162,7 @@ def test_user_code_comes_back_from_a_saved_run(package):
         f"import {package}\nOptimizer.factory = @{package}.my_optimizer\n{package}.my_optimizer.momentum = 0.5\n"
         f"Loss.function = @{package}.make_loss()\n"
     )
-    again = config.from_json(config.to_json(first))
+    again = from_json(to_json(first))
     assert again.optimizer.factory is not None and again.optimizer.factory(1) == ("mine", 1, 0.5)
     assert again.loss.function is not None  # made by a call, so its name leads nowhere: told when it is called
     with pytest.raises(UserError, match=r"make_loss.<locals>.loss"):
