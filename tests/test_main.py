@@ -15,6 +15,7 @@ from flan_jax.config import command_line
 from flan_jax.config.gin_files import config_folder
 from flan_jax.config.kept import to_json, write_equivalent
 from flan_jax.config.macros import MACROS
+from flan_jax.config.resolving import resolve
 from flan_jax.config.run_config import RunConfig
 from flan_jax.models.config import ModelConfig
 
@@ -30,7 +31,7 @@ def caller(tmp_path, monkeypatch):
 
 
 def resolved(*argv: str) -> RunConfig:
-    return main.resolve(*command_line.parse(argv))
+    return resolve(*command_line.parse(argv))
 
 
 def flan_jax(*argv: str, **more) -> subprocess.CompletedProcess:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flan_jax.annotations import fits
-from flan_jax.config.gin_files import PLAIN_FLAGS, UNDER_FILES, Binding, Reference, Statements
+from flan_jax.config.gin_statements import PLAIN_FLAGS, UNDER_FILES, Binding, Reference, Statements
 from flan_jax.config.kept import CONFIG_FILE, USER_MIXTURE, load_run
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError

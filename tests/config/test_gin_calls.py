@@ -4,8 +4,7 @@ import sys
 
 import pytest
 
-from flan_jax import main
-from flan_jax.config import command_line
+from flan_jax.config import command_line, resolving
 from flan_jax.errors import UserError
 
 CALLED = """
@@ -35,7 +34,7 @@ def resolve(tmp_path, monkeypatch):
         (tmp_path / "run.gin").write_text(f"import called\nseven.at = 'seen'\n{text}\n")
         told = ""
         try:
-            main.resolve(*command_line.parse([command, "--gin_file", "run.gin"]))
+            resolving.resolve(*command_line.parse([command, "--gin_file", "run.gin"]))
         except UserError as fault:
             told = str(fault)
         finally:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flan_jax import main
 from flan_jax.config import command_line
 from flan_jax.config.kept import from_json, to_json
+from flan_jax.config.resolving import resolve
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 
@@ -53,7 +53,7 @@ def package(tmp_path, monkeypatch):
 
 def resolved(text: str, *argv: str) -> RunConfig:
     Path("run.gin").write_text(f'MIXTURE = "m"\nSTEPS = 10\n{text}')
-    return main.resolve(*command_line.parse(["train", "--gin_file=run.gin", *argv]))
+    return resolve(*command_line.parse(["train", "--gin_file=run.gin", *argv]))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_modules_beside_the_gin_file_are_found(package):
     Path("elsewhere/run.gin").write_text(
         'import beside_it\nMIXTURE = "m"\nSTEPS = 1\nOptimizer.factory = @beside_it.my_optimizer\n'
     )
-    run = main.resolve(*command_line.parse(["train", "--gin_file=elsewhere/run.gin"]))
+    run = resolve(*command_line.parse(["train", "--gin_file=elsewhere/run.gin"]))
     assert run.optimizer.factory is not None and run.optimizer.factory(1)[0] == "mine"
     assert os.path.abspath("elsewhere") in run.module_folders
     del sys.modules["beside_it"]
@@ -153,7 +153,7 @@ def test_the_operative_text_brings_user_code_back(package):
         f"import {package}\nOptimizer.factory = @{package}.my_optimizer\n{package}.my_optimizer.momentum = 0.5\n"
     )
     Path("again.gin").write_text(first.operative)
-    again = main.resolve(*command_line.parse(["train", "--gin_file=again.gin"]))
+    again = resolve(*command_line.parse(["train", "--gin_file=again.gin"]))
     assert again.optimizer.factory is not None and again.optimizer.factory(1) == ("mine", 1, 0.5)
 
 

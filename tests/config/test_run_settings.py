@@ -1,11 +1,13 @@
 """INIT_FROM: the model comes with what is started from, and what comes with none is told."""
 
 import dataclasses
+import sys
 
 import pytest
 
-from flan_jax import main, setup
+from flan_jax import setup
 from flan_jax.config import command_line
+from flan_jax.config.resolving import resolve
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from tests.models.hugging_face.written import write
@@ -16,11 +18,11 @@ SHAPE = ["--mixture", "m", "--steps", "3"]
 @pytest.fixture(autouse=True)
 def caller(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(main.sys, "path", list(main.sys.path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
 
 def resolved(*argv: str) -> RunConfig:
-    return main.resolve(*command_line.parse(["train", *SHAPE, *argv]))
+    return resolve(*command_line.parse(["train", *SHAPE, *argv]))
 
 
 def test_a_hugging_face_folder_brings_its_model(tmp_path):
