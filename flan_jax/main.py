@@ -31,14 +31,14 @@ ENTRY_POINTS: dict[str, str] = {
 
 def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any], bindings: Sequence[str]) -> int | None:
     own = own_arguments(command, options)
-    from flan_jax.config import resolving, run_settings  # not for what was refused by now, or for `--help`
+    from flan_jax.config import plain_flags, resolving  # not for `--help`, nor for what was refused by now
 
     mixture = macros.pop("MIXTURE", None) if command == "eval" else None  # there it says what to score
     config = resolving.resolve(command, options, macros, bindings)
     if command == "eval":
         own["mixture"] = mixture
     if options.data:
-        run_settings.check_columns(config)
+        plain_flags.check_columns(config)
     if command in ("train", "plan", "prepare", "vocab"):
         from flan_jax import setup  # without JAX, which `train` imports: a wrong name is told in no time
 

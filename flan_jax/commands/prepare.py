@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from flan_jax import setup
 from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
-from flan_jax.config.run_settings import planned_with
+from flan_jax.config.starting_point import planned_with
 from flan_jax.data.preparing import beam
 from flan_jax.data.resolve import resolve
 from flan_jax.data.stores.store import open_store

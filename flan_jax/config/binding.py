@@ -96,6 +96,7 @@ class _Delegate(config_parser.ParserDelegate):
 
 def registered(selector: str) -> Any:
     """The plain function or class that gin knows by a name, or None."""
+    _register_sections()
     known = _in_registry(selector)
     return known if known is None else _unwrapped(known) or known
 

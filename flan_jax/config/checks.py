@@ -1,10 +1,10 @@
-"""What is wrong with a configuration: every check gives its faults, and `check` tells all of them at once.
+"""What is wrong with a configuration: every check gives its faults, and all of them are told at once.
 
 A fault is a sentence that opens with the setting that mends it. A setting of a wrong type is told by that alone: the
 other checks leave its `path` out.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from flan_jax.annotations import check_types, walk
@@ -55,22 +55,38 @@ _MOST: dict[str, float] = {
 _MOST_WHOLE = 2**31 - 1  # of every other whole number: what JAX counts in
 
 
-def check(
+def check(config: RunConfig, needs: Collection[str] = ("mixture", "length")) -> None:
+    """Refuses a configuration that cannot run; see `faults_of`.
+
+    Raises:
+      UserError: names every fault.
+    """
+    refuse(faults_of(config, needs))
+
+
+def refuse(faults: Sequence[str]) -> None:
+    """Tells faults of settings all at once.
+
+    Raises:
+      UserError: there is one or more.
+    """
+    if faults:
+        raise UserError(together(faults, many="{} settings need mending:"))
+
+
+def faults_of(
     config: RunConfig,
     needs: Collection[str] = ("mixture", "length"),
     places: Mapping[str, str] | None = None,
     unknown: Collection[str] = (),
-) -> None:
-    """Refuses a configuration that cannot run, with all its faults at once.
+) -> list[str]:
+    """What is wrong with a configuration, each fault told by the setting that mends it.
 
     Args:
       config: what was resolved from files and flags.
       needs: what the command at hand cannot do without: "mixture", and "length" for STEPS or EPOCHS.
       places: where a setting was given, by its name; told with its fault.
       unknown: settings by their gin names whose values are not known yet; nothing is said of them.
-
-    Raises:
-      UserError: names every fault, each by the setting that mends it.
     """
     mistyped = _mistyped(config)
     later = {path_of(name) for name in unknown}
@@ -81,8 +97,7 @@ def check(
     faults += _shape_faults(config, unclear)
     faults += _needed_faults(config, needs, later)
     faults += _section_faults(config, {path.partition(".")[0] for path in unclear})
-    if faults:
-        raise UserError(together(faults, many="{} settings need mending:"))
+    return faults
 
 
 def _mistyped(config: RunConfig) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """How a command line becomes a `RunConfig`.
 
-Every setting goes the same way: gin text and flags are read as statements (`binding.read`, `run_settings`), their names
-are checked and the user's functions found (`gin_names`), what they would call is set apart (`gin_calls`), what is left
-is bound (`binding.bind`), the values make a `RunConfig`, and that is checked (`checks`).
+Every setting goes one way: gin text and flags are read as statements (`binding.read`, `plain_flags`, `starting_point`),
+their names are checked and the user's functions found (`gin_names`), what they would call is set apart (`gin_calls`),
+what is left is bound (`binding.bind`), the values make a `RunConfig`, and that is checked (`checks`).
 """
 
 import argparse
@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from flan_jax.annotations import conform
-from flan_jax.config import binding, gin_calls, gin_names, run_settings
-from flan_jax.config.checks import check
+from flan_jax.config import binding, gin_calls, gin_names, plain_flags, starting_point
+from flan_jax.config.checks import faults_of, refuse
 from flan_jax.config.gin_files import find_gin_file
 from flan_jax.config.gin_statements import UNDER_FILES, Statements
 from flan_jax.config.macros import SECTIONS
@@ -46,11 +46,11 @@ def resolve(command: str, options: argparse.Namespace, macros: Mapping[str, Any]
       UserError: any fault of the settings; those found together are told together.
     """
     statements = binding.read(options.gin_file, bindings)
-    run_settings.extend_path([os.getcwd(), *statements.folders])
-    run_settings.with_flags(statements, options, macros)
-    run_settings.one_length(statements)
-    base = run_settings.base_run(statements, command, options)
-    start, model, place = run_settings.starting_model(statements, base)
+    plain_flags.extend_path([os.getcwd(), *statements.folders])
+    plain_flags.with_flags(statements, options, macros)
+    plain_flags.one_length(statements)
+    base = starting_point.base_run(statements, command, options)
+    start, model, place = starting_point.starting_model(statements, base)
     if model is not None:
         _read_model(model, place, statements)
     named = gin_names.check_names(statements, binding.registered)
@@ -58,11 +58,11 @@ def resolve(command: str, options: argparse.Namespace, macros: Mapping[str, Any]
         raise UserError(together(named.faults))
     needs = () if command == "inspect" and options.task else NEEDS.get(command, ())
     config = _bound(command, statements, named.functions, start, needs)
-    run_settings.check_module_names(config)
+    refuse(plain_flags.module_faults(config))
     folders = [*statements.folders, *config.module_folders]
     tasks = [line.module for line in statements.imports if line.module not in named.used]  # for what they register
-    config = run_settings.with_modules(config, options, folders, tasks)
-    check(config, needs, statements.places())
+    config = plain_flags.with_modules(config, options, folders, tasks)
+    refuse(plain_flags.missing_modules(config.modules) + faults_of(config, needs, statements.places()))
     return config
 
 
@@ -89,7 +89,7 @@ def _bound(
     unused = gin_calls.not_shown(command, waiting)
     config = _with_values(start, *binding.bind(gin_calls.without(statements, waiting), functions))
     if waiting - unused:
-        check(config, needs, statements.places(), unknown=waiting)
+        refuse(faults_of(config, needs, statements.places(), unknown=waiting))
         config = _with_values(start, *binding.bind(gin_calls.without(statements, unused), functions))
     return dataclasses.replace(config, bindings=statements.as_text())
 

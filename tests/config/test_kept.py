@@ -10,6 +10,7 @@ from flan_jax.config.kept import from_json, load_run, to_json, write_equivalent
 from flan_jax.config.run_config import RunConfig
 from flan_jax.config.training_settings import LossConfig
 from flan_jax.errors import UserError
+from tests.config.caller import resolved, write
 
 GOOD = RunConfig(mixture="m", steps=3)
 
@@ -82,3 +83,21 @@ def test_several_data_files_become_one_mixture(tmp_path):
     compile(text, str(module), "exec")
     assert str(Path("a.jsonl").resolve()) in text and 'f"user_data_{i}"' in text
     assert "MIXTURE = 'user_data'" in gin_file.read_text() and "('user_data_task',)" in gin_file.read_text()
+
+
+def test_data_needs_no_gin_and_its_equivalent_means_the_same():
+    write("chats.jsonl", '{"prompt": "a", "completion": "b"}\n')
+    argv = ["--data", "chats.jsonl", "--seed", "3", "--gin.Model.dropout_rate=0.1"]
+    run = resolved("train", *argv)
+    assert run.mixture == "user_data" and run.epochs == 3.0 and run.run_dir == "runs/chats"
+    assert run.data_files == (str(Path("chats.jsonl").resolve()),)
+    gin_file, module = write_equivalent(run, run.run_dir)
+    assert len(module.read_text().splitlines()) <= 25
+    again = resolved("train", f"--gin_file={gin_file}")
+    assert again.modules == ("user_data_task",) and again.data_files == ()
+    assert str(gin_file.parent.resolve()) in again.module_folders
+    same = {
+        name: getattr(run, name) for name in ("operative", "bindings", "module_folders", "modules", "data_files")
+    }  # fmt: skip
+    assert dataclasses.replace(again, **same) == run
+    assert resolved("train", *argv, "--steps", "4").epochs is None
