@@ -41,6 +41,17 @@ def faults_of(command: str, options: argparse.Namespace) -> list[str]:
             faults.append("--split goes with --task NAME; a run has the split that it trained on")
     if command == "generate":
         faults += _generate_faults(options)
+    return faults + _data_faults(options)
+
+
+def _data_faults(options: argparse.Namespace) -> list[str]:
+    faults = []
+    if options.data and options.macro_MIXTURE is not None:
+        faults.append(f"--data trains on the file itself; leave --mixture {options.macro_MIXTURE} out, or --data")
+    if options.fields and not options.data:
+        faults.append("--fields names the columns of --data FILE, which is not given")
+    if options.held_out is not None and not options.data:
+        faults.append("--held_out keeps rows of --data FILE apart, which is not given")
     return faults
 
 

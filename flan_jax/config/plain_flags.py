@@ -31,9 +31,7 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
     """Adds what plain flags set, and beneath the files what `--data` does not ask for."""
     given = dict(macros)
     if options.data:
-        if "MIXTURE" in given:
-            raise UserError(f"--data trains on the file itself; leave --mixture {given['MIXTURE']} out, or --data")
-        data_files(options.data)
+        data_files(options.data)  # which are there
         given["MIXTURE"] = USER_MIXTURE
         beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
         if options.held_out != 0:
@@ -41,10 +39,6 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
             beneath.append(Binding("EVAL_MIXTURE", "", USER_MIXTURE, "", "--held_out", UNDER_FILES))
             beneath += [Binding("Evaluation", key, value, "", "--held_out", UNDER_FILES) for key, value in how.items()]
         statements.bindings[:0] = beneath
-    elif options.fields:
-        raise UserError("--fields names the columns of --data FILE, which is not given")
-    elif options.held_out is not None:
-        raise UserError("--held_out keeps rows of --data FILE apart, which is not given")
     for name, value in given.items():
         statements.bindings.append(Binding(name, "", value, "", f"--{name.lower()}", PLAIN_FLAGS))
     if options.on_bad_row is not None:
