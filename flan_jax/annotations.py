@@ -4,7 +4,7 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
@@ -79,12 +79,36 @@ def misfit(values: Mapping[str, Any], wanted: Mapping[str, Any], may_lack: Seque
     return ""
 
 
-def check_types(config: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Finds the fields of nested dataclasses whose values are not what their annotations say.
+def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Goes through the fields of nested dataclasses.
 
     Args:
       config: a dataclass instance; its fields may be dataclasses again.
       prefix: put before the fields' names.
+
+    Yields:
+      Of each field that is no dataclass its dotted name, its value and its annotation.
+
+    >>> @dataclasses.dataclass
+    ... class Settings:
+    ...     size: int = 3
+    >>> list(walk(Settings()))
+    [('size', 3, <class 'int'>)]
+    """
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, hint = getattr(config, field.name), hints[field.name]
+        if dataclasses.is_dataclass(hint) and isinstance(value, typing.cast(type, hint)):
+            yield from walk(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value, hint
+
+
+def check_types(config: Any) -> list[tuple[str, str]]:
+    """Finds the fields of nested dataclasses whose values are not what their annotations say.
+
+    Args:
+      config: a dataclass instance; its fields may be dataclasses again.
 
     Returns:
       For each fault the field's dotted name, and what was wanted and seen.
@@ -95,15 +119,9 @@ def check_types(config: Any, prefix: str = "") -> list[tuple[str, str]]:
     >>> check_types(Settings("big"))
     [('size', "wanted a whole number, got 'big'")]
     """
-    hints = typing.get_type_hints(type(config))
-    faults = []
-    for field in dataclasses.fields(config):
-        value, hint = getattr(config, field.name), hints[field.name]
-        if dataclasses.is_dataclass(hint) and isinstance(value, typing.cast(type, hint)):
-            faults += check_types(value, f"{prefix}{field.name}.")
-        elif not fits(value, hint):
-            faults.append((f"{prefix}{field.name}", f"wanted {_wanted(hint)}, got {value!r}"))
-    return faults
+    return [
+        (path, f"wanted {_wanted(hint)}, got {value!r}") for path, value, hint in walk(config) if not fits(value, hint)
+    ]
 
 
 def conform(config: T, values: Mapping[str, Any]) -> T:

@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.annotations import fits, misfit
-from flan_jax.config import run_config as configs
+from flan_jax.config.kept import CONFIG_FILE, load_run, to_json, write_equivalent
+from flan_jax.config.macros import setting
 from flan_jax.config.named_functions import to_plain
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data.planning import plan as plans
@@ -57,7 +58,7 @@ class RunFolder:
 
     def earlier(self) -> RunConfig | None:
         """The configuration that this folder was last run with."""
-        return configs.load_run(self.path) if (self.path / configs.CONFIG_FILE).exists() else None
+        return load_run(self.path) if (self.path / CONFIG_FILE).exists() else None
 
     def check_plan(self, config: RunConfig, data: Data) -> list[str]:
         """Compares the plan, and how steps cut it, with what the folder was written by.
@@ -88,8 +89,8 @@ class RunFolder:
         for folder in (self.path, self.path / "scores"):
             atomic.remove_partial(folder)
         if config.data_files:
-            configs.write_equivalent(config, self.path, vocabulary_of(config))
-        atomic.write_text(self.path / configs.CONFIG_FILE, configs.to_json(config))
+            write_equivalent(config, self.path, vocabulary_of(config))
+        atomic.write_text(self.path / CONFIG_FILE, to_json(config))
         atomic.write_text(self.path / "operative.gin", config.operative or "# no gin file and no bindings were given\n")
         asked = {(task["prompt_format"], task["prompt_eos"]) for task in _asking(data)}
         plan: dict[str, Any] = {"plan": data.plan.describe(), "folders": data.reader.folders, "table": table}
@@ -196,7 +197,7 @@ def changed_state(earlier: RunConfig, config: RunConfig) -> list[str]:
                 if field.name in ("clip_norm", "weight_decay") and bool(was) == bool(now):
                     continue  # a factor, not another rule
             if was != now:
-                said.append(f"{configs.setting(f'{section}.{field.name}')} was {_named(was)}, is {_named(now)}")
+                said.append(f"{setting(f'{section}.{field.name}')} was {_named(was)}, is {_named(now)}")
     return said
 
 

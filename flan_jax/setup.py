@@ -97,8 +97,6 @@ def refuse_unknown(config: RunConfig, worker: Worker | None = None) -> None:
     Raises:
       UserError: there is no such mixture or task.
     """
-    if config.modules or config.data_files:
-        return
     names = {"MIXTURE": config.mixture, "EVAL_MIXTURE": config.eval_mixture or None}
     if worker is not None:
         registrations.refuse_unknown(worker, names, ask=True)

@@ -24,7 +24,7 @@ import numpy as np
 
 from flan_jax import setup
 from flan_jax.commands.plan import plan_table, render_plan
-from flan_jax.config import run_config as configs
+from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
@@ -61,7 +61,7 @@ def train(config: RunConfig) -> int:
     Raises:
       UserError: anything that the user can mend; found before the first step where that is possible.
     """
-    configs.check(config)
+    check(config)
     multihost.initialize()
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config.batch_size, config.microbatches, mesh)

@@ -181,7 +181,7 @@ def trained(project, tmp_path_factory) -> pathlib.Path:
 def loader_of():
     """Makes the loader of a run out of what its folder keeps."""
     from flan_jax import setup
-    from flan_jax.config.run_config import load_run
+    from flan_jax.config.kept import load_run
     from flan_jax.data.loader import Loader, Reader
     from flan_jax.data.planning import plan as plans
 

@@ -1,12 +1,8 @@
 import json
 import pathlib
 
-import pytest
-
 from flan_jax import setup
 from flan_jax.config.run_config import RunConfig
-from flan_jax.config.run_settings import data_files
-from flan_jax.errors import UserError
 from tests.project import write_rows
 
 
@@ -40,15 +36,3 @@ def test_a_vocabulary_that_was_learnt_from_other_data_is_not_used(tmp_path):
     (tmp_path / "run" / "data_vocabulary.json").unlink()  # a kill between the two
     assert times("one") == 7
     assert json.loads((tmp_path / "run" / "data_vocabulary.json").read_text())["size"] == 4096
-
-
-def test_a_folder_of_data_is_its_files_of_rows(tmp_path):
-    for name in ("b.jsonl", "a.csv.gz", "notes.md", "c.JSON"):
-        (tmp_path / name).write_text("")
-    (tmp_path / "inner.jsonl").mkdir()
-    found = data_files([str(tmp_path), "gs://bucket/x.jsonl", str(tmp_path / "notes.md")])
-    assert [name.rpartition("/")[2] for name in found] == ["a.csv.gz", "b.jsonl", "c.JSON", "x.jsonl", "notes.md"]
-    with pytest.raises(UserError, match="inner.jsonl: the folder has no file .jsonl, .json, .csv"):
-        data_files([str(tmp_path / "inner.jsonl")])
-    with pytest.raises(UserError, match="none.jsonl: there is no such file"):
-        data_files([str(tmp_path / "none.jsonl")])

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from flan_jax.config.run_config import RunConfig, load_run
+from flan_jax.config.kept import load_run
+from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.models import hugging_face
 from flan_jax.models import lora as adapters

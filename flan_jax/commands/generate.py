@@ -71,8 +71,6 @@ def generate(
         seed=config.seed,
     )
     how.check()
-    if "" in stop:
-        raise UserError("--stop is an empty text, which would end every answer at once; give it some letters")
     asked_for = _AskedFor.read(pathlib.Path(prompts_file), output, score) if prompts_file else None
     with setup.worker_of(config) as worker:
         asked, codec, _ = load_model(config, step, worker)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from flan_jax import setup
-from flan_jax.config import run_config as configs
+from flan_jax.config.kept import CONFIG_FILE, to_json
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.files import atomic
@@ -38,7 +38,7 @@ def import_command(config: RunConfig) -> int:
     run_dir, source = pathlib.Path(config.run_dir), str(config.init_from)
     if not hugging_face.is_folder(source):
         raise UserError(f"{source} is no Hugging Face folder: it has neither config.json nor weights")
-    if (run_dir / configs.CONFIG_FILE).exists():
+    if (run_dir / CONFIG_FILE).exists():
         raise UserError(f"{run_dir} holds a run already; name another folder with --output")
     folder = hugging_face.read_folder(source)
     mesh = meshes.make_mesh(config.mesh)
@@ -57,7 +57,7 @@ def import_command(config: RunConfig) -> int:
         # Last: a folder with a configuration is a run.
         folded = LoraConfig(init_from=config.lora.init_from)  # the run is of the whole model
         kept = dataclasses.replace(config, init_from=str(folder.path.absolute()), lora=folded)
-        atomic.write_text(run_dir / configs.CONFIG_FILE, configs.to_json(kept))
+        atomic.write_text(run_dir / CONFIG_FILE, to_json(kept))
         count = sum(leaf.size for leaf in jax.tree.leaves(params))
         print(f"{folder.path}: {folder.raw['model_type']}, {count:,} parameters, in {run_dir}")
         if unused := sentencepiece_folder.unused_template(folder.path):

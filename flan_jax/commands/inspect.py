@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flan_jax import setup
-from flan_jax.config import run_config as configs
+from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import registrations
 from flan_jax.data.loader import Loader, Reader
@@ -37,7 +37,7 @@ def inspect_command(
     folder = pathlib.Path(config.run_dir)
     if (folder / "plan.json").exists():
         return _inspect_run(config, folder, step, num)
-    configs.check(config, needs=("mixture",))
+    check(config, needs=("mixture",))
     with setup.worker_of(config) as worker:
         data = setup.open_data(config, worker)
         if config.steps is not None or config.epochs is not None:

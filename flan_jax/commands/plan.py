@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flan_jax import setup, tables
-from flan_jax.config import run_config as configs
+from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data.planning.packing import pack
 from flan_jax.data.planning.plan import SHARE_BITS, Plan, PlannedTask, shares_of
@@ -30,7 +30,7 @@ def plan_command(config: RunConfig, as_json: bool = False, estimate: bool = Fals
       as_json: print JSON instead of the table.
       estimate: from a sample of the sources, without preparing.
     """
-    configs.check(config)
+    check(config)
     with setup.worker_of(config) as worker:
         check_eval_mixture(config, worker)
         if estimate:

@@ -4,9 +4,9 @@ import pathlib
 from collections.abc import Sequence
 
 from flan_jax import setup
-from flan_jax.config import run_config as configs
+from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
-from flan_jax.config.run_settings import planned_with
+from flan_jax.config.starting_point import planned_with
 from flan_jax.data.preparing import beam
 from flan_jax.data.resolve import resolve
 from flan_jax.data.stores.store import open_store
@@ -29,7 +29,7 @@ def prepare_command(
     Raises:
       UserError: Beam is wanted and not installed, …
     """
-    configs.check(config, needs=("mixture",))
+    check(config, needs=("mixture",))
     flags = None
     if runner == "beam":
         beam.check_installed()
@@ -77,7 +77,7 @@ def _repair(config: RunConfig, worker: Worker) -> None:
 
 def vocab_command(config: RunConfig, size: int, output: str, max_examples: int) -> int:
     """Trains a SentencePiece vocabulary on the rendered text of a mixture."""
-    configs.check(config, needs=("mixture",))
+    check(config, needs=("mixture",))
     path = pathlib.Path(output)
     if path.is_dir():
         raise UserError(f"--output is {output!r}, a folder; wanted a file's name, such as vocabulary.model")

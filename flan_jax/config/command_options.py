@@ -17,12 +17,8 @@ _ANSWERING = ("max_new_tokens", *_SAMPLING, "num_beams", "length_penalty", "stop
 _UNSET = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "num_beams": 1, "length_penalty": 1.0}
 
 
-def check(command: str, options: argparse.Namespace) -> None:
-    """Refuses options out of their range, and those that would do nothing beside the others.
-
-    Raises:
-      UserError: tells all of them.
-    """
+def faults_of(command: str, options: argparse.Namespace) -> list[str]:
+    """The faults of options that are out of their range, or would do nothing beside the others."""
     given = {name: value for name, value in vars(options).items() if value is not None}
     faults = [
         f"--{name} is {given[name]}, wanted {least} or more"
@@ -45,8 +41,18 @@ def check(command: str, options: argparse.Namespace) -> None:
             faults.append("--split goes with --task NAME; a run has the split that it trained on")
     if command == "generate":
         faults += _generate_faults(options)
-    if faults:
-        raise UserError(together(faults))
+    return faults + _data_faults(options)
+
+
+def _data_faults(options: argparse.Namespace) -> list[str]:
+    faults = []
+    if options.data and options.macro_MIXTURE is not None:
+        faults.append(f"--data trains on the file itself; leave --mixture {options.macro_MIXTURE} out, or --data")
+    if options.fields and not options.data:
+        faults.append("--fields names the columns of --data FILE, which is not given")
+    if options.held_out is not None and not options.data:
+        faults.append("--held_out keeps rows of --data FILE apart, which is not given")
+    return faults
 
 
 def _generate_faults(options: argparse.Namespace) -> list[str]:
@@ -88,7 +94,8 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
     Raises:
       UserError: options out of range, or that do not go together.
     """
-    check(command, options)
+    if faults := faults_of(command, options):
+        raise UserError(together(faults))
     names = {
         "eval": ("split", "step"),
         "export": ("folder", "step", "dtype", "adapter"),

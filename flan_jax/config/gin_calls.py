@@ -10,9 +10,8 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from flan_jax.config.gin_files import Binding, Statements, references
-from flan_jax.config.gin_names import section_name, section_types
-from flan_jax.config.macros import MACROS
+from flan_jax.config.gin_names import Function
+from flan_jax.config.gin_statements import Statements, references
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "tasks": ("Run.modules", "Run.module_folders"),
@@ -24,22 +23,15 @@ SHOWN: dict[str, tuple[str, ...]] = {
 """The settings, or sections, that commands which only look make use of; other commands use all."""
 
 
-def setting_of(binding: Binding) -> str | None:
-    """The setting that a statement sets, as `Section.name`; None for macros and functions of the user's own."""
-    if not binding.parameter:
-        return MACROS[binding.selector].target if binding.selector in MACROS else None
-    section = section_name(binding)
-    return f"{section}.{binding.parameter}" if section in section_types() else None
-
-
-def waiting(statements: Statements, names: Mapping[str, str]) -> set[str]:
+def waiting(statements: Statements, functions: Mapping[str, Function]) -> set[str]:
     """The settings whose values are known only after a call.
 
     Args:
       statements: without faults.
-      names: the full name of each function by its name as written.
+      functions: those of the user's, by their names as written.
     """
     final = statements.final()
+    names = {written: function.name for written, function in functions.items()}
 
     def calls(value: Any, seen: frozenset[str] = frozenset()) -> bool:
         for reference in references(value):
@@ -55,7 +47,7 @@ def waiting(statements: Statements, names: Mapping[str, str]) -> set[str]:
                 return True
         return False
 
-    found = {setting_of(binding) for binding in final.values() if calls(binding.value)}
+    found = {binding.setting for binding in final.values() if calls(binding.value)}
     return {setting for setting in found if setting}
 
 
@@ -68,5 +60,5 @@ def not_shown(command: str, settings: Collection[str]) -> set[str]:
 
 def without(statements: Statements, settings: Collection[str]) -> Statements:
     """The statements but for those that set `settings`."""
-    kept = [binding for binding in statements.bindings if setting_of(binding) not in settings]
+    kept = [binding for binding in statements.bindings if binding.setting not in settings]
     return dataclasses.replace(statements, bindings=kept)

@@ -1,86 +1,12 @@
-"""Gin statements with the place each was written at, the files they are found in, and how their faults are told."""
+"""Where gin files are found, and how text is told that cannot be read as gin."""
 
 import importlib.resources
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from flan_jax.config.macros import MACROS
 from flan_jax.errors import UserError, nearest
 
 CONFIG_FOLDERS = {"gin file": ("", "runs", "models", "mixtures"), "model": ("models",)}
-UNDER_FILES, FILES, GIN_FLAGS, PLAIN_FLAGS = range(4)  # ranks of a statement
-
-
-@dataclass(frozen=True)
-class Reference:
-    """`@name` or `@name()` in a gin file, or `%name` where `macro` is true, before it is looked up."""
-
-    name: str
-    evaluate: bool = False
-    macro: bool = False
-
-    def __repr__(self) -> str:
-        return f"%{self.name}" if self.macro else f"@{self.name}{'()' if self.evaluate else ''}"
-
-
-@dataclass(frozen=True)
-class Binding:
-    """One `selector.parameter = value`, or `NAME = value` where `parameter` is empty.
-
-    Attributes:
-      selector: the configurable's name, or the macro's.
-      parameter: the parameter's name.
-      value: a Python value that may hold `Reference`s.
-      scope: what stands before a "/".
-      place: file and line, for errors.
-      rank: where it comes from; the higher wins.
-    """
-
-    selector: str
-    parameter: str
-    value: Any
-    scope: str
-    place: str
-    rank: int
-
-    @property
-    def name(self) -> str:
-        """The left side of the statement."""
-        return "/".join(filter(None, [self.scope, ".".join(filter(None, [self.selector, self.parameter]))]))
-
-
-@dataclass(frozen=True)
-class Import:
-    """An import line: the name it binds, the module, and the line."""
-
-    bound: str
-    module: str
-    line: str
-    place: str
-
-
-@dataclass
-class Statements:
-    """What was read from files and flags, in order, and the faults on the way."""
-
-    bindings: list[Binding] = field(default_factory=list)
-    imports: list[Import] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-
-    def final(self) -> dict[str, Binding]:
-        """The binding that holds for each name: the highest rank, then the last."""
-        chosen: dict[str, Binding] = {}
-        for binding in self.bindings:
-            if binding.name not in chosen or binding.rank >= chosen[binding.name].rank:
-                chosen[binding.name] = binding
-        return chosen
-
-    def places(self) -> dict[str, str]:
-        """Where each name that holds was set."""
-        return {name: binding.place for name, binding in self.final().items()}
 
 
 def config_folder() -> Path:
@@ -141,15 +67,3 @@ def syntax_fault(error: SyntaxError, text: str, place: str) -> str:
         return f"{place if place.startswith('--gin.') else f'{place}:{line}'}: {told}"
     where = place if place.startswith("--gin.") else f"{place}:{line}"
     return f"{where}: cannot read {seen!r} ({told})"
-
-
-def references(value: Any) -> Iterator[Reference]:
-    """All references within a value."""
-    if isinstance(value, Reference):
-        yield value
-    elif isinstance(value, dict):
-        for item in [*value.keys(), *value.values()]:
-            yield from references(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from references(item)

@@ -7,26 +7,38 @@ import dataclasses
 import importlib
 import importlib.machinery
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from flan_jax.config.gin_files import UNDER_FILES, Binding, Import, Reference, Statements, references
-from flan_jax.config.macros import MACROS, T5X_NAMES
-from flan_jax.config.run_config import SECTIONS, RunConfig
+from flan_jax.config.gin_statements import Binding, Import, Reference, Statements, references
+from flan_jax.config.macros import MACROS, SECTIONS, T5X_NAMES
+from flan_jax.config.run_config import section_types
 from flan_jax.errors import UserError, nearest
 
-FunctionOf = Callable[[str, str], tuple[str, Any]]  # (name as written, place) -> (full name, function)
+
+class Function(NamedTuple):
+    """A function or class of the user's: its full name, and what was found."""
+
+    name: str
+    found: Any
 
 
-def section_types() -> dict[str, type]:
-    """The dataclass of each gin section."""
-    hints: dict[str, Any] = {item.name: item.type for item in dataclasses.fields(RunConfig)}
-    return {name: hints[path] if path else RunConfig for name, path in SECTIONS.items()}
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """What the names in gin statements mean.
+
+    Attributes:
+      functions: the functions and classes of the user's, by their names as written.
+      used: the modules that were imported to find them.
+      faults: what means nothing, each with its place.
+    """
+
+    functions: Mapping[str, Function]
+    used: Collection[str]
+    faults: Sequence[str]
 
 
-def section_name(binding: Binding) -> str:
-    """The gin name of a section, without the package's name before it."""
-    return binding.selector.removeprefix("flan_jax.")
+FunctionOf = Callable[[str, str], Any]  # (name as written, place) -> the plain function
 
 
 def _import(module: str, place: str) -> Any:
@@ -98,7 +110,7 @@ def look_up(selector: str, place: str, imports: Sequence[Import], used: set[str]
     return None, selector, offered
 
 
-def _check_macro(binding: Binding, read: set[str]) -> str | None:
+def _macro_fault(binding: Binding, read: set[str]) -> str | None:
     name = binding.selector
     if binding.scope:
         return f"{binding.place}: {binding.name!r} has a scope, which nothing reads; write {name} = ..."
@@ -110,17 +122,17 @@ def _check_macro(binding: Binding, read: set[str]) -> str | None:
     return f"{binding.place}: nothing reads the macro {name!r}{close}"
 
 
-def _check_section(binding: Binding, section: type) -> str | None:
-    name = f"{section_name(binding)}.{binding.parameter}"
+def _section_fault(binding: Binding, section: type) -> str | None:
+    name = f"{binding.section}.{binding.parameter}"
     known = [item.name for item in dataclasses.fields(section)]
-    if section_name(binding) == "Run":
+    if binding.section == "Run":
         known = [word for word in known if word not in ("operative", "bindings") and not _is_section(section, word)]
     if binding.scope:
         return f"{binding.place}: {binding.name!r} has a scope, which nothing reads; write {name} = ..."
     if binding.parameter not in known:
         hint = T5X_NAMES.get(binding.parameter.upper())
         close = nearest(binding.parameter, known) or (f"; here it is {hint}" if hint else "")
-        return f"{binding.place}: {section_name(binding)} has no setting {binding.parameter!r}{close}"
+        return f"{binding.place}: {binding.section} has no setting {binding.parameter!r}{close}"
     macro = next((word for word, row in MACROS.items() if row.target == name), None)
     if macro and binding.value != Reference(macro, macro=True):
         return f"{binding.place}: {name} is set through its macro: write {macro} = {binding.value!r}"
@@ -131,38 +143,63 @@ def _is_section(section: type, name: str) -> bool:
     return any(item.name == name and dataclasses.is_dataclass(item.type) for item in dataclasses.fields(section))
 
 
-def check_names(statements: Statements, function_of: FunctionOf) -> list[str]:
+def check_names(statements: Statements, registered: Callable[[str], Any]) -> Named:
     """Checks every name that was read, and finds the user's functions.
 
     Args:
       statements: what was read.
-      function_of: finds a function by its name as written; raises `UserError`.
-
-    Returns:
-      The faults, each with its place.
+      registered: gives the plain function that a module of the user's has made known to gin by a name, or None.
     """
+    functions: dict[str, Function] = {}
+    used: set[str] = set()
+
+    def function_of(selector: str, place: str) -> Any:
+        found, name, offered = look_up(selector, place, statements.imports, used)
+        if found is None:
+            found, name = _known(selector, functions.values(), registered)
+        if not callable(found):
+            raise UserError(f"{place}: there is no function or class {selector!r}{nearest(selector, offered)}")
+        functions[selector] = Function(name, found)
+        return inspect.unwrap(found)
+
     sections, final = section_types(), statements.final()
     every = [(binding, reference) for binding in statements.bindings for reference in references(binding.value)]
     read = {reference.name for _, reference in every if reference.macro}
     faults = list(statements.faults)
     for binding in statements.bindings:
         if not binding.parameter:
-            faults += filter(None, [_check_macro(binding, read)])
-        elif section_name(binding) in sections:
-            faults += filter(None, [_check_section(binding, sections[section_name(binding)])])
+            faults += filter(None, [_macro_fault(binding, read)])
+        elif binding.section in sections:
+            faults += filter(None, [_section_fault(binding, sections[binding.section])])
         else:
-            faults += _check_function(binding, function_of)
+            faults += filter(None, [_function_fault(binding, function_of)])
     for binding, reference in every:
-        if reference.macro and "." not in reference.name and reference.name not in final:
-            faults.append(f"{binding.place}: %{reference.name} is read, but nothing sets {reference.name}")
-        elif reference.macro and not binding.parameter and _reads_itself(binding.selector, final):
-            faults.append(f"{binding.place}: {binding.selector} is set by way of itself: it reads {reference!r}")
-        elif not reference.macro:
-            try:
-                function_of(reference.name.rpartition("/")[2], binding.place)
-            except UserError as fault:
-                faults.append(str(fault))
-    return list(dict.fromkeys(faults))
+        if reference.macro:
+            faults += filter(None, [_reading_fault(binding, reference, final)])
+            continue
+        try:
+            function_of(reference.name.rpartition("/")[2], binding.place)
+        except UserError as fault:
+            faults.append(str(fault))
+    return Named(functions, used, list(dict.fromkeys(faults)))
+
+
+def _known(selector: str, found: Iterable[Function], registered: Callable[[str], Any]) -> tuple[Any, str]:
+    """Looks up a short name of a function that was found by its full one, and one given by
+    `@gin.configurable("another_name")`."""
+    full = {function.name: function.found for function in found if function.name.endswith(f".{selector}")}
+    if len(full) == 1:
+        ((name, function),) = full.items()
+        return function, name
+    return registered(selector), selector
+
+
+def _reading_fault(binding: Binding, macro: Reference, final: Mapping[str, Binding]) -> str | None:
+    if "." not in macro.name and macro.name not in final:
+        return f"{binding.place}: %{macro.name} is read, but nothing sets {macro.name}"
+    if not binding.parameter and _reads_itself(binding.selector, final):
+        return f"{binding.place}: {binding.selector} is set by way of itself: it reads {macro!r}"
+    return None
 
 
 def _reads_itself(macro: str, final: Mapping[str, Binding]) -> bool:
@@ -177,33 +214,20 @@ def _reads_itself(macro: str, final: Mapping[str, Binding]) -> bool:
     return macro in reached
 
 
-def _check_function(binding: Binding, function_of: FunctionOf) -> list[str]:
+def _function_fault(binding: Binding, function_of: FunctionOf) -> str | None:
     try:
-        _, function = function_of(binding.selector, binding.place)
+        function = function_of(binding.selector, binding.place)
     except UserError as fault:
         if "." in binding.selector and not nearest(binding.selector, SECTIONS):
-            return [str(fault)]
+            return str(fault)
         close = nearest(binding.selector, SECTIONS) or f"; the sections are {', '.join(SECTIONS)}"
-        return [f"{binding.place}: there is no {binding.selector!r} to set {binding.parameter!r} of{close}"]
+        return f"{binding.place}: there is no {binding.selector!r} to set {binding.parameter!r} of{close}"
     try:
         parameters = inspect.signature(function).parameters
     except (ValueError, TypeError):  # some builtins do not say what they take
-        return []
+        return None
     takes_any = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values())
     if takes_any or binding.parameter in parameters:
-        return []
+        return None
     close = nearest(binding.parameter, parameters)
-    return [f"{binding.place}: {binding.selector} has no parameter {binding.parameter!r}{close}"]
-
-
-def as_text(statements: Statements) -> tuple[str, ...]:
-    """The import lines and bindings that were given beside our macros, as gin text.
-
-    What `--data` and `--module` say as well is left out.
-    """
-    lines = list(dict.fromkeys(line.line for line in statements.imports))
-    for binding in statements.final().values():
-        ours = not binding.parameter and binding.selector in MACROS
-        if binding.rank != UNDER_FILES and not ours and section_name(binding) != "Run":
-            lines.append(f"{binding.name} = {binding.value!r}")
-    return tuple(lines)
+    return f"{binding.place}: {binding.selector} has no parameter {binding.parameter!r}{close}"

@@ -1,4 +1,7 @@
-"""The macros of a run: a gin macro and a plain flag for each of its main settings. Standard library only."""
+"""How the settings of a run are named: its gin sections, and a macro and plain flag for the main ones.
+
+Standard library only.
+"""
 
 import ast
 import math
@@ -156,3 +159,36 @@ T5X_NAMES: dict[str, str] = {
     "PACK": "Data.pack",
     "SPLIT": "Data.split",
 }
+
+SECTIONS: dict[str, str] = {
+    "Run": "",
+    "Model": "model",
+    "Lora": "lora",
+    "Optimizer": "optimizer",
+    "Loss": "loss",
+    "Data": "data",
+    "Checkpoints": "checkpoints",
+    "Evaluation": "evaluation",
+}
+"""The gin sections, each with the field of `RunConfig` that it sets."""
+
+
+def path_of(gin_name: str) -> str:
+    """The field that a gin name means, with the section's field before it.
+
+    >>> path_of("Run.batch_size"), path_of("Optimizer.learning_rate")
+    ('batch_size', 'optimizer.learning_rate')
+    """
+    section, _, name = gin_name.partition(".")
+    return f"{SECTIONS[section]}.{name}".lstrip(".")
+
+
+def setting(path: str) -> str:
+    """What the user types to set a field: its macro, or its gin name.
+
+    >>> setting("batch_size"), setting("optimizer.learning_rate"), setting("data.window")
+    ('BATCH_SIZE', 'LEARNING_RATE', 'Data.window')
+    """
+    section, _, name = path.rpartition(".")
+    gin_name = next(key for key, value in SECTIONS.items() if value == section) + f".{name}"
+    return next((macro for macro, row in MACROS.items() if row.target == gin_name), gin_name)

@@ -48,8 +48,8 @@ class OptimizerConfig:
     factory: Callable[..., Any] | None = None
     max_skipped_steps: int = 10
 
-    def check(self) -> None:
-        """Raises `UserError` with every fault of these settings."""
+    def faults(self) -> list[str]:
+        """Every fault of these settings."""
         faults = []
         if self.name not in OPTIMIZERS:
             faults.append(
@@ -72,7 +72,11 @@ class OptimizerConfig:
             faults.append(f"clip_norm is {self.clip_norm}, it must be above 0, or None for no clipping")
         if not self.max_skipped_steps >= 1:
             faults.append(f"max_skipped_steps is {self.max_skipped_steps}, it must be 1 or more")
-        if faults:
+        return faults
+
+    def check(self) -> None:
+        """Raises `UserError` with every fault of these settings."""
+        if faults := self.faults():
             raise UserError(together(faults, "Optimizer"))
 
 
@@ -94,8 +98,8 @@ class LossConfig:
     function: Callable[..., Any] | None = None
     chunk: int | Literal["auto"] = "auto"
 
-    def check(self) -> None:
-        """Raises `UserError` with every fault of these settings."""
+    def faults(self) -> list[str]:
+        """Every fault of these settings."""
         faults = []
         if not self.z_loss >= 0:
             faults.append(f"z_loss is {self.z_loss}, it must be 0 or more")
@@ -107,7 +111,11 @@ class LossConfig:
             faults.append("label_smoothing is set, but your loss function replaces the cross-entropy that it smooths")
         if self.chunk != "auto" and not (isinstance(self.chunk, int) and self.chunk >= 0):
             faults.append(f"chunk is {self.chunk!r}, it must be 'auto', or a number of tokens, 0 for whole logits")
-        if faults:
+        return faults
+
+    def check(self) -> None:
+        """Raises `UserError` with every fault of these settings."""
+        if faults := self.faults():
             raise UserError(together(faults, "Loss"))
 
 

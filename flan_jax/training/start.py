@@ -10,7 +10,8 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from flan_jax.config.run_config import RunConfig, load_run
+from flan_jax.config.kept import load_run
+from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.models import hugging_face
 from flan_jax.models import lora as adapters

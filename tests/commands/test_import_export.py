@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 import flan_jax.mixtures
 from flan_jax import setup
-from flan_jax.config import run_config as configs
+from flan_jax.config import kept as configs
 from flan_jax.text.sentencepiece_files import write_tokenizer
 from tests.models.hugging_face.written import BFLOAT16, CONFIGS, shapes_of, write
 from tests.project import check_refused, run

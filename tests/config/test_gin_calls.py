@@ -4,9 +4,8 @@ import sys
 
 import pytest
 
-from flan_jax import main
-from flan_jax.config import command_line
 from flan_jax.errors import UserError
+from tests.config.caller import resolved
 
 CALLED = """
 def seven(at):
@@ -25,17 +24,15 @@ def handed(learning_rate, decay=0.0):
 
 
 @pytest.fixture
-def resolve(tmp_path, monkeypatch):
+def resolve(tmp_path):
     """What a command does before its own work begins: reads, checks and binds; gives how often `seven` was called."""
     (tmp_path / "called.py").write_text(CALLED)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
 
     def resolve(command, text):
         (tmp_path / "run.gin").write_text(f"import called\nseven.at = 'seen'\n{text}\n")
         told = ""
         try:
-            main.resolve(*command_line.parse([command, "--gin_file", "run.gin"]))
+            resolved(command, "--gin_file", "run.gin")
         except UserError as fault:
             told = str(fault)
         finally:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from flan_jax import main
-from flan_jax.config import command_line
-from flan_jax.config import run_config as config
+from flan_jax.config.kept import from_json, to_json
+from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
+from tests.config.caller import resolved
 
 numbers = itertools.count()
 
@@ -37,10 +37,8 @@ NOT_A_FUNCTION = 3
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch):
+def package(tmp_path):
     """A package of the caller's own, under a name that no other test has imported."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     name = f"their_pkg_{next(numbers)}"
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").write_text(OPTIMISERS)
@@ -50,9 +48,9 @@ def package(tmp_path, monkeypatch):
         del sys.modules[module]
 
 
-def resolved(text: str, *argv: str) -> config.RunConfig:
+def run_of(text: str, *argv: str) -> RunConfig:
     Path("run.gin").write_text(f'MIXTURE = "m"\nSTEPS = 10\n{text}')
-    return main.resolve(*command_line.parse(["train", "--gin_file=run.gin", *argv]))
+    return resolved("train", "--gin_file=run.gin", *argv)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +68,14 @@ def resolved(text: str, *argv: str) -> config.RunConfig:
 )
 def test_a_plain_function_is_bound_however_it_is_imported(package, imports, reference):
     text = f"{imports}\nOptimizer.factory = @{reference}\n{reference}.momentum = 0.5\n".replace("{p}", package)
-    run = resolved(text)
+    run = run_of(text)
     assert run.optimizer.factory is not None
     assert run.optimizer.factory(learning_rate=1.0) == ("mine", 1.0, 0.5)
     assert run.modules == ()  # used here, so it is not a module of tasks
 
 
 def test_schedule_loss_and_a_class_are_bound(package):
-    run = resolved(
+    run = run_of(
         f"import {package}\nOptimizer.schedule = @{package}.my_schedule\nOptimizer.factory = @{package}.Adam\n"
         f"{package}.Adam.b1 = 0.1\nLoss.function = @{package}.make_loss()\n{package}.make_loss.power = 2\n"
     )
@@ -88,7 +86,7 @@ def test_schedule_loss_and_a_class_are_bound(package):
 
 def test_a_library_function_needs_no_package_of_ones_own(package):
     optax = pytest.importorskip("optax")
-    run = resolved("import optax\nOptimizer.factory = @optax.sgd\noptax.sgd.momentum = 0.25\n")
+    run = run_of("import optax\nOptimizer.factory = @optax.sgd\noptax.sgd.momentum = 0.25\n")
     assert isinstance(run.optimizer.factory, functools.partial)
     assert run.optimizer.factory.func is optax.sgd and run.optimizer.factory.keywords == {"momentum": 0.25}
 
@@ -98,13 +96,13 @@ def test_a_function_that_is_decorated_for_gin_works_as_well(package):
         "import gin\n\n@gin.configurable\ndef decorated(learning_rate, scale=1):\n    return learning_rate * scale\n"
     )
     Path(package, "decorated.py").write_text(decorated)
-    run = resolved(f"import {package}.decorated\nOptimizer.factory = @decorated\ndecorated.scale = 3\n")
+    run = run_of(f"import {package}.decorated\nOptimizer.factory = @decorated\ndecorated.scale = 3\n")
     assert run.optimizer.factory is not None and run.optimizer.factory(learning_rate=2) == 6
 
 
 def test_an_import_that_nothing_refers_to_brings_tasks(package):
     Path(package, "tasks.py").write_text("raise RuntimeError('imported in the training process')\n")
-    run = resolved(f"import {package}.tasks\n", "--module", f"{package}.deep")
+    run = run_of(f"import {package}.tasks\n", "--module", f"{package}.deep")
     assert run.modules == (f"{package}.tasks", f"{package}.deep")
     assert f"{package}.tasks" not in sys.modules
 
@@ -115,7 +113,7 @@ def test_modules_beside_the_gin_file_are_found(package):
     Path("elsewhere/run.gin").write_text(
         'import beside_it\nMIXTURE = "m"\nSTEPS = 1\nOptimizer.factory = @beside_it.my_optimizer\n'
     )
-    run = main.resolve(*command_line.parse(["train", "--gin_file=elsewhere/run.gin"]))
+    run = resolved("train", "--gin_file=elsewhere/run.gin")
     assert run.optimizer.factory is not None and run.optimizer.factory(1)[0] == "mine"
     assert os.path.abspath("elsewhere") in run.module_folders
     del sys.modules["beside_it"]
@@ -137,31 +135,31 @@ def test_modules_beside_the_gin_file_are_found(package):
 def test_faults_in_what_is_bound_name_the_line(package, text, told):
     Path(package, "broken.py").write_text("1 / 0\n")
     with pytest.raises(UserError) as fault:
-        resolved(text.replace("{p}", package))
+        run_of(text.replace("{p}", package))
     for part in told:
         assert part.replace("{p}", package) in str(fault.value)
 
 
 def test_bindings_of_one_command_do_not_reach_the_next(package):
-    resolved(f"import {package}\nOptimizer.factory = @{package}.my_optimizer\nModel.embed_dim = 32\n")
-    assert resolved("").optimizer.factory is None and resolved("").model.embed_dim == 128
+    run_of(f"import {package}\nOptimizer.factory = @{package}.my_optimizer\nModel.embed_dim = 32\n")
+    assert run_of("").optimizer.factory is None and run_of("").model.embed_dim == 128
 
 
 def test_the_operative_text_brings_user_code_back(package):
-    first = resolved(
+    first = run_of(
         f"import {package}\nOptimizer.factory = @{package}.my_optimizer\n{package}.my_optimizer.momentum = 0.5\n"
     )
     Path("again.gin").write_text(first.operative)
-    again = main.resolve(*command_line.parse(["train", "--gin_file=again.gin"]))
+    again = resolved("train", "--gin_file=again.gin")
     assert again.optimizer.factory is not None and again.optimizer.factory(1) == ("mine", 1, 0.5)
 
 
 def test_user_code_comes_back_from_a_saved_run(package):
-    first = resolved(
+    first = run_of(
         f"import {package}\nOptimizer.factory = @{package}.my_optimizer\n{package}.my_optimizer.momentum = 0.5\n"
         f"Loss.function = @{package}.make_loss()\n"
     )
-    again = config.from_json(config.to_json(first))
+    again = from_json(to_json(first))
     assert again.optimizer.factory is not None and again.optimizer.factory(1) == ("mine", 1, 0.5)
     assert again.loss.function is not None  # made by a call, so its name leads nowhere: told when it is called
     with pytest.raises(UserError, match=r"make_loss.<locals>.loss"):

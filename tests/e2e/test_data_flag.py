@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from flan_jax.config.run_config import load_run
+from flan_jax.config.kept import load_run
 from tests.project import check_refused, losses, plan_of, rows, run, write_rows
 
 SMALL = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from flan_jax.config.run_config import load_run
+from flan_jax.config.kept import load_run
 from flan_jax.evaluation.run import load_model
 from tests.project import check_refused, write_rows
 

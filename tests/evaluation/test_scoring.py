@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from flan_jax import setup
-from flan_jax.config.run_config import load_run
+from flan_jax.config.kept import load_run
 from flan_jax.data.resolve import resolve
 from flan_jax.data.rows import RowShape
 from flan_jax.data.stores.store import Store, open_store

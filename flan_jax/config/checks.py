@@ -1,0 +1,227 @@
+"""What is wrong with a configuration: every check gives its faults, and all of them are told at once.
+
+A fault is a sentence that opens with the setting that mends it. A setting of a wrong type is told by that alone: the
+other checks leave its `path` out.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from flan_jax.annotations import check_types, walk
+from flan_jax.config.macros import SECTIONS, path_of, setting
+from flan_jax.config.named_functions import signature_fault
+from flan_jax.config.run_config import RunConfig, value_of
+from flan_jax.config.training_settings import FORMS
+from flan_jax.errors import UserError, together
+
+_LEAST: dict[str, float] = {
+    "batch_size": 1,
+    "microbatches": 1,
+    "steps": 1,
+    "eval_period": 0,
+    "save_period": 0,
+    "log_period": 1,
+    "seed": 0,
+    "data_held_out": 0,
+    "data.max_draws": 1,
+    "data.window": 1,
+    "data.prefetch": 1,
+    "data.threads": 1,
+    "checkpoints.keep": 1,
+    "checkpoints.keep_best": 0,
+    "evaluation.max_examples": 1,
+    "evaluation.batch_size": 1,
+    "evaluation.max_new_tokens": 1,
+    "evaluation.num_beams": 1,
+}
+
+# Beyond these no machine has the memory, or integers of the data's path run out; far beyond what anyone trains with.
+_MOST_LENGTH = 1 << 22  # tokens of a row's inputs or targets: packing keeps tables of 32 bytes a token
+_MOST_TOKENS = 1 << 31  # of a global batch: 28 bytes a token as it is loaded
+_MOST_ROWS = 1 << 40  # of a run: an index entry has 48 bits for them, and the plan is exact up to 2^43 examples
+_MOST: dict[str, float] = {
+    "batch_size": 1 << 20,
+    "steps": 2**31 - 1,  # the optimiser counts them in 32 bits
+    "epochs": 1_000_000,  # each is planned, to know how many steps they are
+    "seed": 2**63 - 1,  # JAX takes 64 bits with a sign
+    "data.max_draws": 1 << 20,  # a store's key has 20 bits for the draw
+    "data.window": 1 << 24,  # packing holds about 100 bytes an example
+    "data.prefetch": 1024,
+    "data.threads": 1024,
+    "evaluation.batch_size": 1 << 20,
+    "evaluation.max_new_tokens": _MOST_LENGTH,
+    "evaluation.num_beams": 4096,
+}
+_MOST_WHOLE = 2**31 - 1  # of every other whole number: what JAX counts in
+
+
+def check(config: RunConfig, needs: Collection[str] = ("mixture", "length")) -> None:
+    """Refuses a configuration that cannot run; see `faults_of`.
+
+    Raises:
+      UserError: names every fault.
+    """
+    refuse(faults_of(config, needs))
+
+
+def refuse(faults: Sequence[str]) -> None:
+    """Tells faults of settings all at once.
+
+    Raises:
+      UserError: there is one or more.
+    """
+    if faults:
+        raise UserError(together(faults, many="{} settings need mending:"))
+
+
+def faults_of(
+    config: RunConfig,
+    needs: Collection[str] = ("mixture", "length"),
+    places: Mapping[str, str] | None = None,
+    unknown: Collection[str] = (),
+) -> list[str]:
+    """What is wrong with a configuration, each fault told by the setting that mends it.
+
+    Args:
+      config: what was resolved from files and flags.
+      needs: what the command at hand cannot do without: "mixture", and "length" for STEPS or EPOCHS.
+      places: where a setting was given, by its name; told with its fault.
+      unknown: settings by their gin names whose values are not known yet; nothing is said of them.
+    """
+    mistyped = _mistyped(config)
+    later = {path_of(name) for name in unknown}
+    unclear = {*mistyped, *later}
+    faults = _type_faults(mistyped, places or {})
+    faults += _range_faults(config, unclear)
+    faults += _size_faults(config, unclear)
+    faults += _shape_faults(config, unclear)
+    faults += _needed_faults(config, needs, later)
+    faults += _section_faults(config, {path.partition(".")[0] for path in unclear})
+    return faults
+
+
+def _mistyped(config: RunConfig) -> dict[str, str]:
+    """The fields whose values no annotation or no counter takes, each with what was wanted."""
+    too_large = {
+        path: f"wanted a whole number up to {_MOST_WHOLE:,}, got {value:,}"
+        for path, value, hint in walk(config)
+        if isinstance(value, int) and abs(value) > _MOST_WHOLE and path not in _MOST and hint is not float
+    }
+    mistyped = dict(check_types(config))
+    return mistyped | {path: fault for path, fault in too_large.items() if path not in mistyped}
+
+
+def _type_faults(mistyped: Mapping[str, str], places: Mapping[str, str]) -> list[str]:
+    faults = []
+    for path, fault in mistyped.items():
+        name = setting(path)
+        at = places.get(name)
+        faults.append(f"{name}{f' ({at})' if at and name not in at.upper() else ''}: {fault}")
+    return faults
+
+
+def _needed_faults(config: RunConfig, needs: Collection[str], later: Collection[str]) -> list[str]:
+    """What the command cannot do without; `later` are paths that a call is still to set."""
+    faults = []
+    if "mixture" in needs and config.mixture == "" and "mixture" not in later:
+        faults.append("MIXTURE is not set: say what to train on, with --mixture NAME, --data FILE or a gin file")
+    if "length" in needs and config.steps is None and config.epochs is None and not {"steps", "epochs"} & set(later):
+        faults.append("neither STEPS nor EPOCHS is set: say how long to train, with --steps or --epochs")
+    if config.steps is not None and config.epochs is not None:
+        faults.append("both STEPS and EPOCHS are set: keep one")
+    return faults
+
+
+def _range_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
+    faults = []
+    for path, least in _LEAST.items():
+        value = value_of(config, path)
+        if path not in unclear and value is not None and value < least:
+            faults.append(f"{setting(path)} is {value}, wanted {least:g} or more")
+    for path, most in _MOST.items():
+        value = value_of(config, path)
+        if path not in unclear and value is not None and value > most:
+            faults.append(f"{setting(path)} is {value:,}, wanted {most:,} or less")
+    return faults
+
+
+def _size_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
+    """Rows and batches that no memory holds, though the settings that make them up may each do."""
+    lengths, batch_size, steps = config.feature_lengths, config.batch_size, config.steps
+    if "feature_lengths" in unclear or "batch_size" in unclear:
+        return []
+    if max(lengths.values(), default=0) > _MOST_LENGTH:
+        return [f"FEATURE_LENGTHS is {lengths}, wanted {_MOST_LENGTH:,} tokens or less for each"]
+    tokens = batch_size * sum(lengths.values())
+    if batch_size <= _MOST["batch_size"] and tokens > _MOST_TOKENS:
+        made = f"BATCH_SIZE {batch_size:,} x FEATURE_LENGTHS {lengths} makes {tokens:,} tokens a step"
+        return [f"{made}, wanted {_MOST_TOKENS:,} or less"]
+    if "steps" not in unclear and steps is not None and steps <= _MOST["steps"] and steps * batch_size > _MOST_ROWS:
+        made = f"STEPS {steps:,} x BATCH_SIZE {batch_size:,} makes {steps * batch_size:,} rows"
+        return [f"{made}, wanted {_MOST_ROWS:,} or less"]
+    return []
+
+
+def _shape_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
+    """Numbers and dicts that are of the right type, but of no use."""
+    faults = []
+    if "epochs" not in unclear and config.epochs is not None and not config.epochs > 0:
+        faults.append(f"EPOCHS is {config.epochs}, wanted more than 0")
+    if "feature_lengths" not in unclear and (
+        set(config.feature_lengths) != {"inputs", "targets"} or min(config.feature_lengths.values()) < 1
+    ):
+        faults.append(
+            f"FEATURE_LENGTHS is {config.feature_lengths}, wanted a length of 1 or more for 'inputs' and for 'targets'"
+        )
+    if "mesh" not in unclear and (
+        not config.mesh
+        or any(size < 1 and size != -1 for size in config.mesh.values())
+        or list(config.mesh.values()).count(-1) > 1
+    ):
+        faults.append(
+            f"MESH is {config.mesh}, wanted a size of 1 or more for each axis, or -1 for one that takes the rest"
+        )
+    if "data_fields" not in unclear and set(config.data_fields) - {"inputs", "targets"}:
+        faults.append(f"--fields names {', '.join(config.data_fields)}, wanted inputs=COLUMN,targets=COLUMN")
+    return faults
+
+
+def _section_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
+    """What the sections themselves find; those in `unclear` are not asked."""
+    faults = []
+    adapters = config.lora.rank and not {"model", "lora"} & set(unclear)
+    if adapters and config.init_from is None:
+        faults.append(
+            f"LORA is {config.lora.rank}, but INIT_FROM is not set: adapters stand beside a trained model; name "
+            "its folder with --init_from, or leave --lora out"
+        )
+    faults += _function_faults(config, unclear)
+    for section in ("model", "lora"):
+        faults += _raised(getattr(config, section).check) if section not in unclear else []
+    faults += [f"Optimizer: {fault}" for fault in config.optimizer.faults()] if "optimizer" not in unclear else []
+    faults += [f"Loss: {fault}" for fault in config.loss.faults()] if "loss" not in unclear else []
+    faults += _raised(lambda: config.lora.modules(config.model)) if adapters else []
+    return faults
+
+
+def _function_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
+    """Functions of the user's that cannot be called as they will be."""
+    schedule = config.optimizer.schedule
+    faults = []
+    for name, function, args, kwargs in (
+        ("Optimizer.factory", config.optimizer.factory, (), {"learning_rate": None}),
+        ("Optimizer.schedule", schedule if callable(schedule) else None, (0.0, 1), {}),
+        ("Loss.function", config.loss.function, (None, None), {}),
+    ):
+        if function is not None and SECTIONS[name.partition(".")[0]] not in unclear:
+            faults.append(signature_fault(name, function, FORMS[name], *args, **kwargs))
+    return [fault for fault in faults if fault]
+
+
+def _raised(ask: Callable[[], Any]) -> list[str]:
+    """The faults of a section that raises them."""
+    try:
+        ask()
+    except UserError as fault:
+        return [one.rstrip(".") for one in fault.each()]
+    return []

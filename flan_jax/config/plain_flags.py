@@ -1,0 +1,154 @@
+"""What a command line says of a run besides gin: plain flags, files of `--data`, and modules."""
+
+import argparse
+import dataclasses
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flan_jax.annotations import fits
+from flan_jax.config.gin_statements import PLAIN_FLAGS, UNDER_FILES, Binding, Statements
+from flan_jax.config.kept import USER_MIXTURE
+from flan_jax.config.run_config import RunConfig
+from flan_jax.config.starting_point import default_run_dir
+from flan_jax.errors import UserError
+from flan_jax.files import filesystem
+
+DATA_DEFAULTS: dict[str, Any] = {
+    "FEATURE_LENGTHS": {"inputs": 256, "targets": 128},
+    "BATCH_SIZE": 16,
+    "EPOCHS": 3.0,
+    "LEARNING_RATE": 1e-3,
+}
+DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+
+
+def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapping[str, Any]) -> None:
+    """Adds what plain flags set, and beneath the files what `--data` does not ask for."""
+    given = dict(macros)
+    if options.data:
+        data_files(options.data)  # which are there
+        given["MIXTURE"] = USER_MIXTURE
+        beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
+        if options.held_out != 0:
+            how = {"before": True, "measure": "loss"}
+            beneath.append(Binding("EVAL_MIXTURE", "", USER_MIXTURE, "", "--held_out", UNDER_FILES))
+            beneath += [Binding("Evaluation", key, value, "", "--held_out", UNDER_FILES) for key, value in how.items()]
+        statements.bindings[:0] = beneath
+    for name, value in given.items():
+        statements.bindings.append(Binding(name, "", value, "", f"--{name.lower()}", PLAIN_FLAGS))
+    if options.on_bad_row is not None:
+        statements.bindings.append(Binding("Data", "on_bad_row", options.on_bad_row, "", "--on_bad_row", PLAIN_FLAGS))
+
+
+def one_length(statements: Statements) -> None:
+    """Of STEPS and EPOCHS keeps what was set last: files, then `--gin.`, then plain flags."""
+    final = statements.final()
+    set_here = [final[name] for name in ("STEPS", "EPOCHS") if name in final and final[name].value is not None]
+    if len(set_here) == 2 and set_here[0].rank != set_here[1].rank:
+        loser = min(set_here, key=lambda binding: binding.rank)
+        statements.bindings[:] = [binding for binding in statements.bindings if binding.name != loser.name]
+
+
+def data_files(names: Sequence[str]) -> list[str]:
+    """The files that `--data` means: those named, and of a folder those of its files that hold rows, in their order.
+
+    Raises:
+      UserError: there is no such file, or a folder holds none.
+    """
+    found = []
+    for name in names:
+        path = Path(name)
+        if filesystem.is_remote(name) or path.is_file():
+            found.append(name)
+        elif not path.is_dir():
+            raise UserError(f"--data {name}: there is no such file")
+        elif inside := sorted(str(file) for file in path.iterdir() if _holds_rows(file)):
+            found += inside
+        else:
+            raise UserError(f"--data {name}: the folder has no file {', '.join(DATA_SUFFIXES)} (or .gz of one) in it")
+    return found
+
+
+def _holds_rows(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith(DATA_SUFFIXES) and path.is_file()
+
+
+def check_columns(config: RunConfig) -> None:
+    """Refuses files of `--data` whose columns cannot be used, before a process that imports TensorFlow says so.
+
+    Of an address, and of Parquet, whose rows come by the million, the data process tells.
+    """
+    from flan_jax.tasks import columns
+
+    for name in config.data_files:
+        if not filesystem.is_remote(name) and not name.lower().endswith(".parquet"):
+            columns.check(name, config.data_fields, config.data_held_out)
+
+
+def extend_path(folders: Sequence[str]) -> None:
+    """Lets Python find modules in folders, after everything that is installed.
+
+    Args:
+      folders: absolute paths. At the end of `sys.path`, so that a caller's `tests/` or `mixtures/` shadows nobody's.
+    """
+    sys.path += [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+
+
+def module_faults(config: RunConfig) -> list[str]:
+    """The faults of modules, and of folders of such, that are no tuple of words."""
+    faults = []
+    for name in ("modules", "module_folders"):
+        if not fits(given := getattr(config, name), tuple[str, ...]):
+            wanted = f": ({given!r},)" if isinstance(given, str) else " of words in quotes"
+            faults.append(f"Run.{name} is {given!r}, wanted a tuple{wanted}")
+    return faults
+
+
+def with_modules(
+    config: RunConfig, options: argparse.Namespace, folders: Sequence[str], imports: Sequence[str]
+) -> RunConfig:
+    """Adds the user's modules and where they are found, the data files and the run's folder."""
+    extend_path(folders)
+    modules = tuple(dict.fromkeys([*config.modules, *imports, *options.module]))
+    changes: dict[str, Any] = {
+        "modules": modules,
+        "module_folders": tuple(dict.fromkeys([os.getcwd(), *folders])),
+        "run_dir": default_run_dir(options, str(config.mixture)) if config.run_dir in ("", None) else config.run_dir,
+    }
+    if options.data:
+        changes["data_files"] = tuple(filesystem.absolute(name) for name in data_files(options.data))
+        changes["data_fields"] = options.fields or {}
+        changes["data_held_out"] = options.held_out
+    return dataclasses.replace(config, **changes)
+
+
+def missing_modules(names: Sequence[str]) -> list[str]:
+    """The faults of modules that are nowhere; neither they nor their packages are imported.
+
+    Args:
+      names: dotted names.
+    """
+    return [
+        f"--module {name}: no module {missing!r} beside you, beside the gin file or installed"
+        for name in names
+        if (missing := _missing_part(name))
+    ]
+
+
+def _missing_part(module: str) -> str:
+    """The first part of a dotted name that has no file; empty where all have."""
+    path: Sequence[str] | None = None
+    parts = module.split(".")
+    for count in range(1, len(parts) + 1):
+        spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:count]), path)
+        if spec is None:
+            if importlib.util.find_spec(parts[0]) is not None and count == 1:
+                return ""  # an editable install or another finder; its own import will tell
+            return ".".join(parts[:count])
+        path = list(spec.submodule_search_locations or [])
+    return ""

@@ -1,0 +1,79 @@
+"""What plain flags mean: macros, files of `--data` and modules."""
+
+import pytest
+
+from flan_jax.config.kept import write_equivalent
+from flan_jax.config.macros import MACROS
+from flan_jax.config.plain_flags import data_files
+from flan_jax.errors import UserError
+from tests.config.caller import SHAPE, resolved, write
+
+
+def test_every_macro_has_a_flag_that_sets_it():
+    values = {
+        "MIXTURE": ("m", "m"), "MODEL": ("llama_60m", "llama_60m"), "INIT_FROM": ("runs/a", "runs/a"),
+        "FEATURE_LENGTHS": ("inputs=8,targets=4", {"inputs": 8, "targets": 4}), "BATCH_SIZE": ("6", 6),
+        "MICROBATCHES": ("2", 2), "STEPS": ("1_000", 1000), "EPOCHS": ("1.5", 1.5), "LEARNING_RATE": ("3e-4", 3e-4),
+        "MESH": ("data=2,fsdp=-1", {"data": 2, "fsdp": -1}), "EVAL_MIXTURE": ("e", "e"), "EVAL_PERIOD": ("5", 5),
+        "SAVE_PERIOD": ("6", 6), "LOG_PERIOD": ("7", 7), "RUN_DIR": ("r", "r"), "STORE_DIR": ("s", "s"),
+        "SEED": ("8", 8), "LORA": ("16", 16),
+    }  # fmt: skip
+    beside = {"INIT_FROM": ["--model", "t5_starter"], "LORA": ["--model", "t5_starter", "--init_from", "runs/a"]}
+    assert set(values) == set(MACROS)
+    for name, (text, value) in values.items():
+        length = [] if name in ("STEPS", "EPOCHS") else ["--steps", "3"]
+        run = resolved("train", *(["--mixture", "x"] if name != "MIXTURE" else []), *length, f"--{name.lower()}", text,
+                       *beside.get(name, []))  # fmt: skip
+        section, _, key = MACROS[name].target.partition(".")
+        assert getattr(run if section == "Run" else getattr(run, section.lower()), key) == value
+
+
+@pytest.mark.parametrize(
+    ("argv", "length"),
+    [
+        (["--gin_file=a.gin", "--epochs", "2"], (None, 2.0)),
+        (["--gin_file=a.gin", "--gin.EPOCHS=3"], (None, 3.0)),
+        (["--gin_file=a.gin", "--gin.EPOCHS=3", "--steps", "9"], (9, None)),
+        (["--gin_file=a.gin"], (1, None)),
+    ],
+)
+def test_of_steps_and_epochs_the_one_set_last_holds(argv, length):
+    write("a.gin", 'MIXTURE = "a"\nSTEPS = 1\n')
+    run = resolved("train", *argv)
+    assert (run.steps, run.epochs) == length
+
+
+def test_fields_reach_the_task_module():
+    write("table.csv", "question,reply\na,b\n")
+    run = resolved("train", "--data", "table.csv", "--fields", "inputs=question,targets=reply", "--epochs", "1")
+    assert run.data_fields == {"inputs": "question", "targets": "reply"}
+    _, module = write_equivalent(run, "out")
+    assert "fields={'inputs': 'question', 'targets': 'reply'}" in module.read_text()
+
+
+def test_modules_are_checked_but_not_imported():
+    write("pkg/__init__.py", "raise RuntimeError('imported')\n")
+    write("pkg/tasks.py", "")
+    assert resolved("train", *SHAPE, "--module", "pkg.tasks").modules == ("pkg.tasks",)
+    with pytest.raises(UserError, match=r"no module 'pkg.task'"):
+        resolved("train", *SHAPE, "--module", "pkg.task")
+
+
+def test_a_folder_of_data_is_its_files_of_rows(tmp_path):
+    for name in ("b.jsonl", "a.csv.gz", "notes.md", "c.JSON"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "inner.jsonl").mkdir()
+    found = data_files([str(tmp_path), "gs://bucket/x.jsonl", str(tmp_path / "notes.md")])
+    assert [name.rpartition("/")[2] for name in found] == ["a.csv.gz", "b.jsonl", "c.JSON", "x.jsonl", "notes.md"]
+    with pytest.raises(UserError, match="inner.jsonl: the folder has no file .jsonl, .json, .csv"):
+        data_files([str(tmp_path / "inner.jsonl")])
+    with pytest.raises(UserError, match="none.jsonl: there is no such file"):
+        data_files([str(tmp_path / "none.jsonl")])
+
+
+def test_modules_that_are_nowhere_are_told_with_all_else():
+    with pytest.raises(UserError) as fault:
+        resolved("train", *SHAPE, "--module", "nopkg.a", "--module", "nopkg2", "--seed", "-1")
+    first, second, third = fault.value.each()
+    assert "--module nopkg.a: no module 'nopkg' beside you" in first and "--module nopkg2: no module" in second
+    assert "SEED is -1" in third

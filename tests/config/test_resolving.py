@@ -1,0 +1,49 @@
+"""A command line becomes a `RunConfig`: settings win in the order that `--help` says."""
+
+import dataclasses
+
+import pytest
+
+from flan_jax.config.gin_files import config_folder
+from tests.config.caller import SHAPE, resolved, write
+
+
+def test_files_give_way_to_gin_flags_and_these_to_plain_flags():
+    write("a.gin", 'MIXTURE = "a"\nSTEPS = 1\nBATCH_SIZE = 1\nSEED = 1\nModel.embed_dim = 64\n')
+    write("b.gin", "BATCH_SIZE = 2\nSEED = 2\n")
+    run = resolved("train", "--gin_file=a.gin", "--gin_file=b.gin", "--seed", "4", "--gin.SEED=3", "--gin.STEPS=3")
+    assert (run.mixture, run.batch_size, run.steps, run.seed) == ("a", 2, 3, 4)
+    assert run.model.embed_dim == 64 and run.model.local_heads  # over t5_starter.gin, which set both
+
+
+@pytest.mark.parametrize("path", sorted(config_folder().rglob("*.gin")), ids=lambda path: path.stem)
+def test_every_packaged_gin_file_resolves(path):
+    if path.parent.name == "models":
+        run = resolved("train", *SHAPE, "--model", path.stem)
+        assert run.model_name == path.stem and run.model.architecture == {"t5": "encoder_decoder", "llama": "decoder"}[
+            path.stem.split("_")[0]
+        ]  # fmt: skip
+    else:
+        run = resolved("plan", f"--gin_file={path.stem}", *([] if path.parent.name == "runs" else ["--steps", "3"]))
+        assert run.mixture == "starter"
+
+
+def test_published_models_have_their_published_shapes():
+    wanted = {
+        "t5_1_1_small": (512, 1024, 6, 8), "t5_1_1_base": (768, 2048, 12, 12), "t5_1_1_large": (1024, 2816, 16, 24),
+        "t5_1_1_xl": (2048, 5120, 32, 24), "llama_60m": (512, 1376, 8, 8), "llama_1b": (2048, 8192, 32, 16),
+        "llama_8b": (4096, 14336, 32, 32),
+    }  # fmt: skip
+    for name, shape in wanted.items():
+        model = resolved("train", *SHAPE, "--model", name).model
+        assert (model.embed_dim, model.mlp_dim, model.num_heads, model.num_decoder_layers) == shape
+        assert model.head_dim in (64, 128) and (model.architecture == "decoder" or model.num_encoder_layers == shape[3])
+
+
+def test_the_operative_text_resolves_to_the_same_run():
+    first = resolved("train", "--gin_file=quickstart.gin", '--gin.Optimizer.name="adafactor"', "--steps", "7")
+    write("operative.gin", first.operative)
+    again = resolved("train", "--gin_file=operative.gin")
+    assert first.optimizer.name == "adafactor" and first.steps == 7
+    same = {name: getattr(first, name) for name in ("operative", "bindings", "module_folders")}
+    assert dataclasses.replace(again, **same) == first
