@@ -26,7 +26,8 @@ from flan_jax.models.hugging_face import originals, t5x
 from flan_jax.progress import WorkerProgress
 from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text import sentencepiece_folder
-from flan_jax.text.codec import BYTES, NAMES, STARTER, Codec
+from flan_jax.text.codec import Codec
+from flan_jax.text.vocabulary_names import BYTES, NAMES, STARTER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +128,11 @@ def vocabulary_of(config: RunConfig) -> str:
     That is VOCABULARY; or what INIT_FROM was trained with; or one that is learnt from the files of `--data`; or the
     starter's. Empty where INIT_FROM's cannot be named.
     """
+    if config.vocabulary in NAMES:
+        return config.vocabulary
     if config.vocabulary:
-        return config.vocabulary if config.vocabulary in NAMES else filesystem.absolute(config.vocabulary)
+        is_there = filesystem.is_remote(config.vocabulary) or os.path.exists(config.vocabulary)
+        return (not is_there and _kept_in(config.run_dir)) or filesystem.absolute(config.vocabulary)
     if config.init_from and hugging_face.is_folder(config.init_from):
         return os.path.abspath(config.init_from)
     if config.init_from:
@@ -155,6 +159,11 @@ def learn_vocabulary(config: RunConfig, worker: Worker) -> None:
 
     What it was learnt from lies beside it, so that one that another command left is not taken for other data.
     """
+    if config.data_files and not vocabulary_of(config):
+        raise UserError(
+            f"INIT_FROM {config.init_from} does not say its vocabulary, which --data is read with; set VOCABULARY to "
+            "what the model was trained with, --vocabulary spiece.model for one"
+        )
     if not _learns_vocabulary(config):
         return
     path = pathlib.Path(vocabulary_of(config))

@@ -4,6 +4,7 @@ A fault is a sentence that opens with the setting that mends it. A setting of a 
 other checks leave its `path` out.
 """
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from flan_jax.config.named_functions import signature_fault
 from flan_jax.config.run_config import RunConfig, value_of
 from flan_jax.config.training_settings import FORMS
 from flan_jax.errors import UserError, together
+from flan_jax.files import filesystem
+from flan_jax.text.vocabulary_names import NAMES
 
 _LEAST: dict[str, float] = {
     "batch_size": 1,
@@ -127,9 +130,22 @@ def _needed_faults(config: RunConfig, needs: Collection[str], later: Collection[
         faults.append("MIXTURE is not set: say what to train on, with --mixture NAME, --data FILE or a gin file")
     if "length" in needs and config.steps is None and config.epochs is None and not {"steps", "epochs"} & set(later):
         faults.append("neither STEPS nor EPOCHS is set: say how long to train, with --steps or --epochs")
+    if "vocabulary" in needs and "vocabulary" not in later and not _has_vocabulary(config):
+        faults.append(
+            f"VOCABULARY is {config.vocabulary!r}, and there is no such file; wanted a SentencePiece model (`flan-jax "
+            "vocab` makes one), a Hugging Face folder or one of " + ", ".join(map(repr, NAMES))
+        )
     if config.steps is not None and config.epochs is not None:
         faults.append("both STEPS and EPOCHS are set: keep one")
     return faults
+
+
+def _has_vocabulary(config: RunConfig) -> bool:
+    """Whether VOCABULARY is there, or the run keeps it; what is at an address, or of another type, is told later."""
+    name = config.vocabulary
+    if not isinstance(name, str) or name in NAMES or filesystem.is_remote(name) or os.path.exists(name):
+        return True
+    return os.path.exists(os.path.join(str(config.run_dir), "vocabulary.json"))
 
 
 def _range_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:

@@ -15,7 +15,16 @@ from flan_jax.config.gin_statements import Statements, references
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "tasks": ("Run.modules", "Run.module_folders"),
-    "vocab": ("Run.mixture", "Run.modules", "Run.module_folders", "Run.run_dir", "Run.init_from", "Data"),
+    "vocab": (
+        "Run.mixture",
+        "Run.modules",
+        "Run.module_folders",
+        "Run.run_dir",
+        "Run.init_from",
+        "Run.vocabulary",
+        "Run.form",
+        "Data",
+    ),
     "inspect": ("Run", "Model", "Data"),
     "plan": ("Run", "Model", "Lora", "Data", "Evaluation", "Optimizer.name"),
     "prepare": ("Run", "Model", "Data", "Evaluation"),

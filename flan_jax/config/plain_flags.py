@@ -17,6 +17,7 @@ from flan_jax.config.run_config import RunConfig
 from flan_jax.config.starting_point import default_run_dir
 from flan_jax.errors import UserError
 from flan_jax.files import filesystem
+from flan_jax.text.vocabulary_names import NAMES
 
 DATA_DEFAULTS: dict[str, Any] = {
     "FEATURE_LENGTHS": {"inputs": 256, "targets": 128},
@@ -112,7 +113,7 @@ def module_faults(config: RunConfig) -> list[str]:
 def with_modules(
     config: RunConfig, options: argparse.Namespace, folders: Sequence[str], imports: Sequence[str]
 ) -> RunConfig:
-    """Adds the user's modules and where they are found, the data files and the run's folder."""
+    """Adds the user's modules and where they are found, the data files and the run's folder; paths from any folder."""
     extend_path(folders)
     modules = tuple(dict.fromkeys([*config.modules, *imports, *options.module]))
     changes: dict[str, Any] = {
@@ -120,6 +121,8 @@ def with_modules(
         "module_folders": tuple(dict.fromkeys([os.getcwd(), *folders])),
         "run_dir": default_run_dir(options, str(config.mixture)) if config.run_dir in ("", None) else config.run_dir,
     }
+    if isinstance(config.vocabulary, str) and config.vocabulary not in NAMES:
+        changes["vocabulary"] = filesystem.absolute(config.vocabulary)
     if options.data:
         changes["data_files"] = tuple(filesystem.absolute(name) for name in data_files(options.data))
         changes["data_fields"] = options.fields or {}

@@ -21,9 +21,9 @@ from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError, together
 
 NEEDS: dict[str, tuple[str, ...]] = {
-    "train": ("mixture", "length"),
-    "plan": ("mixture", "length"),
-    "prepare": ("mixture",),
+    "train": ("mixture", "length", "vocabulary"),
+    "plan": ("mixture", "length", "vocabulary"),
+    "prepare": ("mixture", "vocabulary"),
     "inspect": ("mixture",),
     "vocab": ("mixture",),
 }

@@ -11,7 +11,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks import vocabularies
 from flan_jax.tasks.vocabularies import VocabularyLike
 from flan_jax.text.chat_templates import ChatTemplate
-from flan_jax.text.codec import STARTER
+from flan_jax.text.vocabulary_names import STARTER
 
 FORMS = ("auto", "plain", "chat")
 

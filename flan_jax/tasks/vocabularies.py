@@ -21,8 +21,8 @@ from flan_jax.tasks.tokenizer_json import TokenizerJsonVocabulary
 from flan_jax.tasks.words import word_encoder
 from flan_jax.text import sentencepiece_folder
 from flan_jax.text.chat_templates import ChatTemplate, answer_ends
-from flan_jax.text.codec import BYTES, STARTER
 from flan_jax.text.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder, named_ends
+from flan_jax.text.vocabulary_names import BYTES, STARTER
 
 T5_MODEL, LLAMA_MODEL = SENTENCEPIECE_FILES
 EXTRA_IDS = 100  # T5's number of sentinels; given to vocabularies that are named by a path

@@ -16,8 +16,6 @@ from flan_jax.errors import UserError
 from flan_jax.text import sentencepiece_folder
 from flan_jax.text.tokenizer_folder import TokenizerFolder
 
-STARTER, BYTES = "starter", "byte"
-NAMES = (STARTER, BYTES)  # of vocabularies that are no files of the user's
 Ask = Callable[..., Any]
 
 

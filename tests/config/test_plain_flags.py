@@ -1,5 +1,7 @@
 """What plain flags mean: macros, files of `--data` and modules."""
 
+import os
+
 import pytest
 
 from flan_jax.config.kept import write_equivalent
@@ -16,7 +18,7 @@ def test_every_macro_has_a_flag_that_sets_it():
         "MICROBATCHES": ("2", 2), "STEPS": ("1_000", 1000), "EPOCHS": ("1.5", 1.5), "LEARNING_RATE": ("3e-4", 3e-4),
         "MESH": ("data=2,fsdp=-1", {"data": 2, "fsdp": -1}), "EVAL_MIXTURE": ("e", "e"), "EVAL_PERIOD": ("5", 5),
         "SAVE_PERIOD": ("6", 6), "LOG_PERIOD": ("7", 7), "RUN_DIR": ("r", "r"), "STORE_DIR": ("s", "s"),
-        "SEED": ("8", 8), "LORA": ("16", 16),
+        "SEED": ("8", 8), "LORA": ("16", 16), "VOCABULARY": ("byte", "byte"), "FORM": ("plain", "plain"),
     }  # fmt: skip
     beside = {"INIT_FROM": ["--model", "t5_starter"], "LORA": ["--model", "t5_starter", "--init_from", "runs/a"]}
     assert set(values) == set(MACROS)
@@ -77,3 +79,16 @@ def test_modules_that_are_nowhere_are_told_with_all_else():
     first, second, third = fault.value.each()
     assert "--module nopkg.a: no module 'nopkg' beside you" in first and "--module nopkg2: no module" in second
     assert "SEED is -1" in third
+
+
+def test_a_vocabulary_is_a_file_or_a_name_known_here(tmp_path, monkeypatch):
+    """And is found from any folder later; one that is still to be learnt may be named for `vocab`."""
+    assert resolved("train", *SHAPE, "--vocabulary", "starter").vocabulary == "starter"
+    write("mine.model", "")
+    assert resolved("plan", *SHAPE, "--vocabulary", "mine.model").vocabulary == os.path.abspath("mine.model")
+    for command in (["train", *SHAPE], ["plan", *SHAPE], ["prepare", *SHAPE[:2]]):
+        with pytest.raises(UserError, match="VOCABULARY is '.*gone.model', and there is no such file; wanted"):
+            resolved(*command, "--vocabulary", "gone.model")
+    assert resolved("vocab", *SHAPE[:2], "--vocabulary", "gone.model").vocabulary == os.path.abspath("gone.model")
+    write("runs/kept/vocabulary.json", "{}")  # what was lost since, the run has
+    assert resolved("train", *SHAPE, "--vocabulary", "gone.model", "--run_dir", "runs/kept")

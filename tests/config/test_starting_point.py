@@ -35,7 +35,7 @@ def test_a_t5x_checkpoint_brings_neither_model_nor_vocabulary(tmp_path):
         trained("--init_from", "t5x")
     config = trained("--init_from", "t5x", "--model", "t5_1_1_small")
     assert config.model.embed_dim == 512
-    with pytest.raises(UserError, match="holds no vocabulary for --data"):
+    with pytest.raises(UserError, match="does not say its vocabulary, which --data is read with; set VOCABULARY"):
         setup.learn_vocabulary(dataclasses.replace(config, data_files=("x.jsonl",)), None)  # type: ignore[arg-type]
 
 
