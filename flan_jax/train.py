@@ -23,7 +23,6 @@ import jax
 import numpy as np
 
 from flan_jax import setup
-from flan_jax.commands.plan import plan_table, render_plan
 from flan_jax.config import run_config as configs
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
@@ -35,6 +34,7 @@ from flan_jax.files import atomic
 from flan_jax.inference.model import Asked
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
+from flan_jax.plan_table import plan_table, render_plan
 from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder, changed_state
 from flan_jax.run_lock import RunLock
