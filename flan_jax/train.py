@@ -25,7 +25,7 @@ import numpy as np
 from flan_jax import setup
 from flan_jax.config import run_config as configs
 from flan_jax.config.run_config import RunConfig
-from flan_jax.errors import UserError
+from flan_jax.errors import NotFinite, UserError
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.evaluation.run import Evaluator
@@ -43,7 +43,7 @@ from flan_jax.text.sentencepiece_folder import unused_template
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints, OtherState
 from flan_jax.training.disk import full_disk_named
-from flan_jax.training.finite import NotFinite, SkippedSteps, check_parameters
+from flan_jax.training.finite import SkippedSteps, check_parameters
 from flan_jax.training.logbook import Logbook
 from flan_jax.training.metrics import MetricsWriter
 from flan_jax.training.optimizer import describe_schedule

@@ -11,14 +11,13 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from flan_jax.errors import UserError
+from flan_jax.errors import NotFinite, UserError
 from flan_jax.inference import decoding
 from flan_jax.inference.decoding import Decoded
 from flan_jax.inference.decoding.beams import check_beams
 from flan_jax.inference.decoding.tokens import Choice, Progress, check_sampling, row_keys
 from flan_jax.models.model import Model
 from flan_jax.parallel.mesh import batch_sharding
-from flan_jax.training.finite import NotFinite
 from flan_jax.training.loss import CROSS_ENTROPY, token_losses
 
 SHORTEST = 128  # padding of prompts is cut off down to this length, or twice it, four times it, ...
