@@ -4,34 +4,16 @@ import json
 import os
 import shutil
 
-import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 from flan_jax import setup
 from flan_jax.config.run_config import load_run
 from flan_jax.data.resolve import resolve
-from flan_jax.data.rows import RowShape
-from flan_jax.data.stores.store import Store, open_store
-from flan_jax.evaluation.losses import log_likelihoods, mean_loss
+from flan_jax.data.stores.store import open_store
 from flan_jax.evaluation.scoring import rank, score
 from flan_jax.inference.generation import GenerationConfig
-from flan_jax.inference.loading import load_model
-from tests.data.written import Written, write_store
-
-
-@pytest.fixture(scope="module", params=["encoder_decoder", "causal", "prefix_lm"])
-def run(request, project, trained, tmp_path_factory):
-    """A run of each kind of model: its folder, the model to ask, its plain forward pass, its codec."""
-    folder = trained
-    if request.param != "encoder_decoder":
-        folder = tmp_path_factory.mktemp("runs") / request.param
-        how = ["--model", "tiny_decoder.gin", f"--gin.Model.prefix_lm={request.param == 'prefix_lm'}"]
-        project.train(folder, *how)
-    model, codec, _ = load_model(load_run(folder), None)
-    forward = jax.jit(lambda params, batch: jax.nn.log_softmax(nnx.merge(model.graph, params)(batch), axis=-1))
-    return folder, model, lambda batch: np.asarray(forward(model.params, batch))[0], codec
+from tests.evaluation.by_hand import log_probability, row, shape_of
 
 
 @pytest.fixture(scope="module")
@@ -39,50 +21,6 @@ def resolved(project, trained, worker):
     """The eval mixture's tasks, prepared."""
     config = load_run(trained)
     return resolve(setup.request_of(config, "ours_eval", "validation", 200), worker)
-
-
-def shape_of(config):
-    return RowShape(config.model.architecture, 64, 16)
-
-
-def row(values, length):
-    array = np.zeros((1, length), np.int32)
-    array[0, : len(values)] = values
-    return array
-
-
-def alone(config, prompt, answer):
-    """One example in a row of its own, laid out here and by nothing of the project."""
-    prompt, answer = list(prompt), list(answer)
-    if config.model.architecture == "encoder_decoder":
-        return {
-            "encoder_input_tokens": row(prompt, 64),
-            "encoder_segment_ids": row([1] * len(prompt), 64),
-            "encoder_positions": row(range(len(prompt)), 64),
-            "decoder_input_tokens": row([0, *answer[:-1]], 16),
-            "decoder_target_tokens": row(answer, 16),
-            "decoder_segment_ids": row([1] * len(answer), 16),
-            "decoder_positions": row(range(len(answer)), 16),
-        }
-    both = prompt + answer
-    return {
-        "decoder_input_tokens": row([0, *both[:-1]], 80),
-        "decoder_target_tokens": row(both, 80),
-        "decoder_segment_ids": row([1] * len(both), 80),
-        "decoder_positions": row(range(len(both)), 80),
-        "decoder_prefix_mask": row([1] * (len(prompt) + 1), 80),
-    }
-
-
-def token_log_probabilities(forward, config, prompt, answer):
-    """Of each of the answer's tokens, from the logits of one row that holds prompt and answer alone."""
-    log_probs = forward(alone(config, prompt, answer))
-    first = 0 if config.model.architecture == "encoder_decoder" else len(prompt)
-    return [float(log_probs[first + t, token]) for t, token in enumerate(answer)]
-
-
-def log_probability(forward, config, prompt, answer):
-    return sum(token_log_probabilities(forward, config, prompt, answer))
 
 
 def by_hand(forward, config, store, i, ranking):
@@ -121,25 +59,6 @@ def test_the_three_rankings_are_not_one(run, resolved):
     store = open_store(next(task for task in resolved.tasks if task.name == "parity").store())
     gaps = [np.subtract(*rank(model, store, 64, 4, how)[0][0, :2]) for how in ("sum", "mean", "unconditional")]
     assert len({round(float(gap), 4) for gap in gaps}) == 3
-
-
-def test_of_a_chat_only_what_bears_loss_counts(run, tmp_path):
-    """Targets hold the user's turns too, with weights of 0, and perhaps answers that count half."""
-    folder, model, forward, _ = run
-    config = load_run(folder)
-    weights = [np.array([1, 1, 0, 0, 0.5, 1], np.float32), None, np.array([0, 0, 1, 0, 0, 1], np.float32)]
-    examples = [Written(f"c:{i}", [70 + i, 80, 90], [100, 110 + i, 7, 8 + i, 120, 1], w) for i, w in enumerate(weights)]
-    write_store(tmp_path / "chats", examples)
-    weighted = [
-        np.dot(
-            np.ones(6) if one.weights is None else one.weights,
-            token_log_probabilities(forward, config, one.inputs, one.targets),
-        )
-        for one in examples
-    ]
-    store = Store(tmp_path / "chats")
-    assert mean_loss(model, store, shape_of(config), 4) == pytest.approx(-sum(weighted) / (3.5 + 6 + 2), rel=1e-5)
-    assert log_likelihoods(model, store, shape_of(config), 2) == pytest.approx(weighted, rel=1e-4)
 
 
 def test_seqio_metrics_of_scores_get_the_log_likelihood_of_the_targets(run, worker):
@@ -233,8 +152,8 @@ def test_eval_prints_the_table_of_the_run(project, trained):
     results = {row["task"]: row for row in json.loads((trained / "results.json").read_text())["tasks"]}
     told = {line.split()[0]: line.split() for line in done.out.splitlines() if line.startswith("  ")}
     assert set(told) == set(results)
-    for name, row in results.items():
-        assert float(told[name][3]) == pytest.approx(row["after"], abs=0.01), name
+    for name, kept in results.items():
+        assert float(told[name][3]) == pytest.approx(kept["after"], abs=0.01), name
     assert "HELD-OUT WORDINGS" in done.out and "SEEN WORDINGS" in done.out
 
 
