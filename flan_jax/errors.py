@@ -25,6 +25,10 @@ class UserError(Exception):
         return [f"{of_all}: {fault}" if of_all else fault for fault in faults] or [head]
 
 
+class NotFinite(UserError):
+    """Figures that are infinite or not a number, where nothing can go on with them."""
+
+
 def together(faults: Sequence[str], head: str = "", many: str = "{} faults:") -> str:
     """Joins faults into one message, in which each has a line.
 

@@ -23,18 +23,18 @@ import jax
 import numpy as np
 
 from flan_jax import setup
-from flan_jax.commands.plan import plan_table, render_plan
 from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
-from flan_jax.errors import UserError
+from flan_jax.errors import NotFinite, UserError
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.evaluation.run import Evaluator
 from flan_jax.evaluation.scoring import TaskScore
 from flan_jax.files import atomic
-from flan_jax.inference.model import Asked
+from flan_jax.inference.model import InferenceModel
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
+from flan_jax.plan_table import plan_table, render_plan
 from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder, changed_state
 from flan_jax.run_lock import RunLock
@@ -43,7 +43,7 @@ from flan_jax.text.sentencepiece_folder import unused_template
 from flan_jax.training import start
 from flan_jax.training.checkpoints import Checkpoints, OtherState
 from flan_jax.training.disk import full_disk_named
-from flan_jax.training.finite import NotFinite, SkippedSteps, check_parameters
+from flan_jax.training.finite import SkippedSteps, check_parameters
 from flan_jax.training.logbook import Logbook
 from flan_jax.training.metrics import MetricsWriter
 from flan_jax.training.optimizer import describe_schedule
@@ -79,7 +79,7 @@ def train(config: RunConfig) -> int:
             say(f"the plan differs from the one before: {line}")
         with closing(Checkpoints(folder.checkpoints, **dataclasses.asdict(config.checkpoints))) as checkpoints:
             run = _Run(config, data, mesh, folder, checkpoints)
-            run.evaluator = Evaluator(config, worker, data.codec, run.asked)
+            run.evaluator = Evaluator(config, worker, data.codec, run.inference_model)
             with closing(data.draws):
                 return run.go(table)
 
@@ -118,10 +118,10 @@ class _Run:
         self.skipped = SkippedSteps(self.tasks, min(config.optimizer.max_skipped_steps, self.steps))
         self.waits = False  # whether a save was due at a step that was skipped
 
-    def asked(self, params: Any) -> Asked:
+    def inference_model(self, params: Any) -> InferenceModel:
         """The model with these parameters, ready to be scored."""
         parts = (params, *self.frozen) if self.frozen else params
-        return Asked(self.program.graph, parts, self.mesh, self.data.codec.eos_ids)
+        return InferenceModel(self.program.graph, parts, self.mesh, self.data.codec.eos_ids)
 
     def go(self, table: dict[str, Any]) -> int:
         """Restores or starts, loops, and reports."""

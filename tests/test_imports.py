@@ -16,14 +16,15 @@ SOURCES = sorted((ROOT / "flan_jax").rglob("*.py"))
 # From the ground up: no room imports one above it, wherever the import stands. Files of flan_jax/ are rooms too.
 ORDER = (
     *("errors", "annotations", "progress", "tables", "huge_pages", "library_noise"),
-    *("files", "text", "tasks", "parallel", "data", "models", "config", "training", "inference"),
-    *("setup", "run_lock", "run_folder", "evaluation", "commands", "train", "main"),
+    *("files", "text", "tasks", "parallel", "data", "models", "config", "training"),
+    *("setup", "plan_table", "run_lock", "run_folder", "run_checkpoint"),
+    *("inference", "evaluation", "commands", "train", "main"),
 )
 # Rooms below, which are none of a room's business nevertheless.
 FORBIDDEN = {
     "parallel": {"tasks"},
     "models": {"data", "tasks"},
-    "inference": {"data", "tasks", "config", "training"},
+    "inference": {"data", "tasks", "training"},
     "train": {"commands"},
 }
 TENSORFLOW = {"tensorflow", "tensorflow_text", "tensorflow_datasets", "seqio"}

@@ -4,26 +4,18 @@ import dataclasses
 import json
 import os
 import pathlib
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from flan_jax import setup
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError, counted
-from flan_jax.evaluation.run import load_model
-from flan_jax.evaluation.scoring import padded
 from flan_jax.files.text_files import read_text
-from flan_jax.inference.model import Asked, Writing
-from flan_jax.inference.stops import Stops
+from flan_jax.inference.generation import GenerationConfig
+from flan_jax.inference.loading import load_text_generator
+from flan_jax.inference.text_generator import SURROGATE, Completion, TextGenerator
 from flan_jax.progress import Progress
-from flan_jax.run_folder import RunFolder
-from flan_jax.text.codec import Codec
-
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, which UTF-8 does not write
 
 
 def generate(
@@ -61,7 +53,7 @@ def generate(
       scores: give each answer's score and its tokens' log-probabilities too.
       step: which checkpoint; by default the latest.
     """
-    how = Writing(
+    generation = GenerationConfig(
         config.feature_lengths["targets"] if max_new_tokens is None else max_new_tokens,
         num_beams=num_beams,
         length_penalty=length_penalty,
@@ -70,86 +62,21 @@ def generate(
         top_p=top_p,
         seed=config.seed,
     )
-    how.check()
-    asked_for = _AskedFor.read(pathlib.Path(prompts_file), output, score) if prompts_file else None
+    generation.check()
+    file = _PromptFile.read(pathlib.Path(prompts_file), output, score) if prompts_file else None
     with setup.worker_of(config) as worker:
-        asked, codec, _ = load_model(config, step, worker)
-        model = _Answering(config, asked, codec, how, stop)
-        if asked_for:
-            _answer_file(model, asked_for, score, scores, config.evaluation.batch_size)
+        generator = load_text_generator(config, generation, stop, step=step, ask=worker.call)
+        if file:
+            _answer_file(generator, file, score, scores, config.evaluation.batch_size)
         elif prompt is not None:
-            _show(model.answer([prompt])[0], scores)
+            _show(generator.complete([prompt])[0], scores)
         else:
-            _converse(model, scores)
+            _converse(generator, scores)
     return 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a model wrote.
-
-    Attributes:
-      text: its text, without the stop that ended it.
-      score: the sum of its tokens' log-probabilities; from beams, divided by length ** length_penalty.
-      token_scores: the log-probability of each token, of the one that ended it too.
-    """
-
-    text: str
-    score: float
-    token_scores: list[float]
-
-
-class _Answering:
-    """A model with its vocabulary and the way it answers."""
-
-    def __init__(self, config: RunConfig, asked: Asked, codec: Codec, how: Writing, stop: Sequence[str] = ()):
-        self.asked, self.codec, self.how, self.stop = asked, codec, how, stop
-        self.room = config.feature_lengths["inputs"]
-        self.form, self.ends = RunFolder(config.run_dir).prompt_form()
-        self.rows = asked.mesh.size  # the mesh divides the rows
-
-    def encode(self, text: str) -> np.ndarray:
-        """Ids of a prompt; one that is too long is refused, as cutting it would cut the instruction."""
-        if _SURROGATE.search(text):
-            raise UserError("the prompt holds bytes that are not UTF-8; give it in that encoding")
-        ids = self.codec.encode_prompt(text, self.form)  # as in training
-        ids += [self.codec.eos_id] if self.ends else []
-        if len(ids) > self.room:
-            raise UserError(
-                f"the prompt has {len(ids)} tokens and the model was trained on at most {self.room}; shorten it, or "
-                f"give --feature_lengths inputs={len(ids)},targets={self.how.max_new_tokens}"
-            )
-        return np.array(ids, np.int32)
-
-    def answer(self, prompts: Sequence[str], first_row: int = 0) -> list[Answer]:
-        """Answers prompts together, of which the first is row `first_row` of all."""
-        rows = -(-len(prompts) // self.rows) * self.rows
-        ids = [self.encode(text) for text in prompts]
-        # The last prompt fills the rows up: unlike an empty one it ends when the others do.
-        inputs = padded(ids + ids[-1:] * (rows - len(ids)), (rows, self.room))
-        stops = Stops(self.stop, self.codec.decode)
-        found = self.asked.answers(inputs, self.how, ended=stops.ended if self.stop else None, first_row=first_row)
-        answers = []
-        for tokens, score, token_scores in zip(*found, strict=True):
-            count = stops.length(tokens[tokens >= 0])
-            cut = count < (tokens >= 0).sum() and self.how.num_beams == 1
-            total = token_scores[:count].sum() if cut else score
-            text = stops.without(self.codec.decode(tokens[:count]))
-            answers.append(Answer(text, float(total), [float(value) for value in token_scores[:count]]))
-        return answers[: len(prompts)]
-
-    def log_probability(self, prompts: Sequence[str], targets: Sequence[str]) -> list[float]:
-        """Summed log-probability of given targets, EOS included."""
-        rows = -(-len(prompts) // self.rows) * self.rows
-        inputs = padded([self.encode(text) for text in prompts], (rows, self.room))
-        ids = [np.array([*self.codec.encode(text), self.codec.eos_id], np.int32) for text in targets]
-        longest = -(-max(len(row) for row in ids) // 16) * 16
-        options = padded(ids, (rows, longest))[:, None, :]
-        return [float(value) for value in self.asked.option_scores(inputs, options)[0][: len(prompts), 0]]
-
-
-@dataclasses.dataclass(frozen=True)
-class _AskedFor:
+class _PromptFile:
     """A file of prompts, and that of their answers.
 
     Attributes:
@@ -163,7 +90,7 @@ class _AskedFor:
     done: int
 
     @classmethod
-    def read(cls, path: pathlib.Path, output: str | None, score: bool) -> "_AskedFor":
+    def read(cls, path: pathlib.Path, output: str | None, score: bool) -> "_PromptFile":
         """Reads both, before any model is."""
         rows = list(_read_rows(path, score))
         target = pathlib.Path(output) if output else path.with_suffix(".answers.jsonl")
@@ -182,35 +109,38 @@ class _AskedFor:
         return cls(rows, target, done)
 
 
-def _answer_file(model: _Answering, asked_for: _AskedFor, score: bool, scores: bool, batch_size: int) -> None:
-    rows, target, done = asked_for.rows, asked_for.target, asked_for.done
+def _answer_file(
+    generator: TextGenerator, prompt_file: _PromptFile, score: bool, scores: bool, batch_size: int
+) -> None:
+    rows, target, done = prompt_file.rows, prompt_file.target, prompt_file.done
     with target.open("a", encoding="utf-8") as file, Progress("answering", len(rows), done, "prompt", 100) as bar:
         for start in range(done, len(rows), batch_size):
             part = rows[start : start + batch_size]
             prompts = [row["inputs"] for row in part]
             if score:
-                sums = model.log_probability(prompts, [row["targets"] for row in part])
+                sums = generator.log_probabilities(prompts, [row["targets"] for row in part])
                 found: list[dict[str, Any]] = [{"log_probability": value} for value in sums]
             else:
-                found = [_columns(answer, scores) for answer in model.answer(prompts, start)]
+                found = [_columns(completion, scores) for completion in generator.complete(prompts, start)]
             for row, columns in zip(part, found, strict=True):
                 line = json.dumps({**row, **columns}, ensure_ascii=False)
-                file.write(_SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", line) + "\n")
+                file.write(SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", line) + "\n")
             file.flush()
             os.fsync(file.fileno())
             bar.update(start + len(part))
     print(f"{counted(len(rows), 'row')} in {target}")
 
 
-def _columns(answer: Answer, scores: bool) -> dict[str, Any]:
-    how = {"score": answer.score, "token_scores": answer.token_scores} if scores else {}
-    return {"prediction": answer.text, **how}
+def _columns(completion: Completion, scores: bool) -> dict[str, Any]:
+    columns = {"score": completion.score, "token_scores": completion.token_scores} if scores else {}
+    return {"prediction": completion.text, **columns}
 
 
-def _show(answer: Answer, scores: bool) -> None:
-    print(answer.text, flush=True)
+def _show(completion: Completion, scores: bool) -> None:
+    print(completion.text, flush=True)
     if scores:
-        print(f"score {answer.score:.4f}; tokens {' '.join(f'{one:.4f}' for one in answer.token_scores)}", flush=True)
+        tokens = " ".join(f"{one:.4f}" for one in completion.token_scores)
+        print(f"score {completion.score:.4f}; tokens {tokens}", flush=True)
 
 
 def _read_rows(path: pathlib.Path, score: bool) -> Iterator[dict[str, Any]]:
@@ -228,7 +158,7 @@ def _read_rows(path: pathlib.Path, score: bool) -> Iterator[dict[str, Any]]:
         if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in wanted):
             seen = sorted(row) if isinstance(row, dict) else type(row).__name__
             raise UserError(f"{path}:{number} has {seen}; each line wants text under {' and '.join(map(repr, wanted))}")
-        if any(_SURROGATE.search(row[name]) for name in wanted):
+        if any(SURROGATE.search(row[name]) for name in wanted):
             raise UserError(f"{path}:{number} holds half of a pair of UTF-16 (\\ud800 to \\udfff), which is no text")
         yield row
 
@@ -244,7 +174,7 @@ def _whole_rows(path: pathlib.Path) -> int:
     return whole.count(b"\n")
 
 
-def _converse(model: _Answering, scores: bool) -> None:
+def _converse(generator: TextGenerator, scores: bool) -> None:
     """Asks for prompts until the input ends."""
     prompted = sys.stdin.isatty()
     if prompted:
@@ -256,6 +186,6 @@ def _converse(model: _Answering, scores: bool) -> None:
             return
         if text.strip():
             try:
-                _show(model.answer([text])[0], scores)
+                _show(generator.complete([text])[0], scores)
             except UserError as error:
                 print(error, file=sys.stderr)

@@ -1,25 +1,13 @@
 """`flan-jax plan`: what every task will contribute, before the first step."""
 
 import json
-import math
 import sys
-from typing import Any
 
-import numpy as np
-
-from flan_jax import setup, tables
+from flan_jax import setup
 from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
-from flan_jax.data.planning.packing import pack
-from flan_jax.data.planning.plan import SHARE_BITS, Plan, PlannedTask, shares_of
-from flan_jax.data.resolve import ResolvedTask
-from flan_jax.data.stores.store import open_store
-from flan_jax.errors import counted
 from flan_jax.evaluation.check import check_eval_mixture
-from flan_jax.models.footprint import footprint
-
-_SAMPLE = 200  # examples of a task that `--estimate` reads at most
-_WINDOWS = 4  # windows that are packed to know how full rows get
+from flan_jax.plan_table import estimated_table, plan_table, render_plan
 
 
 def plan_command(config: RunConfig, as_json: bool = False, estimate: bool = False) -> int:
@@ -34,7 +22,7 @@ def plan_command(config: RunConfig, as_json: bool = False, estimate: bool = Fals
     with setup.worker_of(config) as worker:
         check_eval_mixture(config, worker)
         if estimate:
-            table = estimated(config, worker)
+            table = estimated_table(config, worker)
         else:
             data = setup.open_data(config, worker)
             table = plan_table(config, data, data.steps(config))
@@ -42,171 +30,3 @@ def plan_command(config: RunConfig, as_json: bool = False, estimate: bool = Fals
     if as_json:
         print()
     return 0
-
-
-def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any]:
-    """Works out what a run will train on.
-
-    Returns:
-      {"tasks": a row each, "total": their sum, "steps", "rows", "full": by budget, the
-      share of positions that hold tokens, …}.
-    """
-    by_name = {task.name: task for task in data.resolved.tasks}
-    members = [by_name[task.name] for task in data.plan.tasks]
-    means = [_means(task) for task in members]
-    seen = _seen(data, steps * config.batch_size)
-    first = data.index.window(0)
-    used = data.index.lengths_of(first.task, first.draw, first.index).sum(axis=0)
-    filled = {
-        name: int(n) / (len(first) * size) for n, (name, size) in zip(used, data.shape.capacities.items(), strict=True)
-    }
-    parts = zip(members, data.plan.tasks, seen, means, strict=True)
-    rows = [_row(task, planned.share, examples, mean) for task, planned, examples, mean in parts]
-    return _finish(config, rows, steps, filled, data.codec.size, exact=True)
-
-
-def _seen(data: setup.Data, rows: int) -> np.ndarray:
-    """Examples of each task in the run's first rows: counted where a few windows hold them, else extrapolated."""
-    ends = [0]
-    while len(ends) <= _WINDOWS and (len(ends) == 1 or ends[-1] < rows):
-        ends.append(data.index.end(len(ends) - 1))
-    whole = len(ends) - 2
-    if rows <= ends[-1]:
-        window = data.index.window(whole)
-        entries = window.task[: window.first[rows - ends[whole]]]
-        return data.plan.counts_by(whole) + np.bincount(entries, minlength=len(data.plan.tasks))
-    windows = (whole + 1) * rows / ends[-1]
-    low = math.floor(windows)
-    return data.plan.counts_by(low) + (windows - low) * (data.plan.counts_by(low + 1) - data.plan.counts_by(low))
-
-
-def _means(task: ResolvedTask) -> tuple[float, float]:
-    return open_store(task.store()).mean_tokens()
-
-
-def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]) -> dict[str, Any]:
-    return {
-        "task": task.name,
-        "examples": task.count,
-        "cap": task.cap,
-        "rate": share / 2**SHARE_BITS,
-        "seen": round(float(seen)),
-        "epochs": float(seen) / task.count,
-        "tokens": round(float(seen) * means[0]),
-        "trainable": round(float(seen) * means[1]),
-        "truncated": task.tally.get("truncated", 0),
-        "dropped": sum(task.tally.get(key, 0) for key in ("dropped", "bad_rows", "too_long")),
-        "tally": dict(task.tally),
-    }
-
-
-def _finish(
-    config: RunConfig, rows: list[dict[str, Any]], steps: int, full: dict[str, float], vocab_size: int, exact: bool
-) -> dict[str, Any]:
-    total = {
-        key: sum(row[key] for row in rows)
-        for key in ("examples", "rate", "seen", "tokens", "trainable", "truncated", "dropped")
-    }
-    table = {
-        "mixture": config.mixture,
-        "estimate": not exact,
-        "steps": steps,
-        "batch_size": config.batch_size,
-        "rows": steps * config.batch_size,
-        "row": setup.shape_of(config).capacities,
-        "full": full,
-        "tasks": rows,
-        "total": total,
-        "model": footprint(
-            setup.model_for(config.model, vocab_size), config.optimizer.name, config.store_dir, config.lora
-        ),
-    }
-    speed = _measured_speed(config)
-    if speed:
-        table["tokens_per_second"] = speed
-        table["seconds"] = total["tokens"] / speed
-    return table
-
-
-def _measured_speed(config: RunConfig) -> float | None:
-    """Tokens a second of the run folder's last steps, where it has trained before."""
-    from flan_jax.training.metrics import read_metrics
-
-    try:
-        rows = read_metrics(f"{config.run_dir}/metrics.jsonl")[-50:]
-    except (FileNotFoundError, ValueError):
-        return None
-    speeds = sorted(row["tokens_per_second"] for row in rows if row.get("tokens_per_second"))
-    return speeds[len(speeds) // 2] if speeds else None
-
-
-def estimated(config: RunConfig, worker: Any) -> dict[str, Any]:
-    """The plan from the first examples of every task: lengths are sampled, counts are the sources' own."""
-    setup.refuse_unknown(config, worker)
-    setup.learn_vocabulary(config, worker)
-    request = setup.request_of(config, config.mixture, config.data.split)
-    answer = worker.call("estimate", sample=_SAMPLE, request=request)
-    sampled = answer["tasks"]
-    shape = setup.shape_of(config)
-    shares = shares_of([task["rate"] for task in sampled])
-    planned = [PlannedTask(t["name"], t["count"], s, "") for t, s in zip(sampled, shares, strict=True)]
-    plan = Plan(planned, shape.capacities, config.seed, config.data.pack, config.data.window)
-    task, index, _ = plan.examples(0)
-    lengths = np.array(
-        [sampled[t]["lengths"][i % len(sampled[t]["lengths"])] for t, i in zip(task, index, strict=True)]
-    )
-    budgets = shape.budgets(lengths[:, 0], lengths[:, 1])
-    capacities = np.array(list(shape.capacities.values()))
-    made = int(pack(budgets, capacities).max()) + 1 if config.data.pack else len(budgets)
-    full = budgets.sum(axis=0) / (made * capacities)
-    windows = plan.windows_of(config.epochs) if config.epochs else (config.steps or 0) * config.batch_size / made
-    steps = config.steps or max(1, math.ceil(windows * made / config.batch_size))
-    rows = []
-    for number, member in enumerate(sampled):
-        seen = windows * float(plan.counts_by(1)[number])
-        mean = float(np.sum(member["lengths"]) / len(member["lengths"])), float(np.mean(member["trainable"]))
-        about = ResolvedTask(
-            member["name"], "", "", member["count"], member["rate"], member["cap"], 1, member["tally"], {}
-        )
-        rows.append(_row(about, shares[number], seen, mean))
-    filled = dict(zip(shape.capacities, full.tolist(), strict=True))
-    return _finish(config, rows, steps, filled, answer["vocabulary_size"], exact=False)
-
-
-def render_plan(table: dict[str, Any], most: int = 40) -> str:
-    """The plan as text; of more than `most` tasks, the largest are shown and the rest is summed."""
-    heads = ["task", "examples", "cap", "rate", "seen", "epochs", "tokens", "trainable", "truncated", "dropped"]
-    rows = sorted(table["tasks"], key=lambda row: -row["rate"]) if len(table["tasks"]) > most else table["tasks"]
-    shown = [_cells(row) for row in rows[:most]]
-    if rest := rows[most:]:
-        summed = {key: sum(row[key] for row in rest) for key in table["total"]}
-        shown.append(_cells({"task": f"… {len(rest)} more tasks", "cap": None, "epochs": None, **summed}))
-    shown.append(_cells({"task": counted(len(rows), "task"), "cap": None, "epochs": None, **table["total"]}))
-    full = ", ".join(f"{name} {share:.1%}" for name, share in table["full"].items())
-    row = " + ".join(f"{length} {name}" for name, length in table["row"].items())
-    model = table["model"]
-    adapters = model["trained"] if model["trained"] != model["parameters"] else 0
-    beside = f" that stay as they are, {adapters:,} in adapters" if adapters else ""
-    lines = [
-        f"Plan of {table['mixture']!r}" + (" (an estimate from a sample)" if table["estimate"] else ""),
-        tables.table(heads, shown, rule_before=[len(shown) - 1]),
-        f"{table['steps']:,} steps of {table['batch_size']} rows ({row} tokens); positions that hold tokens: {full}",
-        f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
-    ]
-    if "seconds" in table:
-        minutes, speed = table["seconds"] / 60, table["tokens_per_second"]
-        lines.append(f"about {minutes:.0f} min at the {speed:,.0f} tokens/s of this run's last steps")
-    return "\n".join(lines)
-
-
-def _cells(row: dict[str, Any]) -> list[Any]:
-    names = ("task", "examples", "cap", "rate", "seen", "epochs", "tokens", "trainable", "truncated", "dropped")
-    return [tables.Share(row[name]) if name == "rate" else row[name] for name in names]
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

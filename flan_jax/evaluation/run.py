@@ -3,27 +3,21 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 from flan_jax import setup
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data.resolve import Resolved, resolve
 from flan_jax.data.worker import Worker
-from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.scoring import TaskScore, score
 from flan_jax.files import atomic
-from flan_jax.inference.model import Asked
-from flan_jax.models.lora import parts
-from flan_jax.parallel import mesh as meshes
+from flan_jax.inference.loading import load_model
+from flan_jax.inference.model import InferenceModel
 from flan_jax.progress import Progress
 from flan_jax.run_folder import read_plan
 from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.codec import Codec
-from flan_jax.training import start
-from flan_jax.training.checkpoints import Checkpoints
-from flan_jax.training.state import placed
 
 
 class Evaluator:
@@ -33,11 +27,11 @@ class Evaluator:
       config: the run.
       worker: its data process.
       codec: its vocabulary.
-      asked: makes a model to ask of parameters.
+      model_of: makes a model to ask of parameters.
     """
 
-    def __init__(self, config: RunConfig, worker: Worker, codec: Codec, asked: Callable[[Any], Asked]):
-        self.config, self.worker, self.codec, self.asked = config, worker, codec, asked
+    def __init__(self, config: RunConfig, worker: Worker, codec: Codec, model_of: Callable[[Any], InferenceModel]):
+        self.config, self.worker, self.codec, self.model_of = config, worker, codec, model_of
         self.resolved: Resolved | None = None
         if config.eval_mixture:
             how = config.evaluation
@@ -54,7 +48,7 @@ class Evaluator:
         how = self.config.evaluation
         with Progress("scoring", len(self.resolved.tasks), unit="task", every=10**9) as bar:
             return score(
-                self.asked(params),
+                self.model_of(params),
                 self.resolved,
                 self.worker,
                 self.codec,
@@ -83,8 +77,8 @@ def evaluate_run(
     name = mixture or config.eval_mixture or config.mixture
     config = dataclasses.replace(config, eval_mixture=name, evaluation=evaluation)
     with setup.worker_of(config) as worker:
-        asked, codec, step = load_model(config, step, worker)
-        scores = Evaluator(config, worker, codec, asked.with_params)(asked.params)
+        model, codec, step = load_model(config, step, worker.call)
+        scores = Evaluator(config, worker, codec, model.with_params)(model.params)
     try:
         trained = [task["name"] for task in read_plan(pathlib.Path(config.run_dir))["plan"]["tasks"]]
     except FileNotFoundError:  # imported, and not trained since
@@ -97,33 +91,3 @@ def evaluate_run(
     except OSError:  # another's folder, or a full disk: then all is printed
         print(reports.render(result))
     return 0
-
-
-def load_model(config: RunConfig, step: int | None, worker: Worker | None = None) -> tuple[Asked, Codec, int]:
-    """Reads the model of a run's checkpoint, with the vocabulary that the run keeps.
-
-    Args:
-      config: the run, read back from its folder.
-      step: which checkpoint; None takes the latest.
-      worker: for vocabularies that only seqio can read.
-
-    Returns:
-      The model, its vocabulary, and the checkpoint's step.
-
-    Raises:
-      UserError: no such checkpoint, or no vocabulary in the folder.
-    """
-    folder = pathlib.Path(config.run_dir)
-    described = vocabulary.kept(folder)
-    if described is None:
-        raise UserError(f"{folder} holds no vocabulary.json: no run was started there; set --run_dir to one that was")
-    codec = Codec(described, worker.call if worker else None, config.mixture)
-    mesh = meshes.make_mesh(config.mesh)
-    graph, params, _ = parts(config.model, config.lora)
-    with closing(Checkpoints(folder / "checkpoints", read_only=True)) as checkpoints:
-        found = checkpoints.latest() if step is None else step
-        if found is None:
-            raise UserError(f"{folder} holds no checkpoint yet; train it first with `flan-jax train`")
-        trained = checkpoints.restore_params(found, placed(params, mesh))
-    frozen = start.frozen_base(config, described, mesh)
-    return Asked(graph, (trained, *frozen) if frozen else trained, mesh, codec.eos_ids), codec, found

@@ -1,1 +1,1 @@
-"""A model to ask: loading, decoding, stops, how answers are written."""
+"""A model to ask: loading, generation and its settings, stops, decoding."""

@@ -7,13 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from flan_jax.errors import UserError
+from flan_jax.errors import NotFinite
 
 _SHOWN = 5
-
-
-class NotFinite(UserError):
-    """Figures that are infinite or not a number, where nothing can go on with them."""
 
 
 class SkippedSteps:

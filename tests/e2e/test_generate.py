@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from flan_jax.config.kept import load_run
-from flan_jax.evaluation.run import load_model
+from flan_jax.inference.loading import load_model
 from tests.project import check_refused, write_rows
 
 PROMPTS = [f"Is {i} odd or even?" for i in range(25)]
@@ -24,10 +24,10 @@ def ask(project, trained):
 @pytest.fixture(scope="module")
 def model(trained):
     """The trained model's plain forward pass, and its vocabulary."""
-    asked, codec, step = load_model(load_run(trained), None)
+    found, codec, step = load_model(load_run(trained), None)
     assert step == 30
-    forward = jax.jit(lambda params, batch: nnx.merge(asked.graph, params)(batch))
-    return lambda batch: forward(asked.params, batch), codec
+    forward = jax.jit(lambda params, batch: nnx.merge(found.graph, params)(batch))
+    return lambda batch: forward(found.params, batch), codec
 
 
 def batch(pairs):

@@ -4,33 +4,16 @@ import json
 import os
 import shutil
 
-import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 from flan_jax import setup
 from flan_jax.config.kept import load_run
 from flan_jax.data.resolve import resolve
-from flan_jax.data.rows import RowShape
-from flan_jax.data.stores.store import Store, open_store
-from flan_jax.evaluation.run import load_model
-from flan_jax.evaluation.scoring import choose, log_likelihoods, mean_loss, rank, score
-from flan_jax.inference.model import Writing
-from tests.data.written import Written, write_store
-
-
-@pytest.fixture(scope="module", params=["encoder_decoder", "causal", "prefix_lm"])
-def run(request, project, trained, tmp_path_factory):
-    """A run of each kind of model: its folder, the model ready to be asked, its plain forward pass, its codec."""
-    folder = trained
-    if request.param != "encoder_decoder":
-        folder = tmp_path_factory.mktemp("runs") / request.param
-        how = ["--model", "tiny_decoder.gin", f"--gin.Model.prefix_lm={request.param == 'prefix_lm'}"]
-        project.train(folder, *how)
-    asked, codec, _ = load_model(load_run(folder), None)
-    forward = jax.jit(lambda params, batch: jax.nn.log_softmax(nnx.merge(asked.graph, params)(batch), axis=-1))
-    return folder, asked, lambda batch: np.asarray(forward(asked.params, batch))[0], codec
+from flan_jax.data.stores.store import open_store
+from flan_jax.evaluation.scoring import rank, score
+from flan_jax.inference.generation import GenerationConfig
+from tests.evaluation.by_hand import log_probability, row, shape_of
 
 
 @pytest.fixture(scope="module")
@@ -40,119 +23,55 @@ def resolved(project, trained, worker):
     return resolve(setup.request_of(config, "ours_eval", "validation", 200), worker)
 
 
-def shape_of(config):
-    return RowShape(config.model.architecture, 64, 16)
-
-
-def row(values, length):
-    array = np.zeros((1, length), np.int32)
-    array[0, : len(values)] = values
-    return array
-
-
-def alone(config, prompt, answer):
-    """One example in a row of its own, laid out here and by nothing of the project."""
-    prompt, answer = list(prompt), list(answer)
-    if config.model.architecture == "encoder_decoder":
-        return {
-            "encoder_input_tokens": row(prompt, 64),
-            "encoder_segment_ids": row([1] * len(prompt), 64),
-            "encoder_positions": row(range(len(prompt)), 64),
-            "decoder_input_tokens": row([0, *answer[:-1]], 16),
-            "decoder_target_tokens": row(answer, 16),
-            "decoder_segment_ids": row([1] * len(answer), 16),
-            "decoder_positions": row(range(len(answer)), 16),
-        }
-    both = prompt + answer
-    return {
-        "decoder_input_tokens": row([0, *both[:-1]], 80),
-        "decoder_target_tokens": row(both, 80),
-        "decoder_segment_ids": row([1] * len(both), 80),
-        "decoder_positions": row(range(len(both)), 80),
-        "decoder_prefix_mask": row([1] * (len(prompt) + 1), 80),
-    }
-
-
-def token_log_probabilities(model, config, prompt, answer):
-    """Of each of the answer's tokens, from the logits of one row that holds prompt and answer alone."""
-    log_probs = model(alone(config, prompt, answer))
-    first = 0 if config.model.architecture == "encoder_decoder" else len(prompt)
-    return [float(log_probs[first + t, token]) for t, token in enumerate(answer)]
-
-
-def log_probability(model, config, prompt, answer):
-    return sum(token_log_probabilities(model, config, prompt, answer))
-
-
-def by_hand(model, config, store, i, ranking):
+def by_hand(forward, config, store, i, ranking):
     """The scores of one example's options."""
     prompt = store.tokens("inputs", i)
     found = []
     for option in store.options(i):
-        value = log_probability(model, config, prompt, option)
+        value = log_probability(forward, config, prompt, option)
         if ranking == "mean":
             value /= len(option)
         if ranking == "unconditional":
-            value -= log_probability(model, config, prompt[:0], option)
+            value -= log_probability(forward, config, prompt[:0], option)
         found.append(value)
     return found
 
 
 @pytest.mark.parametrize("ranking", ["sum", "mean", "unconditional"])
 def test_ranking_is_what_a_plain_loop_finds(run, resolved, ranking):
-    folder, asked, model, _ = run
+    folder, model, forward, _ = run
     store = open_store(next(task for task in resolved.tasks if task.name == "parity").store())
     assert store.count == 6 and len(store.options(0)) == 2
-    values = [by_hand(model, load_run(folder), store, i, ranking) for i in range(store.count)]
-    found, sums = rank(asked, store, 64, 4, ranking)
+    values = [by_hand(forward, load_run(folder), store, i, ranking) for i in range(store.count)]
+    found, sums = rank(model, store, 64, 4, ranking)
     # An example of two options has no third.
     assert found.shape == sums.shape == (6, 4) and np.isneginf(found[:, 2:]).all()
     # The figures themselves, as the best of two agrees by luck half the time.
     np.testing.assert_allclose(found[:, :2], values, atol=1e-4)
     np.testing.assert_allclose(
-        sums[:, :2], [by_hand(model, load_run(folder), store, i, "sum") for i in range(6)], atol=1e-4
+        sums[:, :2], [by_hand(forward, load_run(folder), store, i, "sum") for i in range(6)], atol=1e-4
     )
-    assert choose(asked, store, 64, 4, ranking) == [int(np.argmax(each)) for each in values]
 
 
 def test_the_three_rankings_are_not_one(run, resolved):
     """ "odd" and "even" differ in length, so what is divided or taken off matters."""
-    _, asked, _, _ = run
+    _, model, _, _ = run
     store = open_store(next(task for task in resolved.tasks if task.name == "parity").store())
-    gaps = [np.subtract(*rank(asked, store, 64, 4, how)[0][0, :2]) for how in ("sum", "mean", "unconditional")]
+    gaps = [np.subtract(*rank(model, store, 64, 4, how)[0][0, :2]) for how in ("sum", "mean", "unconditional")]
     assert len({round(float(gap), 4) for gap in gaps}) == 3
-
-
-def test_of_a_chat_only_what_bears_loss_counts(run, tmp_path):
-    """Targets hold the user's turns too, with weights of 0, and perhaps answers that count half."""
-    folder, asked, model, _ = run
-    config = load_run(folder)
-    weights = [np.array([1, 1, 0, 0, 0.5, 1], np.float32), None, np.array([0, 0, 1, 0, 0, 1], np.float32)]
-    examples = [Written(f"c:{i}", [70 + i, 80, 90], [100, 110 + i, 7, 8 + i, 120, 1], w) for i, w in enumerate(weights)]
-    write_store(tmp_path / "chats", examples)
-    weighted = [
-        np.dot(
-            np.ones(6) if one.weights is None else one.weights,
-            token_log_probabilities(model, config, one.inputs, one.targets),
-        )
-        for one in examples
-    ]
-    store = Store(tmp_path / "chats")
-    assert mean_loss(asked, store, shape_of(config), 4) == pytest.approx(-sum(weighted) / (3.5 + 6 + 2), rel=1e-5)
-    assert log_likelihoods(asked, store, shape_of(config), 2) == pytest.approx(weighted, rel=1e-4)
 
 
 def test_seqio_metrics_of_scores_get_the_log_likelihood_of_the_targets(run, worker):
     """And those of auxiliary values that of the answers; one that raises takes no other with it."""
-    folder, asked, model, codec = run
+    folder, model, forward, codec = run
     config = load_run(folder)
     task = resolve(setup.request_of(config, "judged", "validation", 200), worker)
-    (found,) = score(asked, task, worker, codec, shape=shape_of(config), batch_size=2)
+    (found,) = score(model, task, worker, codec, shape=shape_of(config), batch_size=2)
     store = open_store(task.tasks[0].store())
     prompts, targets = ([store.tokens(name, i) for i in range(3)] for name in ("inputs", "targets"))
-    by_loop = [log_probability(model, config, *pair) for pair in zip(prompts, targets, strict=True)]
-    answers = [asked.answers(row(prompt + 1, 64) - 1, Writing(16)).tokens[0] for prompt in prompts]
-    sure = [log_probability(model, config, p, a[a >= 0]) for p, a in zip(prompts, answers, strict=True)]
+    by_loop = [log_probability(forward, config, *pair) for pair in zip(prompts, targets, strict=True)]
+    answers = [model.generate(row(prompt + 1, 64) - 1, GenerationConfig(16)).tokens[0] for prompt in prompts]
+    sure = [log_probability(forward, config, p, a[a >= 0]) for p, a in zip(prompts, answers, strict=True)]
     assert found.metrics == {
         "log_likelihood": pytest.approx(sum(by_loop), rel=1e-4),
         "sure": pytest.approx(sum(sure), rel=1e-4),
@@ -166,11 +85,11 @@ def test_seqio_metrics_of_scores_get_the_log_likelihood_of_the_targets(run, work
 
 
 def test_scores_are_the_tasks_own_metrics_of_these_choices(run, resolved, worker):
-    folder, asked, model, codec = run
+    folder, model, forward, codec = run
     config = load_run(folder)
-    scores = {each.task: each for each in score(asked, resolved, worker, codec, shape=shape_of(config), batch_size=4)}
+    scores = {each.task: each for each in score(model, resolved, worker, codec, shape=shape_of(config), batch_size=4)}
     store = open_store(next(task for task in resolved.tasks if task.name == "parity").store())
-    right = [int(np.argmax(by_hand(model, config, store, i, "sum"))) == store.answer(i) for i in range(store.count)]
+    right = [int(np.argmax(by_hand(forward, config, store, i, "sum"))) == store.answer(i) for i in range(store.count)]
     parity = scores["parity"]
     assert (parity.kind, parity.examples, parity.chance) == ("rank", 6, 50.0)
     assert parity.score == pytest.approx(100 * np.mean(right)) == parity.metrics["accuracy"]
@@ -181,10 +100,10 @@ def test_scores_are_the_tasks_own_metrics_of_these_choices(run, resolved, worker
 
 def test_a_task_of_other_code_is_scored_by_its_own_metric(run, project, worker):
     """`shout` wants the number that its prompt says; its metric is its own function, of its own name."""
-    folder, asked, _, codec = run
+    folder, model, _, codec = run
     request = setup.request_of(load_run(folder), "shout", "validation", 12)
     task = resolve(request, worker)
-    (found,) = score(asked, task, worker, codec, shape=shape_of(load_run(folder)), batch_size=4)
+    (found,) = score(model, task, worker, codec, shape=shape_of(load_run(folder)), batch_size=4)
     assert found.kind == "generate" and set(found.metrics) == {"equal"} and found.examples == 12
     store = open_store(task.tasks[0].store())
     hits = 0
@@ -192,7 +111,7 @@ def test_a_task_of_other_code_is_scored_by_its_own_metric(run, project, worker):
         inputs = np.full((1, 64), -1, np.int32)
         inputs[0, : len(store.tokens("inputs", i))] = store.tokens("inputs", i)
         hits += codec.decode(
-            [token for token in asked.answers(inputs, Writing(16)).tokens[0] if token >= 0]
+            [token for token in model.generate(inputs, GenerationConfig(16)).tokens[0] if token >= 0]
         ) == codec.decode(store.tokens("targets", i))
     assert found.metrics["equal"] == pytest.approx(hits / 12)
     # Perfect answers get a perfect score: predictions and examples are in the same order.
@@ -216,13 +135,13 @@ def test_a_task_of_other_code_is_scored_by_its_own_metric(run, project, worker):
 
 def test_a_task_without_a_metric_is_scored_by_its_loss(run, project, worker):
     """Against the loop: minus the log-probability of every target token, over their number."""
-    folder, asked, model, codec = run
+    folder, model, forward, codec = run
     request = setup.request_of(load_run(folder), "plain", "train")
     task = resolve(request, worker)
-    (found,) = score(asked, task, worker, codec, shape=shape_of(load_run(folder)), batch_size=2)
+    (found,) = score(model, task, worker, codec, shape=shape_of(load_run(folder)), batch_size=2)
     store = open_store(task.tasks[0].store())
     pairs = [(store.tokens("inputs", i), store.tokens("targets", i)) for i in range(3)]
-    whole = -sum(log_probability(model, load_run(folder), *pair) for pair in pairs)
+    whole = -sum(log_probability(forward, load_run(folder), *pair) for pair in pairs)
     assert (found.kind, found.examples) == ("loss", 3)
     assert found.metrics == {"loss": pytest.approx(whole / sum(len(targets) for _, targets in pairs), rel=1e-5)}
 
@@ -234,8 +153,8 @@ def test_eval_prints_the_table_of_the_run(project, trained):
     results = {row["task"]: row for row in json.loads((trained / "results.json").read_text())["tasks"]}
     told = {line.split()[0]: line.split() for line in done.out.splitlines() if line.startswith("  ")}
     assert set(told) == set(results)
-    for name, row in results.items():
-        assert float(told[name][3]) == pytest.approx(row["after"], abs=0.01), name
+    for name, kept in results.items():
+        assert float(told[name][3]) == pytest.approx(kept["after"], abs=0.01), name
     assert "HELD-OUT WORDINGS" in done.out and "SEEN WORDINGS" in done.out
 
 

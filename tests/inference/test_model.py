@@ -1,13 +1,13 @@
-"""`Asked.answers`: for prompts of many lengths, and until a text is found; tests/parallel has it on a mesh."""
+"""`InferenceModel.generate`: for prompts of many lengths, and until a text is found; tests/parallel has a mesh."""
 
 import numpy as np
 import pytest
 from flax import nnx
 
-from flan_jax.errors import UserError
 from flan_jax.inference import decoding
 from flan_jax.inference import model as asking
-from flan_jax.inference.model import Asked, Writing
+from flan_jax.inference.generation import GenerationConfig
+from flan_jax.inference.model import InferenceModel
 from flan_jax.parallel.mesh import make_mesh
 from tests.models.batches import CAUSAL, VOCAB, model_of
 
@@ -23,42 +23,37 @@ def prompts(lengths, width=300, seed=0):
 
 
 @pytest.fixture(scope="module")
-def asked():
+def model():
     graph, params = nnx.split(model_of(CAUSAL), nnx.Param)
-    return Asked(graph, params, make_mesh(), ENDS)
+    return InferenceModel(graph, params, make_mesh(), ENDS)
 
 
-def test_prompts_of_other_lengths_compile_nothing(asked):
-    asking._jitted.cache_clear()
+def test_prompts_of_other_lengths_compile_nothing(model):
+    programs = [of(model.laid_out[0], model.mesh) for of in (asking._beginner, asking._advancer)]
+    for program in programs:
+        program.clear_cache()
     for length in (3, 90, 128, 0, 61):
-        asked.answers(prompts([length, 2]), Writing(4))
-    programs = [
-        asking._jitted(asked.laid_out[0], asked.mesh, name, fixed)
-        for name, fixed in (
-            ("begin", (False, 0, False, False, 4)),
-            ("advance", (False, 0, False, False)),
-        )
-    ]
+        model.generate(prompts([length, 2]), GenerationConfig(4))
     assert [program._cache_size() for program in programs] == [1, 1]
-    asked.answers(prompts([129, 2]), Writing(4))  # the next length there is
+    model.generate(prompts([129, 2]), GenerationConfig(4))  # the next length there is
     assert programs[0]._cache_size() == 2
     np.testing.assert_array_equal(
-        asked.answers(prompts([90, 2]), Writing(4)).tokens,
+        model.generate(prompts([90, 2]), GenerationConfig(4)).tokens,
         decoding.greedy(model_of(CAUSAL), prompts([90, 2]), 4, ENDS).tokens,
     )
 
 
-def test_answers_go_on_until_they_need_no_more(asked):
-    asked = Asked(asked.graph, asked.params, asked.mesh, ())
+def test_answers_go_on_until_they_need_no_more(model):
+    model = InferenceModel(model.graph, model.params, model.mesh, ())
     inputs = prompts([5, 9, 3, 1], width=12)
-    whole = asked.answers(inputs, Writing(70)).tokens
+    whole = model.generate(inputs, GenerationConfig(70)).tokens
     seen = []
 
     def ended(tokens):
         seen.append((tokens >= 0).sum(axis=1))
         return np.arange(len(tokens)) < len(seen) * len(tokens) // 2  # half the rows at each look
 
-    found = asked.answers(inputs, Writing(70), ended=ended).tokens
+    found = model.generate(inputs, GenerationConfig(70), ended=ended).tokens
     assert [counts.max() for counts in seen] == [16, 32]
     half = len(inputs) // 2
     np.testing.assert_array_equal(found[:half, :16], whole[:half, :16])
@@ -66,12 +61,13 @@ def test_answers_go_on_until_they_need_no_more(asked):
     assert (found[:half, 16:] == -1).all() and (found[:, 32:] == -1).all()
 
 
-def test_settings_that_do_not_go_together_are_refused():
-    for how, said in (
-        (Writing(0), "max_new_tokens is 0"),
-        (Writing(3, num_beams=0), "num_beams is 0"),
-        (Writing(3, temperature=-1.0), "temperature is -1"),
-        (Writing(3, num_beams=2, temperature=1.0), "set num_beams to 1"),
-    ):
-        with pytest.raises(UserError, match=said):
-            how.check()
+def test_batches_answer_as_one_batch_does(model):
+    """Rows draw by their number in all, and those that fill the last batch up are left out."""
+    drawn = GenerationConfig(6, temperature=2.0, seed=3)
+    rows = prompts([5, 9, 3, 7, 2], width=12)
+    one = model.generate(rows, drawn)
+    batches = model.generate_all([row[row >= 0] for row in rows], drawn, length=12, batch_size=2)
+    assert len(batches) == 5 and len({tuple(tokens) for tokens, _ in batches}) == 5
+    for (tokens, score), row, whole in zip(batches, one.tokens, one.scores, strict=True):
+        np.testing.assert_array_equal(tokens, row[row >= 0])
+        assert score == pytest.approx(float(whole), abs=1e-4)

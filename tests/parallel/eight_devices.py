@@ -13,7 +13,8 @@ import numpy as np
 from flax import nnx
 
 from flan_jax.inference import decoding
-from flan_jax.inference.model import Asked, Writing
+from flan_jax.inference.generation import GenerationConfig
+from flan_jax.inference.model import InferenceModel
 from flan_jax.models import Model
 from flan_jax.parallel.axes import sharding_of
 from flan_jax.parallel.mesh import batch_sharding, make_mesh
@@ -26,15 +27,15 @@ def decodes_alike(model: Model) -> list[bool]:
     """Whether a mesh of all devices answers as one device does: greedily, and by beams."""
     graph, params = nnx.split(model, nnx.Param)
     mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
-    asked = Asked(graph, jax.device_put(params, sharding_of(params, mesh)), mesh, (1, 5))
+    placed = InferenceModel(graph, jax.device_put(params, sharding_of(params, mesh)), mesh, (1, 5))
     prompts = np.full((8, 12), -1, np.int32)
     for row, (tokens, _) in enumerate(examples([(n, 0) for n in (9, 4, 0, 7, 1, 8, 3, 12)])):
         prompts[row, : len(tokens)] = tokens
     greedy = decoding.greedy(model, prompts, 7, (1, 5))
     beams = decoding.beam_search(model, prompts, 7, (1, 5), 2)
     return [
-        np.array_equal(asked.answers(prompts, Writing(7)).tokens, greedy.tokens),
-        np.array_equal(asked.answers(prompts, Writing(7, num_beams=2)).tokens, beams.tokens[:, 0]),
+        np.array_equal(placed.generate(prompts, GenerationConfig(7)).tokens, greedy.tokens),
+        np.array_equal(placed.generate(prompts, GenerationConfig(7, num_beams=2)).tokens, beams.tokens[:, 0]),
         len(np.unique(greedy.tokens, axis=0)) > 4,
     ]
 
