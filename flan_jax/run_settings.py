@@ -70,6 +70,7 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
         if "MIXTURE" in given:
             raise UserError(f"--data trains on the file itself; leave --mixture {given['MIXTURE']} out, or --data")
         data_files(options.data)
+        _refuse_unheeded(statements)
         given["MIXTURE"] = USER_MIXTURE
         beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
         if options.held_out != 0:
@@ -85,6 +86,18 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
         statements.bindings.append(Binding(name, "", value, "", f"--{name.lower()}", PLAIN_FLAGS))
     if options.on_bad_row is not None:
         statements.bindings.append(Binding("Data", "on_bad_row", options.on_bad_row, "", "--on_bad_row", PLAIN_FLAGS))
+
+
+def _refuse_unheeded(statements: Statements) -> None:
+    """Refuses bindings of what `--data` and the flags beside it set, as nothing would come of them.
+
+    Raises:
+      UserError: names the flag.
+    """
+    final = statements.final()
+    for name, flag in (("data_files", "--data"), ("data_fields", "--fields"), ("data_held_out", "--held_out")):
+        if (binding := final.get(f"Run.{name}")) is not None:
+            raise UserError(f"{binding.place}: beside --data, Run.{name} is what {flag} says; give that instead")
 
 
 def data_files(names: Sequence[str]) -> list[str]:

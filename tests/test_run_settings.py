@@ -34,6 +34,18 @@ def test_a_hugging_face_folder_brings_its_model(tmp_path):
         resolved("--init_from", "model")
 
 
+@pytest.mark.parametrize(
+    ("binding", "flag"),
+    [("data_files=('b.jsonl',)", "--data"), ("data_fields={'inputs': 'a'}", "--fields"), ("data_held_out=3", "--held")],
+)
+def test_a_binding_that_a_flag_beside_data_would_hide_is_told(tmp_path, binding, flag):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 20)
+    argv = ["train", "--data", "a.jsonl", "--steps", "3"]
+    assert main.resolve(*command_line.parse(argv)).data_held_out is None
+    with pytest.raises(UserError, match=f"beside --data, Run.{binding.partition('=')[0]} is what {flag}"):
+        main.resolve(*command_line.parse([*argv, f"--gin.Run.{binding}"]))
+
+
 def test_a_t5x_checkpoint_brings_neither_model_nor_vocabulary(tmp_path):
     (tmp_path / "t5x/target.encoder.encoder_norm.scale").mkdir(parents=True)
     (tmp_path / "t5x/checkpoint").write_bytes(b"")
