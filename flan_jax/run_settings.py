@@ -133,7 +133,11 @@ def check_columns(config: RunConfig) -> None:
 
 
 def _holds_rows(path: Path) -> bool:
-    return path.name.lower().removesuffix(".gz").endswith(DATA_SUFFIXES) and path.is_file()
+    if not path.name.lower().removesuffix(".gz").endswith(DATA_SUFFIXES):
+        return False
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"--data {path.parent}: {path.name} in it is a link to a file that is gone; mend or remove it")
+    return path.is_file()
 
 
 def one_length(statements: Statements) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from flan_jax import command_line, main, setup
+from flan_jax import command_line, main, run_settings, setup
 from flan_jax.config import RunConfig
 from flan_jax.errors import UserError
 from tests.models.hugging_face.written import write
@@ -44,6 +44,17 @@ def test_a_binding_that_a_flag_beside_data_would_hide_is_told(tmp_path, binding,
     assert main.resolve(*command_line.parse(argv)).data_held_out is None
     with pytest.raises(UserError, match=f"beside --data, Run.{binding.partition('=')[0]} is what {flag}"):
         main.resolve(*command_line.parse([*argv, f"--gin.Run.{binding}"]))
+
+
+def test_a_folder_of_data_with_a_link_to_nothing_is_told(tmp_path):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows/a.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    (tmp_path / "rows/b.jsonl.gz").symlink_to("gone.gz")
+    (tmp_path / "rows/notes").symlink_to("gone")
+    with pytest.raises(UserError, match=r"--data .*rows: b.jsonl.gz in it is a link to a file that is gone"):
+        run_settings.data_files([str(tmp_path / "rows")])
+    (tmp_path / "rows/b.jsonl.gz").unlink()
+    assert run_settings.data_files([str(tmp_path / "rows")]) == [str(tmp_path / "rows/a.jsonl")]
 
 
 def test_a_t5x_checkpoint_brings_neither_model_nor_vocabulary(tmp_path):
