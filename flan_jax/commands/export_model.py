@@ -80,6 +80,7 @@ def export_command(
         return export_adapter(config, target, step, form.scales)
     if dtype is None and (step > 0 or form.layout is None or config.lora.init_from):
         dtype = "float32"
+    _check_tokenizer(run_dir, described)
     mesh = meshes.make_mesh(config.mesh)
     params = start.merged_params(config, described, mesh, step)
     files = exporting.save_folder(
@@ -133,6 +134,18 @@ def _form_of(config: RunConfig, described: Mapping[str, Any]) -> _Form:
     if not raw.get("architectures"):
         raw = {**raw, "architectures": [name]}
     return _Form(raw, name, {}, layout)
+
+
+def _check_tokenizer(run_dir: pathlib.Path, described: Mapping[str, Any]) -> None:
+    """Refuses to hand out a kept tokenizer that is not the run's vocabulary, before anything is written."""
+    kept = run_dir / originals.KEPT
+    try:
+        vocabulary.check_folder(described, kept)
+    except UserError:
+        raise UserError(
+            f"the tokenizer in {kept} is damaged or another's: it is not {described.get('path')}, which the model was "
+            "trained with; copy the files of the folder that the model came from there"
+        ) from None
 
 
 def _write_beside(
