@@ -139,6 +139,11 @@ def _form_of(config: RunConfig, described: Mapping[str, Any]) -> _Form:
 def _check_tokenizer(run_dir: pathlib.Path, described: Mapping[str, Any]) -> None:
     """Refuses to hand out a kept tokenizer that is not the run's vocabulary, before anything is written."""
     kept = run_dir / originals.KEPT
+    if described["kind"] == "sentencepiece" and "extra_ids" not in described:
+        raise UserError(
+            f"{run_dir / 'vocabulary.json'} is damaged (it lacks extra_ids); delete it, and the run's own "
+            "`flan-jax train` command writes it anew"
+        )
     try:
         vocabulary.check_folder(described, kept)
     except UserError:
@@ -158,7 +163,7 @@ def _write_beside(
     """Tokenizer, chat template and generation config: those that the model came with, else the run's own."""
     names = originals.copy_beside(run_dir, target)
     if not any(name.startswith(("tokenizer.", "spiece.")) for name in names):
-        path = pathlib.Path(described["path"] or "")
+        path = pathlib.Path(described.get("path") or "")
         if described["kind"] == "sentencepiece":
             begin = model.begin_id if model.architecture == "decoder" else -1
             sentencepiece_files.write_tokenizer(path, target, described["extra_ids"], begin)

@@ -85,6 +85,14 @@ def test_a_kept_tokenizer_that_is_damaged_is_told_before_anything_is_written(imp
     assert not (tmp_path / "out").exists()
 
 
+def test_a_vocabulary_without_its_sentinels_is_told_before_anything_is_written(imported, tmp_path):
+    shutil.copytree(imported / "runs/tiny", tmp_path / "tiny")
+    said = json.loads((tmp_path / "tiny/vocabulary.json").read_text()) | {"kind": "sentencepiece"}
+    (tmp_path / "tiny/vocabulary.json").write_text(json.dumps({k: v for k, v in said.items() if k != "extra_ids"}))
+    check_refused(run("export", tmp_path / "tiny", "out", "--mesh", "data=1", cwd=tmp_path), "it lacks extra_ids")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_tokenizer_that_cannot_be_read_back_is_told(tmp_path):
     from flan_jax.models.hugging_face.checking import check_ids
 
