@@ -5,6 +5,7 @@ Only what a subcommand needs is imported: `--help` is answered without JAX.
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -73,8 +74,23 @@ def main(argv: Sequence[str]) -> int:
         return 130
 
 
+def _open_streams() -> None:
+    """Puts nothing in the place of standard streams that are closed, and lets the others take any text.
+
+    What a run opens would otherwise get the number of a closed one, and with it what libraries print there.
+    """
+    for name, mode, errors in (("stdin", "r", "surrogateescape"), ("stdout", "w", "backslashreplace")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, errors=errors))  # noqa: SIM115 (lives as long as the process)
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors=errors)
+    sys.stderr = sys.stderr or open(os.devnull, "w", errors="backslashreplace")  # noqa: SIM115
+
+
 def run() -> None:
     """The entry point of `flan-jax` and of `python -m flan_jax.main`."""
+    _open_streams()
     huge_pages.ask_for(sys.argv[1] if len(sys.argv) > 1 else "")
     library_noise.silence()
     try:

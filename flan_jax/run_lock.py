@@ -95,7 +95,7 @@ def _read(file: IO[str]) -> dict[str, Any]:
     file.seek(0)
     try:
         found = json.loads(file.read())
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -179,6 +179,22 @@ def test_real_processes_end_with_code_2_and_a_line_for_each_fault():
     assert any("STESP" in line for line in faults) and any("BATCH_SIZE" in line for line in faults)
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_closed_standard_stream_is_put_nothing_in_place_of(number):
+    used = "sys.stdin.read(), sys.stdout.flush(), sys.stderr.flush(), sys.exit(open(os.devnull).fileno())"
+    code = f"import os, sys; from flan_jax import main; main._open_streams(); {used}"
+    again = f"import os, sys; os.close({number}); os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])"
+    done = subprocess.run([sys.executable, "-c", again, code], capture_output=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 3, done  # the number of the next file
+
+
+def test_streams_take_any_text():
+    code = "import sys; from flan_jax import main; main._open_streams(); print('\\u2581', ascii(input()))"
+    how = {"env": {**os.environ, "PYTHONIOENCODING": "ascii:strict"}, "input": b"a\xff\n", "capture_output": True}
+    done = subprocess.run([sys.executable, "-c", code], **how)
+    assert done.stdout == b"\\u2581 'a\\udcff'\n", done
+
+
 def test_a_reader_that_leaves_early_is_no_fault():
     read, wrote = os.pipe()
     os.close(read)

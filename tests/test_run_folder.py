@@ -163,6 +163,13 @@ def test_a_description_of_a_vocabulary_that_someone_edited_is_told_as_such(tmp_p
         ({**whole, "path": None}, "it names no path"),
         ({**whole, "eos_id": -1}, "the id of an end is none"),
         ({**whole, "files": []}, r"files is '\[\]'"),
+        ({**whole, "pad_id": "word"}, "pad_id is 'word'"),
+        ({**whole, "pad_id": -7}, "pad_id is none"),
+        ({**whole, "extra_ids": {"a": 1}}, "extra_ids is .*'a': 1"),
+        ({**whole, "extra_ids": 10**9}, "extra_ids is 1000000000 of"),
+        ({**whole, "extra_ids": -1}, "extra_ids is -1 of"),
+        ({**whole, "size": -1}, "extra_ids is 0 of -1"),
+        ({**whole, "reads_as": "word"}, "reads_as is 'word'"),
         ({name: value for name, value in whole.items() if name != "size"}, "it lacks size"),
     ):
         path.write_text(json.dumps(edited))

@@ -51,6 +51,13 @@ def test_a_run_of_another_machine_that_did_not_end_by_itself_is_told(tmp_path):
         assert json.loads((tmp_path / LOCK_FILE).read_text())["host"] == socket.gethostname()
 
 
+@pytest.mark.parametrize("damaged", [b"", b"[]", b"{", b"\xff\xfe{", b"[" * 100_000])
+def test_a_damaged_lock_says_nothing_and_keeps_nobody_out(tmp_path, damaged):
+    (tmp_path / LOCK_FILE).write_bytes(damaged)
+    with RunLock(tmp_path) as lock:
+        assert lock.notice == ""
+
+
 def test_a_file_system_without_locks_is_told_and_trains(tmp_path, monkeypatch):
     def refuse(file, how):
         raise OSError(95, "Operation not supported")

@@ -81,6 +81,7 @@ def export_command(
         return export_adapter(config, target, step, form.scales)
     if dtype is None and (step > 0 or form.layout is None or config.lora.init_from):
         dtype = "float32"
+    _check_tokenizer(run_dir, described)
     mesh = meshes.make_mesh(config.mesh)
     params = start.merged_params(config, described, mesh, step)
     files = exporting.save_folder(
@@ -136,6 +137,23 @@ def _form_of(config: RunConfig, described: Mapping[str, Any]) -> _Form:
     return _Form(raw, name, {}, layout)
 
 
+def _check_tokenizer(run_dir: pathlib.Path, described: Mapping[str, Any]) -> None:
+    """Refuses to hand out a kept tokenizer that is not the run's vocabulary, before anything is written."""
+    kept = run_dir / originals.KEPT
+    if described["kind"] == "sentencepiece" and "extra_ids" not in described:
+        raise UserError(
+            f"{run_dir / 'vocabulary.json'} is damaged (it lacks extra_ids); delete it, and the run's own "
+            "`flan-jax train` command writes it anew"
+        )
+    try:
+        vocabulary.check_folder(described, kept)
+    except UserError:
+        raise UserError(
+            f"the tokenizer in {kept} is damaged or another's: it is not {described.get('path')}, which the model was "
+            "trained with; copy the files of the folder that the model came from there"
+        ) from None
+
+
 def _write_beside(
     run_dir: pathlib.Path,
     target: pathlib.Path,
@@ -146,7 +164,7 @@ def _write_beside(
     """Tokenizer, chat template and generation config: those that the model came with, else the run's own."""
     names = originals.copy_beside(run_dir, target)
     if not any(name.startswith(("tokenizer.", "spiece.")) for name in names):
-        path = pathlib.Path(described["path"] or "")
+        path = pathlib.Path(described.get("path") or "")
         if described["kind"] == "sentencepiece":
             begin = model.begin_id if model.architecture == "decoder" else -1
             sentencepiece_files.write_tokenizer(path, target, described["extra_ids"], begin)

@@ -63,7 +63,7 @@ def generate(
         seed=config.seed,
     )
     generation.check()
-    file = _PromptFile.read(pathlib.Path(prompts_file), output, score) if prompts_file else None
+    file = _PromptFile.read(pathlib.Path(prompts_file), output, score, scores) if prompts_file else None
     with setup.worker_of(config) as worker:
         generator = load_text_generator(config, generation, stop, step=step, ask=worker.call)
         if file:
@@ -90,23 +90,34 @@ class _PromptFile:
     done: int
 
     @classmethod
-    def read(cls, path: pathlib.Path, output: str | None, score: bool) -> "_PromptFile":
+    def read(cls, path: pathlib.Path, output: str | None, score: bool, scores: bool) -> "_PromptFile":
         """Reads both, before any model is."""
         rows = list(_read_rows(path, score))
         target = pathlib.Path(output) if output else path.with_suffix(".answers.jsonl")
         if target.exists() and target.samefile(path):
             raise UserError(f"--output {target} is the file of prompts itself; give the answers another name")
         try:
-            done = _whole_rows(target)
+            *lines, torn = target.read_bytes().split(b"\n") if target.exists() else [b""]
             target.open("a").close()
+            if len(lines) > len(rows):
+                raise UserError(
+                    f"{target} has {counted(len(lines), 'answer')}, {path} has {counted(len(rows), 'prompt')}; "
+                    "give another --output"
+                )
+            columns = ("log_probability",) if score else ("prediction", "score") if scores else ("prediction",)
+            sound = [_is_answer(line, row, columns) for line, row in zip(lines, rows, strict=False)]
+            if torn:
+                sound.append(len(lines) < len(rows) and _is_torn(torn, rows[len(lines)]))
+            if not all(sound):
+                raise UserError(
+                    f"{target}:{sound.index(False) + 1} holds no {' and '.join(columns)} of that prompt in {path}, and "
+                    "is left as it is; give another --output, or move that file away"
+                )
+            if torn:
+                os.truncate(target, target.stat().st_size - len(torn))
         except OSError as error:
             raise UserError(f"--output {target} cannot be written: {error.strerror}") from None
-        if done > len(rows):
-            raise UserError(
-                f"{target} has {counted(done, 'answer')}, {path} has {counted(len(rows), 'prompt')}; "
-                "give another --output"
-            )
-        return cls(rows, target, done)
+        return cls(rows, target, len(lines))
 
 
 def _answer_file(
@@ -123,8 +134,7 @@ def _answer_file(
             else:
                 found = [_columns(completion, scores) for completion in generator.complete(prompts, start)]
             for row, columns in zip(part, found, strict=True):
-                line = json.dumps({**row, **columns}, ensure_ascii=False)
-                file.write(SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", line) + "\n")
+                file.write(_line({**row, **columns}) + "\n")
             file.flush()
             os.fsync(file.fileno())
             bar.update(start + len(part))
@@ -163,15 +173,27 @@ def _read_rows(path: pathlib.Path, score: bool) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _whole_rows(path: pathlib.Path) -> int:
-    """Counts the answers that stand in a file; a torn last line is cut off."""
-    if not path.exists():
-        return 0
-    raw = path.read_bytes()
-    whole = raw[: raw.rfind(b"\n") + 1]
-    if len(whole) != len(raw):
-        path.write_bytes(whole)
-    return whole.count(b"\n")
+def _is_answer(line: bytes, prompt: dict[str, Any], columns: Sequence[str]) -> bool:
+    """Whether a line of answers has what is asked for, of this prompt."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    asked = ("inputs", "targets") if "log_probability" in columns else ("inputs",)
+    whole = isinstance(row, dict) and set(columns) <= set(row)
+    return whole and all(row.get(name) == prompt[name] for name in asked)
+
+
+def _is_torn(start: bytes, prompt: dict[str, Any]) -> bool:
+    """Whether a last line without an end is one of ours: the first of this prompt's columns are told by it."""
+    whole = _line(prompt).encode()
+    length = min(len(start), len(whole) - 1)
+    return start[:length] == whole[:length] or not {"prediction", "log_probability", "score"}.isdisjoint(prompt)
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A row as it is written."""
+    return SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", json.dumps(row, ensure_ascii=False))
 
 
 def _converse(generator: TextGenerator, scores: bool) -> None:

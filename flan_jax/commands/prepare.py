@@ -85,6 +85,8 @@ def vocab_command(config: RunConfig, size: int, output: str, max_examples: int) 
         raise UserError(
             f"--output is {output!r}, and there is no folder {str(path.parent)!r}; make it, or name another"
         )
+    if path.exists() and path.stat().st_size and not _is_vocabulary(path):
+        raise UserError(f"--output is {output!r}, a file that holds no vocabulary and is left as it is; name another")
     with setup.worker_of(config) as worker:
         setup.refuse_unknown(config, worker)
         made = worker.call(
@@ -99,3 +101,13 @@ def vocab_command(config: RunConfig, size: int, output: str, max_examples: int) 
     pieces, sentinels = made["size"] - made["extra_ids"], made["extra_ids"]
     print(f"{output}: {pieces:,} pieces (tasks add {sentinels} sentinels); tasks use it by vocabulary={output!r}")
     return 0
+
+
+def _is_vocabulary(path: pathlib.Path) -> bool:
+    """Whether a file is a SentencePiece model, which a new one may take the place of."""
+    import sentencepiece
+
+    try:
+        return bool(sentencepiece.SentencePieceProcessor(model_file=str(path)).get_piece_size())
+    except (RuntimeError, OSError):
+        return False

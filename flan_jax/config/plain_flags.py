@@ -33,6 +33,7 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
     given = dict(macros)
     if options.data:
         data_files(options.data)  # which are there
+        _refuse_unheeded(statements)
         given["MIXTURE"] = USER_MIXTURE
         beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
         if options.held_out != 0:
@@ -53,6 +54,18 @@ def one_length(statements: Statements) -> None:
     if len(set_here) == 2 and set_here[0].rank != set_here[1].rank:
         loser = min(set_here, key=lambda binding: binding.rank)
         statements.bindings[:] = [binding for binding in statements.bindings if binding.name != loser.name]
+
+
+def _refuse_unheeded(statements: Statements) -> None:
+    """Refuses bindings of what `--data` and the flags beside it set, as nothing would come of them.
+
+    Raises:
+      UserError: names the flag.
+    """
+    final = statements.final()
+    for name, flag in (("data_files", "--data"), ("data_fields", "--fields"), ("data_held_out", "--held_out")):
+        if (binding := final.get(f"Run.{name}")) is not None:
+            raise UserError(f"{binding.place}: beside --data, Run.{name} is what {flag} says; give that instead")
 
 
 def data_files(names: Sequence[str]) -> list[str]:
@@ -76,7 +89,11 @@ def data_files(names: Sequence[str]) -> list[str]:
 
 
 def _holds_rows(path: Path) -> bool:
-    return path.name.lower().removesuffix(".gz").endswith(DATA_SUFFIXES) and path.is_file()
+    if not path.name.lower().removesuffix(".gz").endswith(DATA_SUFFIXES):
+        return False
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"--data {path.parent}: {path.name} in it is a link to a file that is gone; mend or remove it")
+    return path.is_file()
 
 
 def check_columns(config: RunConfig) -> None:

@@ -86,7 +86,7 @@ def read_sealed(path: pathlib.Path) -> Any:
     try:
         digest, _, text = path.read_text(encoding="utf-8").partition("\n")
         return json.loads(text) if json.loads(digest) == _digest(text) else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -33,12 +33,11 @@ def footprint(
     if folder is None:
         return _counted(config, optimizer, lora)
     path = pathlib.Path(folder) / "resolved" / f"footprint-{_key(config, optimizer, lora)}.json"
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        found = _counted(config, optimizer, lora)
+    if (kept := atomic.read_sealed(path)) is not None:
+        return kept
+    found = _counted(config, optimizer, lora)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_json(path, found)
+    atomic.write_sealed(path, found)
     return found
 
 

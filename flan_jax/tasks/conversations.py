@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from flan_jax.annotations import fits
@@ -18,8 +18,8 @@ ROLES = {
     **dict.fromkeys(("assistant", "gpt", "bot", "model", "function_call"), "assistant"),
     **dict.fromkeys(("tool", "observation", "function"), "tool"),
 }
-_READ_PARTS = ("text", "tool_call")
-_MEDIA = ("image", "input_image", "audio", "input_audio", "video", "file")  # how their kinds begin
+_READ_PARTS = ("text", "input_text", "output_text", "tool_call")
+_LEFT_OUT = ("reasoning", "thinking", "redacted_thinking")  # what led to an answer, and is not said
 
 
 @dataclasses.dataclass(slots=True)
@@ -49,12 +49,19 @@ def turns_of(messages: Any) -> list[Turn]:
     for message in messages:
         if not isinstance(message, Mapping):
             raise BadRow(f"a message is {message!r}; an object with a role and content is wanted")
-        role = str(message.get("role", message.get("from")))
+        role = str(_first(message, ("role", "from")))
         if role.lower() not in ROLES:
             raise BadRow(f"a message has the role {role!r}; the roles are {', '.join(ROLES)}")
-        content = next((message[key] for key in ("content", "value", "text") if key in message), None)
-        turns.append(Turn(ROLES[role.lower()], _content(content), _weight(message.get("loss_weight"))))
+        content = _content(_first(message, ("content", "value", "text")))
+        if call := next((key for key in ("tool_calls", "function_call") if message.get(key)), ""):
+            raise BadRow(f"a message holds {call}, of which nothing would be learnt; write the call into its content")
+        turns.append(Turn(ROLES[role.lower()], content, _weight(message.get("loss_weight"))))
     return turns
+
+
+def _first(values: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """The first value that is there: a table of both forms has nulls in the columns of the other."""
+    return next((values[key] for key in keys if values.get(key) is not None), None)
 
 
 def _weight(weight: Any) -> float:
@@ -71,17 +78,25 @@ def _content(content: Any) -> str:
     if isinstance(content, str):
         return content.strip()
     if isinstance(content, list | tuple):
-        read = []
-        for part in content:
-            if isinstance(part, str):
-                read.append(part)
-            elif isinstance(part, Mapping) and part.get("type", "text") in _READ_PARTS:
-                value = next((part[key] for key in ("text", "value", str(part.get("type"))) if key in part), "")
-                read.append(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-            elif isinstance(part, Mapping) and str(part["type"]).startswith(_MEDIA):
-                raise BadRow(f"a message holds a part of the kind {part['type']!r}; models here read text alone")
-        return "\n".join(text.strip() for text in read if text.strip())
+        return "\n".join(text for part in content if (text := _part(part).strip()))
     raise BadRow(f"a message's content is {type(content).__name__}; text or a list of parts is wanted")
+
+
+def _part(part: Any) -> str:
+    """The text of one of several parts of a message's content."""
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, Mapping):
+        raise BadRow(f"a message holds a part that is {part!r}; text, or an object with its type and text, is wanted")
+    kind = "text" if part.get("type") is None else part["type"]
+    if kind in _LEFT_OUT:
+        return ""
+    if kind not in _READ_PARTS:
+        raise BadRow(f"a message holds a part of the kind {kind!r}; models here read text alone")
+    value = _first(part, ("text", "value", kind))
+    if value is None:
+        raise BadRow(f"a message holds a part of the kind {kind!r} without a text")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 class ChatDeclaration(Protocol):

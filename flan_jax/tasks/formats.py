@@ -55,7 +55,7 @@ class Alpaca:
         >>> Alpaca()({"instruction": "Greet.", "input": "Noinput", "output": "Hello"})
         {'instruction': 'Greet.', 'gap': '', 'input': '', 'output': 'Hello'}
         """
-        given = (text_of(row.get("input")) or "").strip()
+        given = "" if _is_nothing(row.get("input")) else _text(row, "input").strip()
         given = "" if given.lower() in _NO_INPUT else given
         output = _text(row, "output").strip().removesuffix(END_MARK).strip()
         return {
@@ -64,6 +64,11 @@ class Alpaca:
             "input": given,
             "output": "" if output.lower() in _NO_OUTPUT else output,
         }
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether a cell is empty: null, or NaN, as which pandas writes it."""
+    return value is None or value != value
 
 
 def _text(row: Row, column: str) -> str:

@@ -7,6 +7,7 @@ What is cut from a prompt that is too long is a field's value, never the instruc
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Iterable, Mapping
 
@@ -151,15 +152,15 @@ def as_templates(templates: Iterable[Template | str | tuple[str, str]]) -> tuple
 
 def text_of(value: object) -> str | None:
     """How a field's value reads in a prompt: text as it is, numbers by `str`, lists joined by commas, None for nothing
-    that reads.
+    that reads, as NaN is, by which a table says that a cell is empty.
 
-    >>> text_of(["red", "green"]), text_of(3), text_of({"a": 1})
-    ('red, green', '3', None)
+    >>> text_of(["red", "green"]), text_of(3), text_of({"a": 1}), text_of(float("nan"))
+    ('red, green', '3', None, None)
     """
     if isinstance(value, str):
         return value
     if isinstance(value, bool | int | float):
-        return str(value)
+        return str(value) if math.isfinite(value) else None
     if isinstance(value, list | tuple):
         texts = [text_of(item) for item in value]
         return None if None in texts else ", ".join(texts)  # type: ignore[arg-type]
@@ -183,7 +184,7 @@ def values_for(fields: Iterable[str], row: Mapping[str, object], wording: str) -
         text = value if isinstance(value, str) else text_of(value)
         if text is None:
             if field in row:
-                seen = "null" if value is None else f"a {type(value).__name__}"
+                seen = "null" if value is None else value if isinstance(value, float) else f"a {type(value).__name__}"
                 raise BadRow(
                     f"field {field!r} of template {wording!r} is {seen}; text, a number or a list of them is wanted"
                 )

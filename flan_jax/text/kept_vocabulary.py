@@ -8,6 +8,7 @@ from typing import Any
 from flan_jax.annotations import misfit
 from flan_jax.errors import UserError
 from flan_jax.files import atomic
+from flan_jax.text import sentencepiece_folder
 from flan_jax.text.tokenizer_folder import SENTENCEPIECE_FILES, TOKENIZER, TokenizerFolder
 
 KEPT_MODEL, KEPT_TOKENIZER = "vocabulary.model", "tokenizer"  # in a run's folder
@@ -74,10 +75,13 @@ _KEPT: dict[str, Any] = {
     "size": int,
     "eos_id": int | None,
     "eos_ids": list[int] | None,
+    "pad_id": int | None,
+    "extra_ids": int,
+    "reads_as": str | None,
     "fingerprint": str,
     "files": dict[str, str],
 }
-_MAY_LACK = ("path", "eos_ids", "files")
+_MAY_LACK = ("path", "eos_ids", "pad_id", "extra_ids", "reads_as", "files")
 
 
 def _fault_of(description: Any) -> str:
@@ -91,6 +95,12 @@ def _fault_of(description: Any) -> str:
     ends = [description["eos_id"], *(description.get("eos_ids") or [])]
     if any(end is not None and not 0 <= end < 2**31 for end in ends):  # of the model's, which may have more ids
         return "the id of an end is none"
+    if not -1 <= (description.get("pad_id") or 0) < 2**31:
+        return "pad_id is none"
+    if not 0 <= (extra_ids := description.get("extra_ids", 0)) <= description["size"]:
+        return f"extra_ids is {extra_ids} of {description['size']}"
+    if description.get("reads_as") not in (None, sentencepiece_folder.T5, sentencepiece_folder.LLAMA):
+        return f"reads_as is {description['reads_as']!r}"
     return ""
 
 

@@ -15,12 +15,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from flan_jax.annotations import misfit
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.files import atomic
 
 BASE_FILE = "base.json"
 _SAME_FOR_A_RUN = ("rank", "alpha", "rs_lora", "targets")
+_NOTE: dict[str, Any] = {"folder": str, "fingerprint": str, "lora": dict[str, Any]}
 
 
 def place_of_base(config: RunConfig) -> str:
@@ -103,12 +105,18 @@ def _digest(value: jax.Array) -> jax.Array:
 
 
 def _read_note(run_dir: str) -> dict[str, Any] | None:
+    path, mend = (
+        pathlib.Path(run_dir) / BASE_FILE,
+        "delete it, and the run's own `flan-jax train` command writes it anew",
+    )
     try:
-        return atomic.read_json(
-            pathlib.Path(run_dir) / BASE_FILE, "delete it, and the run's own `flan-jax train` command writes it anew"
-        )
+        note = atomic.read_json(path, mend)
     except FileNotFoundError:
         return None
+    fault = misfit(note, _NOTE) if isinstance(note, dict) else "it holds no object"
+    if fault := fault or misfit(note["lora"], dict.fromkeys(_SAME_FOR_A_RUN, Any), within="lora."):
+        raise UserError(f"{path} is damaged ({fault}); {mend}")
+    return note
 
 
 def _check_same_adapters(config: RunConfig, note: Mapping[str, Any] | None) -> None:

@@ -13,6 +13,8 @@ from safetensors.numpy import load_file
 import flan_jax.mixtures
 from flan_jax import setup
 from flan_jax.config import kept as configs
+from flan_jax.errors import UserError
+from flan_jax.text.codec import Codec
 from flan_jax.text.sentencepiece_files import write_tokenizer
 from tests.models.hugging_face.written import BFLOAT16, CONFIGS, shapes_of, write
 from tests.project import check_refused, run
@@ -69,6 +71,34 @@ def test_in_another_type(imported, folder):
     narrow, wide = (load_file(place / "model.safetensors") for place in (folder, imported / "wide"))
     assert all(np.array_equal(narrow[name].astype(np.float32), wide[name]) for name in narrow)
     assert json.loads((imported / "wide/config.json").read_text()) == CONFIG | {"torch_dtype": "float32"}
+
+
+def test_a_kept_tokenizer_that_is_damaged_is_told_before_anything_is_written(imported, tmp_path):
+    shutil.copytree(imported / "runs/tiny", tmp_path / "tiny")
+    kept = tmp_path / "tiny/hugging_face"
+    there = [path for path in kept.iterdir() if path.name in ("tokenizer.json", "spiece.model", "tokenizer.model")]
+    for path in there:
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    said = check_refused(run("export", tmp_path / "tiny", "out", "--mesh", "data=1", cwd=tmp_path), "copy the files of")
+    assert "the tokenizer in" in said and "damaged or another's" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_vocabulary_without_its_sentinels_is_told_before_anything_is_written(imported, tmp_path):
+    shutil.copytree(imported / "runs/tiny", tmp_path / "tiny")
+    said = json.loads((tmp_path / "tiny/vocabulary.json").read_text()) | {"kind": "sentencepiece"}
+    (tmp_path / "tiny/vocabulary.json").write_text(json.dumps({k: v for k, v in said.items() if k != "extra_ids"}))
+    check_refused(run("export", tmp_path / "tiny", "out", "--mesh", "data=1", cwd=tmp_path), "it lacks extra_ids")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_that_cannot_be_read_back_is_told(tmp_path):
+    from flan_jax.models.hugging_face.checking import check_ids
+
+    (tmp_path / "tokenizer.json").write_text("{}{torn")
+    with pytest.raises(UserError, match="was written, but its tokenizer.json cannot be read .*; do not use it"):
+        check_ids(tmp_path, Codec({"kind": "byte", "size": 259, "eos_id": 1}))
 
 
 def changed(folder, place, **values):

@@ -129,9 +129,10 @@ def test_the_size_of_a_model_is_kept_for_the_same_model_alone(tmp_path):
         assert footprint(other, optimizer, tmp_path) == footprint(other, optimizer) != first
     kept = list((tmp_path / "resolved").glob("footprint-*.json"))
     assert len(kept) == 3
-    for path in kept:
-        path.write_text("{")  # a disk that was full
-    assert footprint(small, "adamw", tmp_path) == first
+    for damaged in ("{", "[]", "{}", '{"parameters": "many"}', "[" * 100_000):  # "{": a disk that was full
+        for path in kept:
+            path.write_text(damaged)
+        assert footprint(small, "adamw", tmp_path) == first
 
 
 def test_a_mistyped_mixture_gets_the_nearest_name(project):

@@ -92,3 +92,26 @@ def test_a_vocabulary_is_a_file_or_a_name_known_here(tmp_path, monkeypatch):
     assert resolved("vocab", *SHAPE[:2], "--vocabulary", "gone.model").vocabulary == os.path.abspath("gone.model")
     write("runs/kept/vocabulary.json", "{}")  # what was lost since, the run has
     assert resolved("train", *SHAPE, "--vocabulary", "gone.model", "--run_dir", "runs/kept")
+
+
+@pytest.mark.parametrize(
+    ("binding", "flag"),
+    [("data_files=('b.jsonl',)", "--data"), ("data_fields={'inputs': 'a'}", "--fields"), ("data_held_out=3", "--held")],
+)
+def test_a_binding_that_a_flag_beside_data_would_hide_is_told(tmp_path, binding, flag):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 20)
+    argv = ["train", "--data", str(tmp_path / "a.jsonl"), "--steps", "3"]
+    assert resolved(*argv).data_held_out is None
+    with pytest.raises(UserError, match=f"beside --data, Run.{binding.partition('=')[0]} is what {flag}"):
+        resolved(*argv, f"--gin.Run.{binding}")
+
+
+def test_a_folder_of_data_with_a_link_to_nothing_is_told(tmp_path):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows/a.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    (tmp_path / "rows/b.jsonl.gz").symlink_to("gone.gz")
+    (tmp_path / "rows/notes").symlink_to("gone")
+    with pytest.raises(UserError, match=r"--data .*rows: b.jsonl.gz in it is a link to a file that is gone"):
+        data_files([str(tmp_path / "rows")])
+    (tmp_path / "rows/b.jsonl.gz").unlink()
+    assert data_files([str(tmp_path / "rows")]) == [str(tmp_path / "rows/a.jsonl")]

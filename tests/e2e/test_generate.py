@@ -146,6 +146,32 @@ def test_a_torn_file_of_answers_is_finished_alike(ask, answered, tmp_path, share
     assert torn.read_bytes() == whole and torn.stat().st_mtime_ns == modified
 
 
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        (b"Dear diary,\nthis has no end", ":1 holds no prediction"),
+        (b"PK\x03\x04 all of it", ":1 holds no prediction"),
+        (b'{"step": 30}', ":1 holds no prediction"),
+        (b'{"inputs": "another", "prediction": "odd"}\n', ":1 holds no prediction"),
+        (b"[" * 100_000 + b"\n", ":1 holds no prediction"),
+    ],
+)
+def test_a_file_that_holds_something_else_stays_as_it_is(ask, answered, tmp_path, there, told):
+    output = tmp_path / "kept.txt"
+    output.write_bytes(there)
+    check_refused(ask("--prompts", answered[0], "--output", output), f"kept.txt{told}", "give another --output")
+    assert output.read_bytes() == there
+
+
+def test_answers_without_their_scores_are_no_answers_with_them(ask, answered):
+    path, output = answered
+    whole = output.read_bytes()
+    check_refused(ask("--prompts", path, "--scores"), ":1 holds no prediction and score of that prompt")
+    (output.parent / "all.jsonl").write_bytes(whole + b'{"inputs"')
+    check_refused(ask("--prompts", path, "--output", output.parent / "all.jsonl"), "all.jsonl:26 holds no prediction")
+    assert output.read_bytes() == whole
+
+
 def test_scores_are_the_log_probabilities_of_the_targets(project, trained, model, tmp_path):
     network, codec = model
     wanted = ["odd", "even", "Town 12", "something longer", ""]

@@ -72,6 +72,16 @@ def test_a_base_that_moved_is_found_and_another_one_is_refused(project, base, tu
     assert project(*ask, "--init_from", base).code == 0
     (folder / "base.json").write_text(json.dumps(note | {"fingerprint": "0" * 64}))
     check_refused(project(*ask, "--init_from", base), "is not the model that the adapters", "--init_from")
+    for damaged, told in (
+        ([], "it holds no object"),
+        ({}, "it lacks folder"),
+        (note | {"folder": 3}, "folder is '3'"),
+        (note | {"fingerprint": None}, "fingerprint is 'None'"),
+        (note | {"lora": []}, r"lora is '[]'"),
+        (note | {"lora": {"rank": 4}}, "it lacks lora.alpha"),
+    ):
+        (folder / "base.json").write_text(json.dumps(damaged))
+        check_refused(project(*ask, "--init_from", base), f"base.json is damaged ({told}); delete it")
 
 
 @pytest.mark.usefixtures("warm")

@@ -102,6 +102,51 @@ def test_what_a_text_model_cannot_read_is_a_bad_row(chat):
     assert [one.id for one in examples("chat", "train", LONG, on_bad_row="skip")] == ["train:0"]
 
 
+@pytest.mark.parametrize(
+    ("part", "fault"),
+    [
+        ({"type": "input_file", "file_id": "1"}, "part of the kind 'input_file'; models here read text alone"),
+        ({"type": "document", "source": {}}, "part of the kind 'document'; models here read text alone"),
+        ({"type": ["text"], "text": "x"}, r"part of the kind \['text'\]; models here read text alone"),
+        ({"type": "text"}, "part of the kind 'text' without a text"),
+        ({"type": "text", "text": None}, "part of the kind 'text' without a text"),
+        ({}, "part of the kind 'text' without a text"),
+        (3, "a part that is 3; text, or an object with its type and text, is wanted"),
+        (None, "a part that is None; text, or an object with its type and text, is wanted"),
+    ],
+)
+def test_a_part_that_holds_no_text_is_told_and_not_left_out(chat, part, fault):
+    parts = [{"type": "text", "text": "What is this?"}, part]
+    chat(MESSAGES, [{"role": "user", "content": parts}, {"role": "assistant", "content": "A plum."}])
+    with pytest.raises(UserError, match=f"row 1 of .*: a message holds {'a ' if 'kind' in fault else ''}{fault}"):
+        list(examples("chat", "train", LONG))
+    assert [one.id for one in examples("chat", "train", LONG, on_bad_row="skip")] == ["train:0"]
+
+
+@pytest.mark.parametrize("key", ["tool_calls", "function_call"])
+def test_a_call_beside_the_content_is_told_and_not_left_out(chat, key):
+    call = {"role": "assistant", "content": None, key: [{"function": {"name": "f", "arguments": "{}"}}]}
+    chat([*MESSAGES[:3], {**MESSAGES[2], key: None}], [*MESSAGES[:2], call, *MESSAGES[1:3]])
+    with pytest.raises(UserError, match=f"row 1 of .*: a message holds {key}, of which nothing would be learnt; write"):
+        list(examples("chat", "train", LONG))
+    assert [one.id for one in examples("chat", "train", LONG, on_bad_row="skip")] == ["train:0"]
+
+
+def test_parts_of_the_responses_api_and_tables_of_both_forms_are_read(chat):
+    said = [
+        {"role": "user", "content": [{"type": "input_text", "text": "a", "value": None}, {"text": None, "value": "c"}]},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "b"}]},
+    ]
+    both = [
+        {"role": None, "from": "human", "content": None, "value": "a"},
+        {"role": "assistant", "from": None, "content": "b", "value": None},
+    ]
+    chat(said, both)
+    first, second = examples("chat", "train", LONG)
+    assert (first.inputs_text, first.targets_text) == ("User: a\nc\nAssistant:", "b")
+    assert (second.inputs_text, second.targets_text) == ("User: a\nAssistant:", "b")
+
+
 def test_conversations_without_an_answer_are_dropped_and_counted(chat):
     unweighted = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "loss_weight": 0}]
     chat(MESSAGES[:2], [], [MESSAGES[1], {"role": "assistant", "content": " "}], unweighted, MESSAGES)

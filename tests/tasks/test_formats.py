@@ -52,6 +52,20 @@ def test_alpaca_with_and_without_input(write, model):
     assert found == [("Greet.", "Hello"), ("Add.\n\n1 and 2", "3"), ("Name one.", "plum")] and tally.dropped == 1
 
 
+def test_an_empty_cell_of_pandas_is_no_text(write, model):
+    nan, plain = float("nan"), {"instruction": "Add.", "input": "1", "output": "3"}
+    rows = [{**plain, "input": nan}, {**plain, "input": None}, {**plain, "output": nan}, {**plain, "input": {"a": 1}}]
+    tally = Tally()
+    found = read(task_from_file(write("a.jsonl", *rows), "t", vocabulary=model), tally, on_bad_row="skip")
+    assert found == [("Add.", "3"), ("Add.", "3")] and tally.bad_rows == 2
+    task_from_file(write("b.jsonl", rows[2]), "b", vocabulary=model).register()
+    with pytest.raises(UserError, match=r"b.jsonl:1: the column 'output' is nan; text is wanted"):
+        list(examples("b", "train", LONG))
+    task_from_file(write("c.jsonl", rows[3]), "c", vocabulary=model).register()
+    with pytest.raises(UserError, match=r"c.jsonl:1: the column 'input' is \{'a': 1\}; text is wanted"):
+        list(examples("c", "train", LONG))
+
+
 def test_the_alpaca_instruction_is_never_cut(write, model):
     instruction = "Say what the river is about."
     path = write("a.jsonl", {"instruction": instruction, "input": "the plum and " * 40, "output": "x"})

@@ -197,7 +197,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
         written_by = manifest["format"]
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{mirror.shown(folder)} is no whole token store: it has no {MANIFEST}; {REPAIR}") from None
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"{mirror.shown(path)} cannot be read ({type(error).__name__}: {error}); {REPAIR}") from None
     if written_by != FORMAT:
         raise UserError(

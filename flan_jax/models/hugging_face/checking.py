@@ -73,7 +73,13 @@ def _encoded(folder: pathlib.Path) -> list[list[int]] | None:
     if (folder / "tokenizer.json").is_file():
         import tokenizers
 
-        tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        try:
+            tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # the library raises Exception itself
+            raise UserError(
+                f"{folder} was written, but its tokenizer.json cannot be read ({' '.join(str(error).split())}); do not "
+                "use it, and mend that of the run's own hugging_face/"
+            ) from None
         return [tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in PROMPTS]
     for name in SENTENCEPIECE_FILES:
         if (folder / name).is_file():

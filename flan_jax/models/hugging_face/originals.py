@@ -7,8 +7,10 @@ import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
 
+from flan_jax.errors import UserError
 from flan_jax.files import atomic
 from flan_jax.models.hugging_face.folder import CONFIG, Folder, is_folder, read_folder
+from flan_jax.models.hugging_face.safetensors_file import DTYPES
 from flan_jax.text.tokenizer_fields import read_json
 from flan_jax.text.tokenizer_files import TOKENIZER_FILES
 from flan_jax.text.tokenizer_folder import GENERATION, named_ends
@@ -43,8 +45,21 @@ def keep_of(folder: Folder, run_dir: str | pathlib.Path) -> None:
 
 
 def layout(run_dir: str | pathlib.Path) -> Mapping[str, str] | None:
-    """The type of each tensor of the folder that a run's model came from; None where it came from none."""
-    return read_json(pathlib.Path(run_dir) / KEPT / LAYOUT) or None
+    """The type of each tensor of the folder that a run's model came from; None where it came from none.
+
+    Raises:
+      UserError: the file that says so is damaged.
+    """
+    path = pathlib.Path(run_dir) / KEPT / LAYOUT
+    found = read_json(path)
+    wrong = next((name for name, code in found.items() if not (isinstance(code, str) and code in DTYPES)), None)
+    if wrong is not None or (not found and path.exists()):
+        seen = "it names no tensor" if wrong is None else f"{wrong} is {found[wrong]!r}, wanted {', '.join(DTYPES)}"
+        raise UserError(
+            f"{path} is damaged ({seen}); delete it, and the run's own `flan-jax train` command writes it anew, or "
+            "import the folder into another run"
+        )
+    return found or None
 
 
 def copy_files(source: pathlib.Path, target: pathlib.Path, names: tuple[str, ...]) -> None:

@@ -87,6 +87,7 @@ def test_every_flipped_bit_is_found(tmp_path):
     [
         (lambda f: (f / "manifest.json").unlink(), "has no manifest.json; run `flan-jax prepare --repair`"),
         (lambda f: (f / "manifest.json").write_text("{"), r"manifest.json cannot be read \(JSONDecodeError"),
+        (lambda f: (f / "manifest.json").write_text("[" * 100_000), r"manifest.json cannot be read \(RecursionError"),
         (
             lambda f: (f / "manifest.json").write_text('{"digest": 1, "format": 1}'),
             "has format 1, this version reads 2",
