@@ -1,6 +1,8 @@
 """What every task will contribute to a run, worked out before its first step: a table, and its text."""
 
+import collections
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,8 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
     }
     parts = zip(members, data.plan.tasks, seen, means, strict=True)
     rows = [_row(task, planned.share, examples, mean) for task, planned, examples, mean in parts]
-    return _finish(config, rows, steps, filled, data.codec.size, exact=True)
+    forms = collections.Counter(task.about.get("form", "plain") for task in members)
+    return _finish(config, rows, steps, filled, data.resolved.vocabulary, forms, exact=True)
 
 
 def _seen(data: setup.Data, rows: int) -> np.ndarray:
@@ -76,7 +79,13 @@ def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]
 
 
 def _finish(
-    config: RunConfig, rows: list[dict[str, Any]], steps: int, full: dict[str, float], vocab_size: int, exact: bool
+    config: RunConfig,
+    rows: list[dict[str, Any]],
+    steps: int,
+    full: dict[str, float],
+    vocabulary: Mapping[str, Any],
+    forms: Mapping[str, int],
+    exact: bool,
 ) -> dict[str, Any]:
     total = {
         key: sum(row[key] for row in rows)
@@ -90,10 +99,12 @@ def _finish(
         "rows": steps * config.batch_size,
         "row": setup.shape_of(config).capacities,
         "full": full,
+        "vocabulary": {"name": vocabulary.get("path") or vocabulary["kind"], "size": vocabulary["size"]},
+        "forms": dict(forms),
         "tasks": rows,
         "total": total,
         "model": footprint(
-            setup.model_for(config.model, vocab_size), config.optimizer.name, config.store_dir, config.lora
+            setup.model_for(config.model, vocabulary["size"]), config.optimizer.name, config.store_dir, config.lora
         ),
     }
     speed = _measured_speed(config)
@@ -145,7 +156,8 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
         )
         rows.append(_row(about, shares[number], seen, mean))
     filled = dict(zip(shape.capacities, full.tolist(), strict=True))
-    return _finish(config, rows, steps, filled, answer["vocabulary_size"], exact=False)
+    forms = collections.Counter(member["form"] for member in sampled)
+    return _finish(config, rows, steps, filled, answer["vocabulary"], forms, exact=False)
 
 
 def render_plan(table: dict[str, Any], most: int = 40) -> str:
@@ -166,12 +178,28 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         f"Plan of {table['mixture']!r}" + (" (an estimate from a sample)" if table["estimate"] else ""),
         tables.table(heads, shown, rule_before=[len(shown) - 1]),
         f"{table['steps']:,} steps of {table['batch_size']} rows ({row} tokens); positions that hold tokens: {full}",
+        read_as(table["vocabulary"], table["forms"]),
         f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
     ]
     if "seconds" in table:
         minutes, speed = table["seconds"] / 60, table["tokens_per_second"]
         lines.append(f"about {minutes:.0f} min at the {speed:,.0f} tokens/s of this run's last steps")
     return "\n".join(lines)
+
+
+_FORMS = {"chat": "as chat, by the model's template", "roles": "as chat, by the roles' names", "plain": "plain"}
+
+
+def read_as(vocabulary: dict[str, Any], forms: dict[str, int]) -> str:
+    """What the tasks are read with and how they are written, in a line.
+
+    >>> read_as({"name": "/models/Llama/tokenizer.json", "size": 128256}, {"chat": 3, "plain": 1})
+    "vocabulary: Llama/tokenizer.json (128,256 ids); written as chat, by the model's template: 3 tasks, plain: 1 task"
+    """
+    short = "/".join(vocabulary["name"].split("/")[-2:])
+    counts = {form: f": {counted(count, 'task')}" if len(forms) > 1 else "" for form, count in forms.items()}
+    said = ", ".join(f"{_FORMS.get(form, form)}{count}" for form, count in counts.items())
+    return f"vocabulary: {short} ({vocabulary['size']:,} ids); written {said}"
 
 
 def _cells(row: dict[str, Any]) -> list[Any]:

@@ -228,6 +228,7 @@ _PLAN: dict[str, Any] = {
     "largest_window": int,
 }
 _TASK: dict[str, Any] = {"name": str, "count": int, "share": int, "fingerprint": str, "draws": int}
+_TABLE: dict[str, Any] = {"batch_size": int, "steps": int, "vocabulary": dict[str, Any], "forms": dict[str, int]}
 _KEPT: dict[str, Any] = {"plan": dict[str, Any], "folders": list[str], "table": dict[str, Any]}
 
 
@@ -246,9 +247,11 @@ def _fault_of_plan(kept: Any) -> str:
             if extra := set(task) - set(_TASK):
                 return f"plan.tasks.{number} holds {', '.join(sorted(extra))}"
     if isinstance(table, dict):
-        parts.append(("table.", table, {"batch_size": int, "steps": int}))
+        parts.append(("table.", table, _TABLE))
+        if fits(table.get("vocabulary"), dict[str, Any]):
+            parts.append(("table.vocabulary.", table["vocabulary"], {"name": str, "size": int}))
     for prefix, values, wanted in parts:
-        if fault := misfit(values, wanted, ("draws", "steps"), prefix):
+        if fault := misfit(values, wanted, ("draws", "steps", "vocabulary", "forms"), prefix):
             return fault
     sizes = [*plan["capacities"].values(), plan["largest_window"], *(task["count"] for task in plan["tasks"])]
     if not plan["tasks"] or len(kept["folders"]) != len(plan["tasks"]):

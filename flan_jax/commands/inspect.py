@@ -12,6 +12,7 @@ from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.planning import plan as plans
 from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.errors import UserError, counted
+from flan_jax.plan_table import read_as
 from flan_jax.run_folder import read_plan
 from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.codec import Codec
@@ -55,7 +56,10 @@ def _inspect_task(config: RunConfig, task: str, split: str, num: int) -> int:
         lengths = dict(config.feature_lengths)
         examples = worker.call("preview", task=task, split=split, lengths=lengths, num=num, seed=config.seed)
     for example in examples:
-        print(f"=== {example['task']}  example {example['id']}  template {example['template']}  {example['objective']}")
+        print(
+            f"=== {example['task']}  example {example['id']}  template {example['template']}  {example['objective']}"
+            f"{_AS_CHAT.get(example['form'], '')}"
+        )
         print(f"inputs:  {example['inputs_text']}")
         print(f"targets: {example['targets_text']}")
         if example["options"]:
@@ -84,8 +88,13 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
         raise UserError(
             f"{folder} has a plan but no vocabulary.json; it was not written whole: run `flan-jax train` again"
         )
+    if {"vocabulary", "forms"} <= set(kept["table"]):  # which older runs lack
+        print(read_as(kept["table"]["vocabulary"], kept["table"]["forms"]))
     _print_rows(loader, Codec(described), step, num, {})
     return 0
+
+
+_AS_CHAT = {"chat": ", as chat by the model's template", "roles": ", as chat by the roles' names"}
 
 
 def _check_step(step: int, steps: int, run: str) -> None:

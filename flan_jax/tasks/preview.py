@@ -26,11 +26,12 @@ def preview(
       draw: which pass over the data.
 
     Returns:
-      A dict an example: "id", "objective", "template", "inputs_text" and "targets_text" (rendered, or what the ids
-      stand for), "inputs" and "targets" (ids), "inputs_pieces" and "targets_pieces", "weights" (one a target token),
-      "options" (texts), "answer" and "cut_tokens".
+      A dict an example: "id", "objective", "template", "form", "inputs_text" and "targets_text" (rendered, or what the
+      ids stand for), "inputs" and "targets" (ids), "inputs_pieces" and "targets_pieces", "weights" (one a target
+      token), "options" (texts), "answer" and "cut_tokens".
     """
     recipe = registry.recipe(task)
+    is_chat = recipe is not None and recipe.form == "chat"
     seqio_task = registry.seqio_task(task)
     vocabulary = seqio_task.output_features["targets"].vocabulary if recipe is None else recipe.vocabulary
     targets = vocabularies.tokenizer(vocabulary)
@@ -45,7 +46,9 @@ def preview(
                 "id": example.id,
                 "objective": example.objective,
                 "template": example.template,
-                "inputs_text": example.inputs_text or _joined(inputs_pieces),
+                "form": recipe.form if recipe else "plain",
+                # A template's own words are what the model sees too.
+                "inputs_text": "".join(inputs_pieces) if is_chat else example.inputs_text or _joined(inputs_pieces),
                 "targets_text": example.targets_text or _joined(targets_pieces),
                 "inputs": example.inputs.tolist(),
                 "targets": example.targets.tolist(),

@@ -39,14 +39,14 @@ def estimate_in_child(
             raise none_kept(name, mixture, request.split, dataclasses.asdict(tally))
         rows = seqio.get_mixture_or_task(name).num_input_examples(request.split)
         count, scaled = _of_whole(len(lengths), len(rows_met), tally, rows if len(lengths) == sample else None)
-        facts = {"lengths": lengths, "trainable": trainable, "rows": rows}
+        facts = {"lengths": lengths, "trainable": trainable, "rows": rows, "form": examples.prompt_facts(name)["form"]}
         found.append({"name": name, **facts, "count": count, "tally": scaled})
     rate_of = rates.rate_of(mixture, {task["name"]: task["count"] for task in found})
     caps = rates.caps_of(mixture)
     for task in found:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     progress(what="sampling", done=len(names), total=len(names), unit="task", name="")
-    return {"tasks": found, "vocabulary_size": vocabulary["size"]}
+    return {"tasks": found, "vocabulary": vocabulary}
 
 
 def _of_whole(looked_at: int, rows_met: int, tally: Any, rows: int | None) -> tuple[int, dict[str, int]]:
