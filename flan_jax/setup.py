@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from flan_jax.config import origins
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import registrations
 from flan_jax.data.draws import Draws
@@ -20,14 +21,10 @@ from flan_jax.data.rows import RowShape, row_shape
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 from flan_jax.files import atomic, filesystem
-from flan_jax.models import hugging_face
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.hugging_face import originals, t5x
 from flan_jax.progress import WorkerProgress
-from flan_jax.text import kept_vocabulary as vocabulary
-from flan_jax.text import sentencepiece_folder
 from flan_jax.text.codec import Codec
-from flan_jax.text.vocabulary_names import BYTES, NAMES, STARTER
+from flan_jax.text.vocabulary_names import NAMES, STARTER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,24 +127,13 @@ def vocabulary_of(config: RunConfig) -> str:
     """
     if config.vocabulary in NAMES:
         return config.vocabulary
+    kept = origins.EarlierRun(config.run_dir).vocabulary  # where what was named is gone since
     if config.vocabulary:
         is_there = filesystem.is_remote(config.vocabulary) or os.path.exists(config.vocabulary)
-        return (not is_there and _kept_in(config.run_dir)) or filesystem.absolute(config.vocabulary)
-    if config.init_from and hugging_face.is_folder(config.init_from):
-        return os.path.abspath(config.init_from)
+        return (not is_there and kept()) or filesystem.absolute(config.vocabulary)
     if config.init_from:
-        is_there = os.path.isdir(config.init_from)
-        return "" if t5x.is_checkpoint(config.init_from) else _kept_in(config.init_from if is_there else config.run_dir)
+        return origins.origin_of(config.init_from).vocabulary() if os.path.exists(config.init_from) else kept()
     return os.path.abspath(os.path.join(config.run_dir, "data_vocabulary.model")) if config.data_files else STARTER
-
-
-def _kept_in(run_dir: str) -> str:
-    """The vocabulary that a run keeps; empty where only its tasks know it."""
-    kept = vocabulary.kept(pathlib.Path(run_dir), check=False) or {}
-    folder = pathlib.Path(run_dir) / originals.KEPT  # with what the model file alone does not say
-    if kept.get("kind") == "sentencepiece" and sentencepiece_folder.model_file(folder) is not None:
-        return os.path.abspath(folder)
-    return BYTES if kept.get("kind") == BYTES else os.path.abspath(kept["path"]) if kept.get("path") else ""
 
 
 def _learns_vocabulary(config: RunConfig) -> bool:

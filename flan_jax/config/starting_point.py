@@ -9,11 +9,11 @@ from pathlib import Path
 
 from flan_jax.config.gin_statements import UNDER_FILES, Binding, Reference, Statements
 from flan_jax.config.kept import CONFIG_FILE, load_run
+from flan_jax.config.origins import EarlierRun, origin_of
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
-from flan_jax.models import hugging_face
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.hugging_face import peft_folders, t5x
+from flan_jax.models.hugging_face import peft_folders
 
 DEFAULT_MODEL = "t5_starter"
 OF_A_RUN = ("eval", "export", "generate")  # commands that start from a run's folder
@@ -124,14 +124,11 @@ def _with_adapter(statements: Statements) -> None:
 
 def _model_of(init_from: str, place: str) -> ModelConfig:
     """The model of a folder that INIT_FROM names."""
+    origin = origin_of(init_from)
     try:
-        if hugging_face.is_folder(init_from):
-            return hugging_face.read_folder(init_from).model
-        if t5x.is_checkpoint(init_from):
-            raise UserError(f"{init_from} is a T5X checkpoint, which does not say its model, name it with --model NAME")
-        return load_run(init_from).model
+        return origin.model()
     except UserError as fault:
-        if hugging_face.is_folder(init_from) or t5x.is_checkpoint(init_from):
+        if not isinstance(origin, EarlierRun):
             raise UserError(f"{place}: {fault}") from fault
         told = f"{str(fault).partition(';')[0]}; INIT_FROM names the folder of a run or of a Hugging Face model"
         raise UserError(f"{place}: {told}") from fault

@@ -11,6 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flan_jax.config.kept import load_run
+from flan_jax.config.origins import HuggingFaceFolder, T5XCheckpoint, origin_of
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.models import hugging_face
@@ -79,7 +80,7 @@ def _leaves_of(
     folder: str, described: Mapping[str, Any], model: ModelConfig, mesh: Mesh
 ) -> Iterable[tuple[Any, nnx.Param]]:
     """As `parameters_of`, with a Hugging Face folder's read one by one as they are asked for."""
-    if not hugging_face.is_folder(folder):
+    if not isinstance(origin_of(folder), HuggingFaceFolder):
         return nnx.to_flat_state(parameters_of(folder, described, model, mesh))
     vocabulary.check_folder(described, folder)
     return hugging_face.load_leaves(folder, model, mesh)
@@ -142,10 +143,11 @@ def parameters_of(folder: str, described: Mapping[str, Any], model: ModelConfig,
     Raises:
       UserError: there are none, or they are of another model or vocabulary.
     """
-    if hugging_face.is_folder(folder):
+    origin = origin_of(folder)
+    if isinstance(origin, HuggingFaceFolder):
         vocabulary.check_folder(described, folder)
         return hugging_face.load_params(folder, model, mesh)
-    if t5x.is_checkpoint(folder):
+    if isinstance(origin, T5XCheckpoint):
         return t5x.load_params(folder, model, mesh)
     run = load_run(folder)
     vocabulary.check_same(described, vocabulary.kept(pathlib.Path(run.run_dir)), run.run_dir)
