@@ -29,8 +29,7 @@ def attend(
       softcap: as there.
       dropout_rate: as there.
       dropout_key: as there.
-      heads_alone: whether each of the heads that share keys is multiplied by itself: one token's few rows fill no
-        product, and apart each is a plain pass over the keys.
+      heads_alone: whether each of the heads that share keys is multiplied by itself, as CPUs take one token faster.
     """
     batch, length, heads, width = query.shape
     kv_heads = sources[0].key.shape[2]

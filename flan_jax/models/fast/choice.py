@@ -1,14 +1,15 @@
 """Which form computes: chosen when a program is traced, by the platform it is for and by shapes.
 
-    form             runs on            where
-    cpu_products     CPU                every product with weights; attention but where another form is named
-    causal_blocks    everywhere         causal self-attention over long packed rows
-    cached           everywhere         attention over a KV cache
-    few_rows         CPU                products of models that `decoding.layout` has laid out
-    splash           TPU                causal self-attention over long packed rows
-    cudnn            NVIDIA GPUs        causal self-attention over packed rows, in bfloat16
+    form             on             for
+    cpu_products     CPU            products with weights, and attention that no form below is for
+    few_rows         CPU            products of one token, in models that `decoding.layout` has laid out
+    cached           everywhere     attention over a KV cache
+    causal_blocks    everywhere     causal self-attention over long packed rows, without a kernel
+    splash           TPU            the same
+    cudnn            NVIDIA GPUs    causal self-attention over packed rows, in bfloat16
 
-None stands for the plain form.
+None stands for the plain form, with JAX's own gradients. Those of `cpu_products` are written by hand: they were
+measured to pay on CPU, and run nowhere else.
 """
 
 import functools
@@ -52,16 +53,16 @@ def attention_form(
     on_cpu = current_platform() == "cpu"
     if any(source.cached for source in sources):
         return functools.partial(cached.attend, heads_alone=on_cpu and length == 1)
-    plain_or_products = cpu_products.attend if on_cpu else None
+    by_products = cpu_products.attend if on_cpu else None
     if packed is None:
-        return plain_or_products
+        return by_products
     kernel = kernel_of(config, length, drops=drops)
     if kernel != "xla":
         return functools.partial({"splash": splash.attend, "cudnn": cudnn.attend}[kernel], packed=packed)
     if causal_blocks.fits(length):
-        of_block = plain_or_products or functools.partial(cached.attend, heads_alone=False)
+        of_block = by_products or functools.partial(cached.attend, heads_alone=False)
         return functools.partial(causal_blocks.attend, of_block=of_block)
-    return plain_or_products
+    return by_products
 
 
 def kernel_of(config: ModelConfig, length: int, *, drops: bool = False) -> str:
