@@ -1,237 +1,81 @@
-"""Attention over one or more sources of keys, its masks, and the two ways of telling positions."""
+"""Attention: project, norm, rotary, KV cache, attend, out; one form for self-attention, cross-attention and decoding.
+
+`attend` is the plain form of what is between the projections. `flan_jax.models.fast.choice` may know a faster one.
+"""
 
 import dataclasses
-import functools
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from flan_jax.models.attention_kernels import Packed, attend, kernel_of
+from flan_jax.models.activations import capped, dropout
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.layers import Linear, RMSNorm, capped, dropout, kernel
-from flan_jax.models.products import for_rows, mix, scores, softmax, turned
+from flan_jax.models.fast.choice import attention_form
+from flan_jax.models.kv_cache import KeysValues, KVBlock, KVCache, Source, joined
+from flan_jax.models.layers import Linear, RMSNorm
+from flan_jax.models.masks import PackedMask
+from flan_jax.models.positions import rotate
 from flan_jax.parallel.axes import shard
 
-MASKED = -1e9  # finite, so that a row that may look at nothing stays finite
-# From so many queries on, causal attention is taken in four blocks of queries over the keys up to each block's end: 5/8
-# of all products and weights, and a training step in 0.9 of its time (Qwen3 of 60M at 4 x 512 on CPU).
-LONG, BLOCKS = 512, 4
+QUERY_AXES = ("batch", "length", "heads", "head_dim")
+KEY_AXES = ("batch", "length", "kv_heads", "head_dim")
+
+
+def attend(
+    query: Float[Array, "B Lq H K"],
+    key: Float[Array, "B Lk N K"],
+    value: Float[Array, "B Lk N K"],
+    biases: Sequence[Array] = (),
+    *,
+    softcap: float = 0.0,
+    dropout_rate: float = 0.0,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Float[Array, "B Lq H K"]:
+    """What each query sees: the values, weighted by how well their keys fit (Vaswani et al., 2017).
+
+    Each of the N heads of keys and values serves G = H / N heads of queries (Ainslie et al., 2023).
+
+    Args:
+      query: already scaled.
+      key: keys.
+      value: values.
+      biases: masks and relative biases, added in turn; each broadcasts to [B, N, G, Lq, Lk].
+      softcap: see `capped`.
+      dropout_rate: share of weights to drop.
+      dropout_key: None for no dropout.
+    """
+    batch, length, heads, width = query.shape
+    kv_heads = key.shape[2]
+    query = query.reshape(batch, length, kv_heads, heads // kv_heads, width)  # [B, Lq, N, G, K]
+    logits = jnp.einsum("blngk,bsnk->bngls", query, key, preferred_element_type=jnp.float32)
+    logits = capped(logits, softcap)
+    for bias in biases:
+        logits = logits + bias
+    weights = jax.nn.softmax(logits, axis=-1)  # [B, N, G, Lq, Lk], in float32
+    weights = dropout(weights, dropout_rate, dropout_key).astype(value.dtype)
+    mixed = jnp.einsum("bngls,bsnk->blngk", weights, value)
+    return mixed.reshape(batch, length, heads, width)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class KeysValues:
-    """What queries look at: keys and values [B, Lk, N, K], stacked layers in front where there are."""
-
-    keys: Array
-    values: Array
-    order: ClassVar[str] = "bsnk"
-
-    def read(self) -> tuple[Array, Array]:
-        """Keys and values."""
-        return self.keys, self.values
-
-    def kept(self) -> "Kept":
-        """The same, laid out for being read again and again."""
-        return Kept(jnp.swapaxes(self.keys, -3, -2), jnp.swapaxes(self.values, -3, -2))
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Kept:
-    """Keys and values of a cache, [B, N, Lk, K]: as products with few queries read them, without a copy each time.
+class AttentionContext:
+    """What attention needs to know besides its inputs, the same for all layers of one kind (global or local).
 
     Attributes:
-      keys: stacked layers in front where there are.
-      values: likewise.
-      layer: of stacked layers, the one that is read and written; None: there is one layer, or all are meant.
+      biases: masks and relative biases on the logits over the tokens of this call or, with a cache, over all of
+        `KVCache.new`.
+      rotary: cosines and sines of the positions; None: they are not told by rotation.
+      prompt_biases: as `biases`, on the logits over `KVCache.prompt`.
     """
 
-    keys: Array
-    values: Array
-    layer: Int[Array, ""] | None = None
-    order: ClassVar[str] = "bnsk"
-
-    def write(self, more: KeysValues, index: Array | int) -> "Kept":
-        """The same with `more` written from position `index` of the length on, in place inside a loop."""
-        new = more.kept()
-        start = (0, 0, index, 0)
-
-        def put(old: Array, new: Array) -> Array:
-            new = new.astype(old.dtype)
-            if self.layer is None:
-                return jax.lax.dynamic_update_slice(old, new, start)
-            return jax.lax.dynamic_update_slice(old, new[None], (self.layer, *start))
-
-        return dataclasses.replace(self, keys=put(self.keys, new.keys), values=put(self.values, new.values))
-
-    def read(self) -> tuple[Array, Array]:
-        """Keys and values of the one layer."""
-        if self.layer is None:
-            return self.keys, self.values
-        take = lambda leaf: jax.lax.dynamic_index_in_dim(leaf, self.layer, keepdims=False)
-        return take(self.keys), take(self.values)
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Keys and values with the biases on their logits, each of which broadcasts to [B, N, H / N, Lq, Lk].
-
-    Where `packed` says the same as the biases, as the mask of a layer that is `local` or not, a kernel may read it.
-    """
-
-    seen: KeysValues | Kept
-    biases: tuple[Array, ...] = ()
-    packed: Packed | None = None
-    local: Bool[Array, ""] | None = None
-
-    def until(self, end: int, queries: int) -> "Source":
-        """What the `queries` before position `end` see of it, where none looks ahead."""
-        assert isinstance(self.seen, KeysValues)
-        seen = KeysValues(self.seen.keys[:, :end], self.seen.values[:, :end])
-        biases = tuple(bias[..., end - queries : end, :end] for bias in self.biases)
-        return dataclasses.replace(self, seen=seen, biases=biases)
-
-
-def mask_bias(allowed: Bool[Array, "B Lq Lk"]) -> Float[Array, "B 1 1 Lq Lk"]:
-    """Zero where a query may look, a large negative number elsewhere."""
-    return jnp.where(allowed, 0.0, MASKED).astype(jnp.float32)[:, None, None]
-
-
-def segment_mask(
-    query_segments: Int[Array, "B Lq"],
-    key_segments: Int[Array, "B Lk"],
-    *,
-    causal: bool = False,
-    prefix: Int[Array, "B Lk"] | None = None,
-    window: int = 0,
-) -> Bool[Array, "B Lq Lk"]:
-    """Which keys each query may look at: those of its own segment, so that neighbours in a packed row never meet.
-
-    Args:
-      query_segments: segment of each query; 0 is padding (which sees only padding and carries no loss).
-      key_segments: segment of each key.
-      causal: whether keys after the query are hidden.
-      prefix: 1 at positions of a segment's inputs, which see one another in both directions although `causal`.
-      window: the tokens that a query sees, itself among them; 0: all.
-
-    >>> import numpy as np
-    >>> row = np.array([[1, 1, 2]])
-    >>> segment_mask(row, row, causal=True)[0].astype(int).tolist()
-    [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
-    """
-    allowed = query_segments[:, :, None] == key_segments[:, None, :]
-    if causal:
-        rows, columns = jnp.arange(query_segments.shape[1]), jnp.arange(key_segments.shape[1])
-        order = (columns[None, :] <= rows[:, None])[None]
-        if prefix is not None:
-            order = order | ((prefix[:, :, None] > 0) & (prefix[:, None, :] > 0))
-        allowed = allowed & order
-    if window:
-        rows, columns = jnp.arange(query_segments.shape[1]), jnp.arange(key_segments.shape[1])
-        allowed = allowed & (jnp.abs(columns[None, :] - rows[:, None]) < window)[None]
-    return allowed
-
-
-def bucket_table(num_buckets: int, max_distance: int) -> np.ndarray:
-    """The bucket of each distance from 0 to max_distance: exact for the near half, then logarithmic (T5).
-
-    >>> bucket_table(8, 20).tolist()
-    [0, 1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7]
-    """
-    exact = num_buckets // 2
-    distance = np.arange(max_distance + 1, dtype=np.float32)
-    ratio = np.log(np.maximum(distance, 1) / exact) / np.float32(np.log(max_distance / exact))
-    far = np.minimum(exact + (ratio * (num_buckets - exact)).astype(np.int32), num_buckets - 1)
-    return np.where(distance < exact, distance.astype(np.int32), far).astype(np.int32)
-
-
-class RelativeBias(nnx.Module):
-    """T5's position bias: a learned number for each head and each bucket of the distance from query to key.
-
-    Positions are row indices, which serves packed rows too: segments are contiguous, so within one the differences of
-    row indices are the differences of positions.
-    """
-
-    def __init__(self, config: ModelConfig, *, bidirectional: bool, rngs: nnx.Rngs):
-        self.bidirectional, self.kv_heads = bidirectional, config.kv_heads
-        self.num_buckets, self.max_distance = config.relative_buckets, config.relative_max_distance
-        self.table = kernel(rngs, (self.num_buckets, config.num_heads), (None, "heads"), 0.1, config.param_dtype)
-        if config.local_heads:
-            # exp(5) outweighs some 60 other keys: the first head starts on the left neighbour, the second on the right.
-            sides = (-1, 1) if bidirectional else (-1,)
-            table = self.table.get_value()
-            for head, side in zip(range(config.num_heads), sides, strict=False):
-                table = table.at[self.buckets(jnp.array(side)), head].set(5.0)
-            self.table.set_value(table)
-
-    def buckets(self, distance: Int[Array, "*S"]) -> Int[Array, "*S"]:
-        """The bucket of each distance, key's position less query's."""
-        half = self.num_buckets // 2 if self.bidirectional else self.num_buckets
-        table = jnp.asarray(bucket_table(half, self.max_distance))
-        if not self.bidirectional:
-            return table[jnp.clip(-distance, 0, self.max_distance)]
-        return table[jnp.clip(jnp.abs(distance), 0, self.max_distance)] + half * (distance > 0)
-
-    def __call__(self, queries: int, keys: int, first_query: Int[Array, ""] | int = 0) -> Float[Array, "1 N G Lq Lk"]:
-        """The bias for `queries` rows from row `first_query` on, over keys 0 .. keys - 1, in float32."""
-        # Bias depends on key - query alone: it is looked up once for each of n distances and laid out as a Toeplitz
-        # matrix by repeating the n values and cutting rows of n - 1, each of which starts one value later. Unlike an
-        # index for each pair, this has no scatter over all pairs in its gradient.
-        n = queries + keys
-        steps = jnp.arange(n)
-        distance = jnp.where(steps < keys, steps, steps - n) - first_query
-        by_distance = self.table[...].astype(jnp.float32)[self.buckets(distance)].T  # [H, n]
-        tiled = jnp.broadcast_to(by_distance[:, None], (by_distance.shape[0], queries, n)).reshape(-1, queries * n)
-        skewed = tiled[:, : queries * (n - 1)].reshape(-1, queries, n - 1)
-        bias = shard(skewed[:, :, :keys], "heads", None, None)
-        return bias.reshape(1, self.kv_heads, -1, queries, keys)
-
-
-def rotary_frequencies(config: ModelConfig, *, local: bool = False) -> np.ndarray:
-    """The angle a position further of each of a head's K / 2 planes, in float32.
-
-    Args:
-      config: its rope settings.
-      local: for local layers, which may have a theta of their own.
-
-    >>> rotary_frequencies(ModelConfig(head_dim=4, rope_theta=100.0)).tolist()
-    [1.0, 0.10000000149011612]
-    """
-    own = local and config.local_rope_theta > 0
-    exponents = np.arange(0, config.width, 2, dtype=np.float32) / np.float32(config.width)
-    frequencies = np.float32(1) / np.float32(config.local_rope_theta if own else config.rope_theta) ** exponents
-    if own or config.rope_scaling == "none":
-        return frequencies
-    stretched = frequencies / np.float32(config.rope_factor)
-    if config.rope_scaling == "linear":
-        return stretched
-    # Llama 3: between the two bounds a share that is even in the number of turns over the original length.
-    turns = np.float32(config.rope_original_length) * frequencies / np.float32(2 * np.pi)
-    low, high = config.rope_low_frequency, config.rope_high_frequency
-    kept = np.clip((turns - np.float32(low)) / np.float32(high - low), 0, 1)
-    return ((1 - kept) * stretched + kept * frequencies).astype(np.float32)
-
-
-def rotary(
-    positions: Int[Array, "B L"], frequencies: np.ndarray
-) -> tuple[Float[Array, "B L h"], Float[Array, "B L h"]]:
-    """Cosines and sines of the rotary angles, for the h = K / 2 planes of a head, in float32 (Su et al., 2021)."""
-    angles = positions[..., None].astype(jnp.float32) * frequencies
-    return jnp.cos(angles), jnp.sin(angles)
-
-
-def rotate(x: Float[Array, "B L H K"], turns: tuple[Array, Array]) -> Float[Array, "B L H K"]:
-    """Turns each plane (i, i + K/2) of every head by its position's angle (the layout of Llama's checkpoints)."""
-    cosine, sine = (turn[:, :, None] for turn in turns)
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    turned = jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
-    return turned.astype(x.dtype)
+    biases: tuple[Array, ...]
+    rotary: tuple[Array, Array] | None = None
+    prompt_biases: tuple[Array, ...] = ()
 
 
 class Attention(nnx.Module):
@@ -240,7 +84,7 @@ class Attention(nnx.Module):
     `flan_jax.inference.decoding.layout` may join the three projections.
     """
 
-    query_key_value: Linear
+    query_key_value: Callable[[Array], Array]
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
@@ -257,115 +101,81 @@ class Attention(nnx.Module):
         self.value = of(kv_heads, "kv_heads", embed**-0.5)
         out, axes = (heads, width, embed), ("heads", "head_dim", "embed")
         self.out = Linear(rngs, out, axes, (heads * width) ** -0.5, config, dims=2, bias=config.attention_out_bias)
-        self.few_queries = False  # whether each query is multiplied by itself; see `decoding.layout`
-        if config.qk_norm != "none":
-            whole = config.qk_norm == "whole"
-            self.query_norm = RMSNorm(heads * width if whole else width, config)
-            self.key_norm = RMSNorm(kv_heads * width if whole else width, config)
-
-    def projections(
-        self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None
-    ) -> tuple[Float[Array, "B L H K"], KeysValues]:
-        """Queries, keys and values of the same tokens, turned by rotary positions where `turns` are given."""
-        if not hasattr(self, "query_key_value"):
-            return self.queries(x, turns), self.keys_values(x, turns)
-        heads, kv_heads = self.config.num_heads, self.config.kv_heads
-        q, k, v = jnp.split(self.query_key_value(x), (heads, heads + kv_heads), axis=-2)
-        return self._as_queries(q, turns), self._as_keys_values(k, v, turns)
-
-    def queries(self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None) -> Float[Array, "B L H K"]:
-        """Projects queries, turned by rotary positions where `turns` are given."""
-        return self._as_queries(self.query(x), turns)
-
-    def keys_values(self, x: Float[Array, "B L D"], turns: tuple[Array, Array] | None = None) -> KeysValues:
-        """Projects keys and values."""
-        return self._as_keys_values(self.key(x), self.value(x), turns)
-
-    def _as_queries(self, q: Array, turns: tuple[Array, Array] | None) -> Array:
-        q = shard(q, "batch", "length", "heads", "head_dim")
-        if self.config.qk_norm != "none":
-            q = self._normed(q, self.query_norm)
-        q = q if turns is None else rotate(q, turns)
-        return q if self.scale == 1.0 else q * self.scale
-
-    def _as_keys_values(self, k: Array, v: Array, turns: tuple[Array, Array] | None) -> KeysValues:
-        k = shard(k, "batch", "length", "kv_heads", "head_dim")
-        if self.config.qk_norm != "none":
-            k = self._normed(k, self.key_norm)
-        v = shard(v, "batch", "length", "kv_heads", "head_dim")
-        return KeysValues(k if turns is None else rotate(k, turns), v)
-
-    def _normed(self, x: Array, norm: RMSNorm) -> Array:
-        """Norms each head, or all heads of a token as one vector."""
-        if self.config.qk_norm == "head":
-            return norm(x)
-        return norm(x.reshape(*x.shape[:-2], -1)).reshape(x.shape)
+        whole = config.qk_norm == "whole"  # all heads of a token are one vector
+        norm = lambda count: RMSNorm(count * width if whole else width, config) if config.qk_norm != "none" else None
+        self.query_norm, self.key_norm = norm(heads), norm(kv_heads)
 
     def __call__(
-        self, q: Float[Array, "B Lq H K"], sources: Sequence[Source], key: PRNGKeyArray | None = None
-    ) -> Float[Array, "B Lq D"]:
-        """Looks at all sources at once, as if their keys were one list, and projects what was seen.
+        self,
+        x: Float[Array, "B L D"],
+        context: AttentionContext,
+        *,
+        memory: KeysValues | KVBlock | None = None,
+        cache: KVCache | None = None,
+        index: Int[Array, ""] | int = 0,
+        packed: PackedMask | None = None,
+        dropout_key: PRNGKeyArray | None = None,
+    ) -> tuple[Float[Array, "B L D"], KeysValues | KVBlock | KVCache]:
+        """Lets tokens look at one another, at those in a KV cache, or at an encoder's output.
 
         Args:
-          q: queries from `queries`.
-          sources: keys, values and biases; a KV cache is a source beside the new tokens, so that it is never copied.
-          key: drops attention weights.
+          x: the tokens.
+          context: masks and positions.
+          memory: from `keys_values` of the encoder's output, for cross-attention; None: the tokens have their own.
+          cache: keys and values of earlier tokens, behind which those of `x` are written.
+          index: where in `KVCache.new` they go.
+          packed: what the masks say, where they are those of causal self-attention within segments.
+          dropout_key: drops attention weights; None for no dropout.
+
+        Returns:
+          What they saw, and the keys and values that were looked at: the cache, where there is one.
         """
-        first, drops = sources[0], key is not None and self.config.dropout_rate > 0
-        kernel = "xla" if first.packed is None else kernel_of(self.config, q.shape[1], drops=drops)
-        if first.packed is None or isinstance(first.seen, Kept) or kernel == "xla":
-            seen = self._by_xla(q, sources, key)
+        keys_values: KeysValues | KVBlock | KVCache
+        if memory is None:
+            query, key, value = self.project(x)  # [B, L, H, K], and twice [B, L, N, K]
+            own = KeysValues(rotate(self.normed(key, self.key_norm), context.rotary), value)
+            keys_values = own if cache is None else cache.write(own, index)
         else:
-            seen = attend(self.config, kernel, q, first.seen.keys, first.seen.values, first.packed, first.local)
-        return shard(self.out(shard(seen, "batch", "length", "heads", "head_dim")), "batch", "length", "embed")
+            query, keys_values = shard(self.query(x), *QUERY_AXES), memory
+        query = rotate(self.normed(query, self.query_norm), context.rotary) * self.scale
+        sources = keys_values.sources(context.biases, context.prompt_biases)
+        seen = self.attended(query, sources, packed, dropout_key)  # [B, L, H, K]
+        out = self.out(shard(seen, *QUERY_AXES))
+        return shard(out, "batch", "length", "embed"), keys_values
 
-    def _by_xla(self, q: Array, sources: Sequence[Source], key: PRNGKeyArray | None) -> Float[Array, "B Lq H K"]:
-        """All logits at once, softmax in float32."""
-        batch, length, heads, width = q.shape
-        kv_heads, first = self.config.kv_heads, sources[0]
-        grouped = q.reshape(batch, length, kv_heads, heads // kv_heads, width)
-        if len(sources) == 1 and isinstance(first.seen, KeysValues):
-            if first.packed is None or length < LONG or length % BLOCKS:
-                return self._of_one(grouped, first, key).reshape(q.shape)
-            size = length // BLOCKS
-            keys = [None] * BLOCKS if key is None else list(jax.random.split(key, BLOCKS))
-            parts = [
-                self._of_one(grouped[:, end - size : end], first.until(end, size), one)
-                for end, one in zip(range(size, length + 1, size), keys, strict=True)
-            ]
-            return jnp.concatenate(parts, axis=1).reshape(q.shape)
-        if self.few_queries and length == 1:
-            alone = [self._of_several(grouped[:, :, :, g : g + 1], sources, key) for g in range(grouped.shape[3])]
-            return jnp.concatenate(alone, axis=3).reshape(q.shape)
-        return self._of_several(grouped, sources, key).reshape(q.shape)
+    def project(self, x: Float[Array, "B L D"]) -> tuple[Array, Array, Array]:
+        """Query [B, L, H, K], key and value [B, L, N, K] of the same tokens."""
+        if hasattr(self, "query_key_value"):
+            heads, kv_heads = self.config.num_heads, self.config.kv_heads
+            query, key, value = jnp.split(self.query_key_value(x), (heads, heads + kv_heads), axis=-2)
+        else:
+            query, key, value = self.query(x), self.key(x), self.value(x)
+        return shard(query, *QUERY_AXES), shard(key, *KEY_AXES), shard(value, *KEY_AXES)
 
-    def _of_several(self, q: Float[Array, "B Lq N G K"], sources: Sequence[Source], key: PRNGKeyArray | None) -> Array:
-        """All sources' logits together: what is seen is [B, Lq, N, G, K]."""
-        logits, seen = [], [(*source.seen.read(), source.seen.order) for source in sources]
-        for source, (keys, _, order) in zip(sources, seen, strict=True):
-            raw = jnp.einsum(f"blngk,{order}->bngls", q, keys, preferred_element_type=jnp.float32)
-            logits.append(functools.reduce(jnp.add, source.biases, capped(raw, self.config.attention_cap)))
-        weights = jax.nn.softmax(jnp.concatenate(logits, axis=-1) if len(logits) > 1 else logits[0], axis=-1)
-        weights = dropout(weights, self.config.dropout_rate, key).astype(q.dtype)
-        parts, start = [], 0
-        for _, values, order in seen:
-            end = start + values.shape[order.index("s")]
-            # Not asked for in float32, as in `products`: XLA's CPU backend fails at that in some of these shapes.
-            parts.append(jnp.einsum(f"bngls,{order}->blngk", weights[..., start:end], values))
-            start = end
-        return functools.reduce(jnp.add, parts)
+    def keys_values(self, memory: Float[Array, "B Lk D"]) -> KeysValues:
+        """Keys and values of an encoder's output, for cross-attention."""
+        key, value = shard(self.key(memory), *KEY_AXES), shard(self.value(memory), *KEY_AXES)
+        return KeysValues(self.normed(key, self.key_norm), value)
 
-    def _of_one(self, q: Float[Array, "B Lq N G K"], source: Source, key: PRNGKeyArray | None) -> Array:
-        """The same of one source, as in training: what is seen is [B, Lq, N, G, K]."""
-        batch, length, kv_heads, group, width = q.shape
-        k, v = (turned(x, 1, 2) for x in source.seen.read())
-        flat = q.transpose(0, 2, 3, 1, 4).reshape(batch, kv_heads, group * length, width)
-        logits = capped(scores(flat, k).reshape(batch, kv_heads, group, length, -1), self.config.attention_cap)
-        shared = [bias.shape[0] == 1 and batch > 1 for bias in source.biases]
-        biases = [for_rows(bias, batch) if one else bias for bias, one in zip(source.biases, shared, strict=True)]
-        # Of one shape for both, so that what the gradients of the softmax and of the mixing keep is one array.
-        weights = softmax(functools.reduce(jnp.add, biases, logits).reshape(*flat.shape[:3], -1))
-        if key is not None:
-            weights = dropout(weights.reshape(logits.shape), self.config.dropout_rate, key).reshape(weights.shape)
-        seen = mix(weights.astype(q.dtype), v)
-        return seen.reshape(batch, kv_heads, group, length, width).transpose(0, 3, 1, 2, 4)
+    def normed(self, x: Float[Array, "B L H K"], norm: RMSNorm | None) -> Float[Array, "B L H K"]:
+        """Norms each head, or all heads of a token as one vector, where the model has such norms."""
+        if norm is None:
+            return x
+        return norm(x) if self.config.qk_norm == "head" else norm(x.reshape(*x.shape[:-2], -1)).reshape(x.shape)
+
+    def attended(
+        self,
+        query: Float[Array, "B L H K"],
+        sources: Sequence[Source],
+        packed: PackedMask | None,
+        dropout_key: PRNGKeyArray | None,
+    ) -> Float[Array, "B L H K"]:
+        """`attend` over all sources as one list of keys, in the form that is fastest here."""
+        rate = self.config.dropout_rate if dropout_key is not None else 0.0
+        settings: dict[str, Any] = {"dropout_rate": rate, "dropout_key": dropout_key}
+        settings["softcap"] = self.config.attention_cap
+        form = attention_form(self.config, query.shape[1], sources, packed, drops=rate > 0)
+        if form is not None:
+            return form(query, sources, **settings)
+        whole = joined(sources)
+        return attend(query, whole.key, whole.value, whole.biases, **settings)

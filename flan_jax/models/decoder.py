@@ -8,13 +8,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from flan_jax.models.attention import mask_bias, rotary, rotary_frequencies, segment_mask
-from flan_jax.models.attention_kernels import Packed
+from flan_jax.models.attention import AttentionContext
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.kv_cache import KVCache, UnstackedKVCache
 from flan_jax.models.layers import Embedding
-from flan_jax.models.stack import Apart, Cache, Context, Sight, Stack
+from flan_jax.models.masks import PackedMask, mask_bias, segment_mask
+from flan_jax.models.positions import rotary_embedding, rotary_frequencies
+from flan_jax.models.stack import Context, Stack
 
-C = TypeVar("C", bound=Cache | Apart)
+C = TypeVar("C", bound=KVCache | UnstackedKVCache)
 
 
 class Decoder(nnx.Module):
@@ -53,16 +55,16 @@ class Decoder(nnx.Module):
         )
         if not self.config.prefix_lm:
             window, kinds = self.config.window, self.config.local_layers
-            packed = Packed(segments, window if all(kinds) else 0, window if any(kinds) else 0)
+            packed = PackedMask(segments, window if all(kinds) else 0, window if any(kinds) else 0)
             context = dataclasses.replace(context, packed=packed)
         return self.decoder(self.embedding(batch["decoder_input_tokens"]), context, dropout_key=dropout_key)[0]
 
-    def start(self, inputs: Int[Array, "B Lp"], room: int) -> tuple[Cache, Float[Array, "B V"]]:
+    def prefill(self, inputs: Int[Array, "B Lp"], capacity: int) -> tuple[KVCache, Float[Array, "B V"]]:
         """Reads prompts, once.
 
         Args:
           inputs: one prompt a row, padded right with -1.
-          room: how many tokens may follow.
+          capacity: how many tokens may follow.
 
         Returns:
           A cache, and float32 logits of the first new token.
@@ -77,9 +79,10 @@ class Decoder(nnx.Module):
             lambda window: segment_mask(segments, segments, causal=True, prefix=prefix, window=window),
             jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape),
         )
-        x, prompt = self.decoder(self.embedding(tokens), context, keep=True)
+        x, prompt = self.decoder(self.embedding(tokens), context, return_keys_values=True)
         last = jnp.take_along_axis(x, jnp.maximum(valid.sum(axis=1) - 1, 0)[:, None, None], axis=1)
-        return Cache(self.decoder.room(inputs.shape[0], room), prompt=prompt.kept()), self.logits(last)[:, 0]
+        new = self.decoder.empty_cache(inputs.shape[0], capacity)
+        return KVCache(new, prompt=prompt.block()), self.logits(last)[:, 0]
 
     def extend(
         self, cache: C, tokens: Int[Array, "B n"], index: Int[Array, ""] | int, inputs: Int[Array, "B Lp"]
@@ -87,16 +90,16 @@ class Decoder(nnx.Module):
         """Feeds tokens after those already in the cache.
 
         Args:
-          cache: from `start` or an earlier call; or that of `start` taken apart by `decoder.apart`.
+          cache: from `prefill` or an earlier call; or that of `prefill` layer by layer, for `decoder.unstacked`.
           tokens: the next n tokens of every row.
-          index: how many tokens have been fed since `start`.
-          inputs: the prompts, as in `start`.
+          index: how many tokens have been fed since `prefill`.
+          inputs: the prompts, as in `prefill`.
 
         Returns:
           float32 logits of the token after each, and the cache.
         """
         valid = self._valid(inputs)
-        prompt, fed, keys = valid.shape[1], index + jnp.arange(tokens.shape[1]), cache.room
+        prompt, fed, keys = valid.shape[1], index + jnp.arange(tokens.shape[1]), cache.capacity
         positions = valid.sum(axis=1)[:, None] + fed[None]
 
         def among_new(window: int) -> Bool[Array, "1 n K"]:
@@ -124,15 +127,15 @@ class Decoder(nnx.Module):
         allowed_prompt: Callable[[int], Array] | None = None,
         index: Array | int = 0,
     ) -> Context:
-        """What the layers share: for each kind of layer, whom it sees within its window, and its turns."""
+        """What the layers share: for each kind of layer, whom it sees within its window, and its positions."""
         config = self.config
 
-        def sight(local: bool) -> Sight:
+        def of_kind(local: bool) -> AttentionContext:
             window = config.window if local else 0
             prompt = () if allowed_prompt is None else (mask_bias(allowed_prompt(window)),)
-            turns = rotary(positions, rotary_frequencies(config, local=local))
-            return Sight((mask_bias(allowed(window)),), turns, prompt)
+            rotary = rotary_embedding(positions, rotary_frequencies(config, local=local))
+            return AttentionContext((mask_bias(allowed(window)),), rotary, prompt)
 
         locals_ = config.local_layers
-        far = sight(all(locals_))
-        return Context(far, sight(True) if any(locals_) and not all(locals_) else None, index=index)
+        far = of_kind(all(locals_))
+        return Context(far, of_kind(True) if any(locals_) and not all(locals_) else None, index=index)

@@ -8,12 +8,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from flan_jax.models.attention import RelativeBias, mask_bias, segment_mask
+from flan_jax.models.attention import AttentionContext
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.kv_cache import KVCache, UnstackedKVCache
 from flan_jax.models.layers import Embedding
-from flan_jax.models.stack import Apart, Cache, Context, Sight, Stack
+from flan_jax.models.masks import mask_bias, segment_mask
+from flan_jax.models.positions import RelativeBias
+from flan_jax.models.stack import Context, Stack
 
-C = TypeVar("C", bound=Cache | Apart)
+C = TypeVar("C", bound=KVCache | UnstackedKVCache)
 
 
 class EncoderDecoder(nnx.Module):
@@ -57,7 +60,7 @@ class EncoderDecoder(nnx.Module):
         length = segments.shape[1]
         crossing = segment_mask(segments, encoder_segments) & (segments > 0)[:, :, None]
         context = Context(
-            *self._sight(segment_mask(segments, segments, causal=True), length, length, self.decoder),
+            *self._attention(segment_mask(segments, segments, causal=True), length, length, self.decoder),
             memory=encoded,
             memory_biases=(mask_bias(crossing),),
             sees_memory=crossing.any(axis=-1),
@@ -69,30 +72,30 @@ class EncoderDecoder(nnx.Module):
     ) -> Float[Array, "B Li D"]:
         """The encoder's output; attention stays within equal segments."""
         length = tokens.shape[1]
-        context = Context(*self._sight(segment_mask(segments, segments), length, length, self.encoder))
+        context = Context(*self._attention(segment_mask(segments, segments), length, length, self.encoder))
         return self.encoder(self.embedding(tokens), context, dropout_key=dropout_key)[0]
 
-    def _sight(
+    def _attention(
         self, allowed: Array, queries: int, keys: int, stack: Stack, first: Array | int = 0
-    ) -> tuple[Sight, None, tuple[int, int, Array | int] | None]:
+    ) -> tuple[AttentionContext, None, tuple[int, int, Array | int] | None]:
         """The first fields of a `Context`: mask and relative bias, or what layers need to make their own."""
         if self.per_layer:
-            return Sight((mask_bias(allowed),)), None, (queries, keys, first)
+            return AttentionContext((mask_bias(allowed),)), None, (queries, keys, first)
         bias = self.encoder_bias if stack is self.encoder else self.decoder_bias
-        return Sight((mask_bias(allowed), bias(queries, keys, first))), None, None
+        return AttentionContext((mask_bias(allowed), bias(queries, keys, first))), None, None
 
-    def start(self, inputs: Int[Array, "B Li"], room: int) -> tuple[Cache, Float[Array, "B V"]]:
+    def prefill(self, inputs: Int[Array, "B Li"], capacity: int) -> tuple[KVCache, Float[Array, "B V"]]:
         """Encodes prompts, once, and takes the decoder's first step.
 
         Args:
           inputs: one prompt a row, padded right with -1.
-          room: how many tokens may follow.
+          capacity: how many tokens may follow.
 
         Returns:
           A cache, and float32 logits of the first new token.
         """
-        memory = self.decoder.memory(self.encode(inputs, (inputs >= 0).astype(jnp.int32)))
-        cache = Cache(new=self.decoder.room(inputs.shape[0], room + 1), memory=memory)
+        memory = self.decoder.cross_keys_values(self.encode(inputs, (inputs >= 0).astype(jnp.int32)))
+        cache = KVCache(new=self.decoder.empty_cache(inputs.shape[0], capacity + 1), memory=memory)
         begin = jnp.full((inputs.shape[0], 1), self.config.begin_id, jnp.int32)
         logits, cache = self._step(cache, begin, 0, inputs)
         return cache, logits[:, 0]
@@ -103,10 +106,10 @@ class EncoderDecoder(nnx.Module):
         """Feeds tokens after those already in the cache.
 
         Args:
-          cache: from `start` or an earlier call; or that of `start` taken apart by `decoder.apart`.
+          cache: from `prefill` or an earlier call; or that of `prefill` layer by layer, for `decoder.unstacked`.
           tokens: the next n tokens of every row.
-          index: how many tokens have been fed since `start`.
-          inputs: the prompts, as in `start`.
+          index: how many tokens have been fed since `prefill`.
+          inputs: the prompts, as in `prefill`.
 
         Returns:
           float32 logits of the token after each, and the cache.
@@ -114,11 +117,11 @@ class EncoderDecoder(nnx.Module):
         return self._step(cache, tokens, index + 1, inputs)
 
     def _step(self, cache: C, tokens: Array, index: Array | int, inputs: Array) -> tuple[Array, C]:
-        queries, keys = tokens.shape[1], cache.room
+        queries, keys = tokens.shape[1], cache.capacity
         order = jnp.arange(keys)[None, :] <= (index + jnp.arange(queries))[:, None]
         crossing = jnp.broadcast_to((inputs >= 0)[:, None, :], (tokens.shape[0], queries, inputs.shape[1]))
         context = Context(
-            *self._sight(order[None], queries, keys, self.decoder, index),
+            *self._attention(order[None], queries, keys, self.decoder, index),
             memory_biases=(mask_bias(crossing),),
             sees_memory=crossing.any(axis=-1),
             index=index,

@@ -1,11 +1,10 @@
-"""The parts both architectures are made of: parameters, norm, embedding, feed-forward, dropout.
+"""The parts both architectures are made of: parameters, linear maps, norm, embedding, feed-forward.
 
 One legend for the shapes of `flan_jax.models`: B batch, L length (Lq of queries, Lk of keys), D embed, H heads, N heads
 of keys and values, K head dim, F feed-forward, V vocab, S segments.
 """
 
-import functools
-import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,8 +13,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.models import quantised
+from flan_jax.models.activations import capped, dropout
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.products import few_rows, sums_in, turned
+from flan_jax.models.fast.choice import logits_form, projection_form
 from flan_jax.parallel.axes import shard
 
 
@@ -32,66 +32,23 @@ def kernel(rngs: nnx.Rngs, shape: tuple[int, ...], axes: tuple[str | None, ...],
     return nnx.Param(std * jax.random.normal(rngs.params(), shape, jnp.dtype(dtype)), axes=axes)
 
 
-def dropout(x: Array, rate: float, key: PRNGKeyArray | None, shared: tuple[int, ...] = (-2,)) -> Array:
-    """Drops activations and scales up the others so that the mean stays.
-
-    Args:
-      x: activations.
-      rate: share to drop.
-      key: None leaves `x` as it is. A fixed key drops the same activations.
-      shared: dimensions along which one draw holds; sharing it along the length, as T5 does, makes the draws cheap.
-    """
-    if key is None or rate == 0.0:
-        return x
-    shape = list(x.shape)
-    for dim in shared:
-        shape[dim] = 1
-    keep = jax.random.bernoulli(key, 1.0 - rate, tuple(shape))
-    return x * (keep.astype(x.dtype) / (1.0 - rate)).astype(x.dtype)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def project(x: Array, weights: Array, dims: int = 1) -> Array:
+def project(x: Float[Array, "*B I"], weights: Float[Array, "I O"], dims: int = 1) -> Float[Array, "*B O"]:
     """A matrix product over the last `dims` dimensions of `x` and the first `dims` of `weights`.
-
-    The kernel's gradient is written with `x` on the left, other than JAX writes it, and of two matrices. On CPU the
-    left side of anything larger is copied transposed, number by number, and a copy of the incoming gradient would be
-    fused with the activation's derivative besides: a training step of a small model then takes half as long again.
 
     Args:
       x: activations [B, L, ...].
       weights: a kernel in the dtype of `x`.
       dims: how many dimensions to sum over.
     """
-    return _tensordot(x, weights, dims)
-
-
-def _tensordot(left: Array, right: Array, dims: Any) -> Array:
-    return jnp.tensordot(left, right, dims, preferred_element_type=sums_in(left.dtype)).astype(left.dtype)
-
-
-def _project_forward(x: Array, weights: Array, dims: int) -> tuple[Array, tuple[Array, Array]]:
-    return _tensordot(x, weights, dims), (x, weights)
-
-
-def _project_backward(dims: int, kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    x, weights = kept
-    outputs = weights.ndim - dims
-    last = tuple(range(gradient.ndim - outputs, gradient.ndim)), tuple(range(dims, weights.ndim))
-    tokens = math.prod(x.shape[: x.ndim - dims])
-    sums = x.reshape(tokens, -1), gradient.reshape(tokens, -1)
-    by_kernel = _tensordot(turned(sums[0]), sums[1], 1).reshape(weights.shape)
-    return _tensordot(gradient, weights, last), by_kernel
-
-
-project.defvjp(_project_forward, _project_backward)
+    form = projection_form()
+    return jnp.tensordot(x, weights, dims) if form is None else form(x, weights, dims)
 
 
 class Linear(nnx.Module):
     """A matrix product over one or more dimensions, with a bias where asked.
 
     `flan_jax.models.lora` may put an adapter beside the kernel (`lora_a`, `lora_b`), and make the kernel codes that
-    `kernel_scale` goes with. `flan_jax.inference.decoding.layout` may turn the kernel.
+    `kernel_scale` goes with.
 
     Args:
       rngs: draws the kernel.
@@ -121,24 +78,15 @@ class Linear(nnx.Module):
         bias: bool = False,
     ):
         self.dims, self.lora_scale, self.lora_dropout = dims, 0.0, 0.0
-        self.turned: tuple[int, ...] | None = None  # the dimensions that come out, if the kernel is a matrix [O, I]
         self.kernel = kernel(rngs, shape, axes, std, config.param_dtype)
         if bias:
             self.bias = nnx.Param(jnp.zeros(shape[dims:], jnp.dtype(config.param_dtype)), axes=axes[dims:])
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
         """Applies it in the dtype of `x`."""
-        if self.turned is not None:
-            return self._by_rows(x)
         y = project(x, self._weights(x.dtype), self.dims)
         if hasattr(self, "lora_a"):
             y = y + self._adapter(x)
-        return y + self.bias[...].astype(x.dtype) if hasattr(self, "bias") else y
-
-    def _by_rows(self, x: Array) -> Array:
-        assert self.turned is not None
-        batch = x.shape[: x.ndim - self.dims]
-        y = few_rows(x.reshape(math.prod(batch), -1), self._weights(x.dtype)).reshape(*batch, *self.turned)
         return y + self.bias[...].astype(x.dtype) if hasattr(self, "bias") else y
 
     def _weights(self, dtype: Any) -> Array:
@@ -169,17 +117,12 @@ class RMSNorm(nnx.Module):
         return (wide * (1.0 + scale if self.offset else scale)).astype(x.dtype)
 
 
-def capped(x: Array, cap: float) -> Array:
-    """Keeps logits within -cap and cap, smoothly; a cap of 0 leaves them as they are (Gemma 2)."""
-    return cap * jnp.tanh(x / cap) if cap else x
-
-
 class Embedding(nnx.Module):
     """Token embeddings [V, D], and the logits that are read with them."""
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
-        self.few_rows = False  # whether logits are read for the few rows of one token
+        self.few_rows = False  # whether logits are read for the few rows of one token; see `decoding.layout`
         shape, axes = (config.vocab_size, config.embed_dim), ("vocab", "embed")
         self.embedding = kernel(rngs, shape, axes, config.embedding_init_std, config.param_dtype)
         if not config.tie_embeddings:
@@ -205,10 +148,11 @@ class Embedding(nnx.Module):
         if self.config.scale_logits:
             x = x * self.config.embed_dim**-0.5
         table = self.table.astype(x.dtype)
-        if self.few_rows and x.dtype == jnp.float32:
-            out = few_rows(x.reshape(-1, x.shape[-1]), table).reshape(*x.shape[:-1], -1)
-        else:
+        form = logits_form(x.dtype, few_rows=self.few_rows)
+        if form is None:
             out = jnp.einsum("bld,vd->blv", x, table, preferred_element_type=jnp.float32)
+        else:
+            out = form(x.reshape(-1, x.shape[-1]), table).reshape(*x.shape[:-1], -1)
         return shard(capped(out, self.config.logit_cap), "batch", "length", "vocab")
 
 
@@ -218,7 +162,7 @@ class FeedForward(nnx.Module):
     `flan_jax.inference.decoding.layout` may join the two projections.
     """
 
-    gate_and_up: Linear
+    gate_and_up: Callable[[Array], Array]
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config

@@ -10,65 +10,17 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from flan_jax.models.attention import Attention, Kept, KeysValues, RelativeBias, Source
-from flan_jax.models.attention_kernels import RESIDUAL, Packed
+from flan_jax.models.activations import dropout
+from flan_jax.models.attention import Attention, AttentionContext
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.layers import FeedForward, Linear, RMSNorm, dropout
+from flan_jax.models.fast.choice import KERNEL_OUTPUT
+from flan_jax.models.kv_cache import KeysValues, KVBlock, KVCache, UnstackedKVCache
+from flan_jax.models.layers import FeedForward, Linear, RMSNorm
+from flan_jax.models.masks import PackedMask
+from flan_jax.models.positions import RelativeBias
 
 LAYER_INPUT = "layer_input"  # its name in remat policies
 _LAYER_DRAWS = 6  # dropout masks in one layer
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Cache:
-    """What has been computed of the tokens so far; every array has the layers in front when it belongs to a stack.
-
-    Attributes:
-      new: keys and values of the tokens that come one after another, room for all of them.
-      prompt: keys and values of a decoder's prompt, written once.
-      memory: keys and values of the encoder's output for cross-attention, computed once.
-    """
-
-    new: Kept
-    prompt: Kept | None = None
-    memory: Kept | None = None
-
-    @property
-    def room(self) -> int:
-        """How many tokens fit in."""
-        return self.new.keys.shape[-2]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Apart:
-    """A stack's caches layer by layer, for `Stack.apart`; no array has the layers in front."""
-
-    caches: tuple[Cache, ...]
-
-    @property
-    def room(self) -> int:
-        """How many tokens fit in."""
-        return self.caches[0].room
-
-
-@dataclasses.dataclass(frozen=True)
-class Sight:
-    """What self-attention needs to know of positions, for the layers of one kind (global or local).
-
-    Attributes:
-      biases: on the logits over the tokens of this call or, with a cache, over all of `Cache.new`.
-      turns: rotary cosines and sines of the positions.
-      prompt_biases: on the logits over `Cache.prompt`.
-    """
-
-    biases: tuple[Array, ...]
-    turns: tuple[Array, Array] | None = None
-    prompt_biases: tuple[Array, ...] = ()
-
-
-jax.tree_util.register_dataclass(Sight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,33 +28,33 @@ class Context:
     """What all layers of one forward pass share, built once.
 
     Attributes:
-      sight: of the layers that see everything.
-      local_sight: of local layers, where there are.
+      attention: of the layers that see everything.
+      local_attention: of local layers, where there are.
       relative: how many queries and keys there are, and the first query's place among the keys, where each layer has
         a relative bias of its own.
       memory: the encoder's output, where there is no cache.
       memory_biases: biases of cross-attention.
       sees_memory: whether a query has any key in the encoder; a segment with empty inputs has none, and adds nothing.
-      index: where in `Cache.new` the tokens of this call go.
+      index: where in `KVCache.new` the tokens of this call go.
       packed: what the biases of self-attention are made of, for kernels that make their own mask.
     """
 
-    sight: Sight
-    local_sight: Sight | None = None
+    attention: AttentionContext
+    local_attention: AttentionContext | None = None
     relative: tuple[int, int, Int[Array, ""] | int] | None = None
     memory: Float[Array, "B Lk D"] | None = None
     memory_biases: tuple[Array, ...] = ()
     sees_memory: Bool[Array, "B Lq"] | None = None
     index: Int[Array, ""] | int = 0
-    packed: Packed | None = None
+    packed: PackedMask | None = None
 
-    def sight_of(self, local: Bool[Array, ""] | bool | None) -> Sight:
+    def of_layer(self, local: Bool[Array, ""] | bool | None) -> AttentionContext:
         """What a layer sees; None for `local` where all layers are of one kind."""
-        if self.local_sight is None or local is None:
-            return self.sight
+        if self.local_attention is None or local is None:
+            return self.attention
         if isinstance(local, bool):
-            return self.local_sight if local else self.sight
-        return jax.tree.map(lambda near, far: jnp.where(local, near, far), self.local_sight, self.sight)
+            return self.local_attention if local else self.attention
+        return jax.tree.map(lambda near, far: jnp.where(local, near, far), self.local_attention, self.attention)
 
 
 class Layer(nnx.Module):
@@ -127,10 +79,10 @@ class Layer(nnx.Module):
         self,
         x: Float[Array, "B L D"],
         context: Context,
-        cache: Cache | None = None,
+        cache: KVCache | None = None,
         key: PRNGKeyArray | None = None,
         local: Bool[Array, ""] | bool | None = None,
-    ) -> tuple[Float[Array, "B L D"], Cache | KeysValues]:
+    ) -> tuple[Float[Array, "B L D"], KVCache | KeysValues]:
         """Applies the layer.
 
         Args:
@@ -145,40 +97,34 @@ class Layer(nnx.Module):
         """
         keys = iter([None] * _LAYER_DRAWS if key is None else list(jax.random.split(key, _LAYER_DRAWS)))
         drop = lambda y: dropout(y, self.config.dropout_rate, next(keys))
-        sight = context.sight_of(local)
-        biases = sight.biases if context.relative is None else (*sight.biases, self.bias(*context.relative))
-        h = _normed(x, self.self_norm)
-        queries, own = self.self_attention.projections(h, sight.turns)
-        result: Cache | KeysValues = own
-        if cache is None:
-            assert not isinstance(local, bool)
-            sources = [Source(own, biases, context.packed, local)]
-        else:
-            result = dataclasses.replace(cache, new=cache.new.write(own, context.index))
-            sources = [Source(result.new, biases)]
-            if cache.prompt is not None:
-                sources.insert(0, Source(cache.prompt, sight.prompt_biases))
-        seen = self.self_attention(queries, sources, next(keys))
+
+        seen, kept = self._self_attention(_normed(x, self.self_norm), context, cache, local, next(keys))
         x = x + drop(_normed(seen, self.self_after_norm))
         if self.has_cross:
-            seen = self._cross(_normed(x, self.cross_norm), context, cache, next(keys))
+            seen = self._cross_attention(_normed(x, self.cross_norm), context, cache, next(keys))
             x = x + drop(_normed(seen, self.cross_after_norm))
         x = x + drop(_normed(self.mlp(_normed(x, self.mlp_norm), next(keys)), self.mlp_after_norm))
-        return x, result
+        return x, kept
 
-    def _cross(self, h: Array, context: Context, cache: Cache | None, key: PRNGKeyArray | None) -> Array:
-        attention = self.cross_attention
-        memory: KeysValues | Kept | None = cache.memory if cache is not None else None
+    def _self_attention(
+        self, h: Array, context: Context, cache: KVCache | None, local: Any, key: PRNGKeyArray | None
+    ) -> tuple[Array, Any]:
+        of_layer = context.of_layer(local)
+        if context.relative is not None:
+            of_layer = dataclasses.replace(of_layer, biases=(*of_layer.biases, self.bias(*context.relative)))
+        packed = None if context.packed is None else dataclasses.replace(context.packed, local=local)
+        return self.self_attention(h, of_layer, cache=cache, index=context.index, packed=packed, dropout_key=key)
+
+    def _cross_attention(self, h: Array, context: Context, cache: KVCache | None, key: PRNGKeyArray | None) -> Array:
+        memory: KeysValues | KVBlock | None = None if cache is None else cache.memory
         if memory is None:
             assert context.memory is not None
-            memory = attention.keys_values(context.memory)
-        out = attention(attention.queries(h), [Source(memory, context.memory_biases)], key)
+            memory = self.cross_attention.keys_values(context.memory)
+        out, _ = self.cross_attention(h, AttentionContext(context.memory_biases), memory=memory, dropout_key=key)
+        if context.sees_memory is None:
+            return out
         # Where every key is masked softmax spreads over all of them, a neighbour's among them.
-        return (
-            out
-            if context.sees_memory is None
-            else jnp.where(context.sees_memory[..., None], out, 0.0).astype(out.dtype)
-        )
+        return jnp.where(context.sees_memory[..., None], out, 0.0).astype(out.dtype)
 
 
 def give_keys(layer: nnx.Module, key: PRNGKeyArray | None) -> None:
@@ -205,7 +151,9 @@ def rematerialised(layer: Callable[..., Any], policy: str, *, scanned: bool = Tr
         return layer
     of, to_host = jax.checkpoint_policies, {"offload_src": "device", "offload_dst": "pinned_host"}
     policies = {
-        "dots": of.save_from_both_policies(of.dots_with_no_batch_dims_saveable, of.save_only_these_names(RESIDUAL)),
+        "dots": of.save_from_both_policies(
+            of.dots_with_no_batch_dims_saveable, of.save_only_these_names(KERNEL_OUTPUT)
+        ),
         "full": of.nothing_saveable,
         "offload": of.save_and_offload_only_these_names(
             names_which_can_be_saved=[], names_which_can_be_offloaded=[LAYER_INPUT], **to_host
@@ -227,15 +175,15 @@ class Stack(nnx.Module):
         self.mixed = kinds if len(set(kinds)) > 1 else None
         self.layers = nnx.vmap(lambda r: Layer(config, cross=cross, rngs=r))(rngs.split(num_layers))
         self.norm = RMSNorm(config.embed_dim, config)
-        self.apart: nnx.List[Layer] | None = nnx.data(None)  # the same layers one by one, from `decoding.layout`
+        self.unstacked: nnx.List[Layer] | None = nnx.data(None)  # the layers one by one, from `decoding.layout`
 
     def __call__(
         self,
         x: Float[Array, "B L D"],
         context: Context,
         *,
-        cache: Cache | Apart | None = None,
-        keep: bool = False,
+        cache: KVCache | UnstackedKVCache | None = None,
+        return_keys_values: bool = False,
         dropout_key: PRNGKeyArray | None = None,
     ) -> tuple[Float[Array, "B L D"], Any]:
         """Applies all layers and the norm.
@@ -243,14 +191,14 @@ class Stack(nnx.Module):
         Args:
           x: embedded tokens.
           context: what the layers share.
-          cache: caches of earlier tokens, stacked or apart.
-          keep: whether to return keys and values although there is no cache.
+          cache: caches of earlier tokens, stacked or layer by layer.
+          return_keys_values: whether to return keys and values although there is no cache.
           dropout_key: None for no dropout; otherwise each layer draws from its own fold of it.
 
         Returns:
           The activations, and the caches (or stacked keys and values), or None.
         """
-        if isinstance(cache, Apart):
+        if isinstance(cache, UnstackedKVCache):
             return self._one_by_one(x, context, cache)
         graph, stacked = nnx.split(self.layers)
         keys = None
@@ -267,15 +215,17 @@ class Stack(nnx.Module):
         if cache is not None:
             new, given, number = cache.new, (cache.prompt, cache.memory), jnp.arange(self.num_layers)
 
-        def layer(carried: tuple[Array, Kept | None], one: tuple[Any, ...]) -> tuple[tuple[Array, Kept | None], Any]:
+        def layer(
+            carried: tuple[Array, KVBlock | None], one: tuple[Any, ...]
+        ) -> tuple[tuple[Array, KVBlock | None], Any]:
             (x, new), (params, given, key, local, number) = carried, one
             module = nnx.merge(graph, params)
             give_keys(module, key)
-            past = None if new is None else Cache(dataclasses.replace(new, layer=number), *given)
+            past = None if new is None else KVCache(dataclasses.replace(new, layer=number), *given)
             x, result = module(x, context, past, key, local)
-            if isinstance(result, Cache):
+            if isinstance(result, KVCache):
                 return (x, dataclasses.replace(result.new, layer=None)), None
-            return (x, None), result if keep else None
+            return (x, None), result if return_keys_values else None
 
         unroll = max(1, min(self.config.unroll, self.num_layers))
         layer = rematerialised(layer, self.config.remat, scanned=unroll < self.num_layers)
@@ -285,27 +235,29 @@ class Stack(nnx.Module):
         x = self.norm(x)
         return x if dropout_key is None else dropout(x, self.config.dropout_rate, leave), results
 
-    def _one_by_one(self, x: Array, context: Context, cache: Apart) -> tuple[Array, Apart]:
-        assert self.apart is not None
+    def _one_by_one(self, x: Array, context: Context, cache: UnstackedKVCache) -> tuple[Array, UnstackedKVCache]:
+        assert self.unstacked is not None
         caches: list[Any] = []
-        for layer, past, local in zip(self.apart, cache.caches, self.mixed or [None] * self.num_layers, strict=True):
+        for layer, past, local in zip(
+            self.unstacked, cache.caches, self.mixed or [None] * self.num_layers, strict=True
+        ):
             x, kept = layer(x, context, past, None, local)
             caches.append(kept)
-        return self.norm(x), Apart(tuple(caches))
+        return self.norm(x), UnstackedKVCache(tuple(caches))
 
     def layer(self, number: int) -> Layer:
         """One of the layers, with parameters of its own."""
         graph, stacked = nnx.split(self.layers)
         return nnx.merge(graph, jax.tree.map(lambda leaf: leaf[number], stacked))
 
-    def memory(self, encoded: Float[Array, "B Lk D"]) -> Kept:
+    def cross_keys_values(self, memory: Float[Array, "B Lk D"]) -> KVBlock:
         """Every layer's keys and values [layers, B, N, Lk, K] of the encoder's output."""
         graph, stacked = nnx.split(self.layers)
-        one = lambda params: nnx.merge(graph, params).cross_attention.keys_values(encoded).kept()
+        one = lambda params: nnx.merge(graph, params).cross_attention.keys_values(memory).block()
         return jax.lax.map(one, stacked)
 
-    def room(self, batch: int, tokens: int) -> Kept:
+    def empty_cache(self, batch: int, capacity: int) -> KVBlock:
         """Place for the keys and values of new tokens, in every layer."""
         config = self.config
-        empty = jnp.zeros((self.num_layers, batch, config.kv_heads, tokens, config.width), config.compute_dtype)
-        return Kept(empty, empty)
+        empty = jnp.zeros((self.num_layers, batch, config.kv_heads, capacity, config.width), config.compute_dtype)
+        return KVBlock(empty, empty)

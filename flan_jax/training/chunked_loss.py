@@ -22,8 +22,8 @@ from jax.sharding import AbstractMesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from flan_jax.config.training_settings import LossConfig
-from flan_jax.models.layers import capped
-from flan_jax.models.products import turned
+from flan_jax.models.activations import capped
+from flan_jax.models.fast.cpu_products import transposed
 from flan_jax.parallel.axes import fitted_spec
 
 LEAST_TOKENS = 512  # each chunk reads the table and adds to its gradient: fewer tokens would not pay for that
@@ -195,7 +195,7 @@ def _all_chunks(
         if x_grad:
             x_sum = put(x_sum, jnp.einsum("tv,vd->td", part, table, preferred_element_type=jnp.float32))
         if table_grad:
-            table_sum = table_sum + jnp.dot(turned(part), cut(xs), preferred_element_type=jnp.float32)
+            table_sum = table_sum + jnp.dot(transposed(part), cut(xs), preferred_element_type=jnp.float32)
         return losses, z, x_sum, table_sum
 
     zeros = lambda wanted, *shape: jnp.zeros(shape, jnp.float32) if wanted else None

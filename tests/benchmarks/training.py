@@ -43,7 +43,7 @@ NAMES = {
 }  # fmt: skip
 WHY_BF16 = (
     "bf16 on CPU: XLA uses the processor's bfloat16 instructions in products that come out in float32, as all of ours\n"
-    "do (flan_jax.models.products); most of the bare step's come out in bfloat16 and are computed in float32"
+    "do (flan_jax.models.fast.cpu_products); most of the bare step's come out in bfloat16 and are computed in float32"
 )
 
 

@@ -5,6 +5,8 @@ from flax import nnx
 
 from flan_jax.errors import UserError
 from flan_jax.models import ModelConfig, build
+from flan_jax.models.compute_config import ComputeConfig
+from flan_jax.models.shape_config import ShapeConfig
 from tests.models.batches import ALL
 
 FAULTS = [
@@ -71,6 +73,13 @@ def test_good_configs_pass():
     for config in (ModelConfig(), *ALL.values()):
         config.check()
     ModelConfig(architecture="decoder", num_encoder_layers=0, relative_buckets=0).check()
+
+
+def test_settings_are_those_of_shape_and_compute_side_by_side():
+    names = lambda config: [item.name for item in dataclasses.fields(config)]
+    assert names(ModelConfig) == names(ShapeConfig) + names(ComputeConfig)
+    assert names(ComputeConfig) == ["dtype", "param_dtype", "remat", "unroll", "attention"]
+    assert {"architecture", "embed_dim", "window", "begin_id"} < set(names(ShapeConfig))
 
 
 def test_a_vocabulary_of_unknown_size_is_refused():

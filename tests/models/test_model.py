@@ -7,8 +7,9 @@ import pytest
 from flax import nnx
 
 from flan_jax.models import abstract_model, build
-from flan_jax.models.attention import rotary, rotary_frequencies
-from flan_jax.models.stack import Context, Sight, Stack
+from flan_jax.models.attention import AttentionContext
+from flan_jax.models.positions import rotary_embedding, rotary_frequencies
+from flan_jax.models.stack import Context, Stack
 from tests.models.batches import ALL, examples, logits_of, model_of, rows
 
 
@@ -130,7 +131,7 @@ def test_dropout_differs_from_layer_to_layer():
     attention.value.kernel[...] = jnp.zeros_like(attention.value.kernel[...]).at[:, 0].set(1.0)
     attention.out.kernel[...] = jnp.ones_like(attention.out.kernel[...]).at[..., 0].set(0.0)
     layers.mlp.down.kernel[...] = jnp.zeros_like(layers.mlp.down.kernel[...])
-    turns = rotary(jnp.zeros((8, length)), rotary_frequencies(config))
-    y, _ = stack(x, Context(Sight((), turns)), dropout_key=jax.random.key(0))
+    rotary = rotary_embedding(jnp.zeros((8, length)), rotary_frequencies(config))
+    y, _ = stack(x, Context(AttentionContext((), rotary)), dropout_key=jax.random.key(0))
     sizes = [len(np.unique(np.asarray(row[0, 1:]).round(6))) for row in y if row[0, 0] != 0]
     assert len(sizes) > 1 and max(sizes) >= 3

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from flan_jax.models.layers import capped
+from flan_jax.models.activations import capped
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.training.chunked_loss import Readout, chunk_tokens, chunked_losses
 from flan_jax.training.loss import LossConfig, losses_of, token_losses, z_losses

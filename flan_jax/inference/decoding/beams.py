@@ -14,8 +14,8 @@ from flan_jax.errors import UserError, together
 from flan_jax.inference.decoding.choice import ids_of, without_end
 from flan_jax.inference.decoding.layout import cache_for, laid_out
 from flan_jax.inference.decoding.tokens import Decoded
+from flan_jax.models.kv_cache import KVCache, UnstackedKVCache
 from flan_jax.models.model import Model
-from flan_jax.models.stack import Apart, Cache
 
 WORST = -1e9  # the score of a beam that is not there
 
@@ -118,7 +118,7 @@ class _Search:
     """
 
     made: Int[Array, ""]
-    cache: Cache | Apart
+    cache: KVCache | UnstackedKVCache
     origins: Int[Array, "B W"]
     running: _Answers
     ended: _Answers
@@ -205,24 +205,24 @@ def _taken(values: Array, places: Int[Array, "B C"]) -> Array:
     return jnp.take_along_axis(values, places.reshape(*places.shape, *[1] * (values.ndim - 2)), axis=1)
 
 
-def _each_new(cache: Cache | Apart, change: Callable[[Array, int], Any]) -> Cache | Apart:
+def _each_new(cache: KVCache | UnstackedKVCache, change: Callable[[Array, int], Any]) -> KVCache | UnstackedKVCache:
     """The cache with its arrays of new tokens changed by a function of each and of the dimension that is the batch."""
-    if isinstance(cache, Apart):
+    if isinstance(cache, UnstackedKVCache):
         caches = [
             dataclasses.replace(one, new=jax.tree.map(lambda leaf: change(leaf, 0), one.new)) for one in cache.caches
         ]
-        return Apart(tuple(caches))
+        return UnstackedKVCache(tuple(caches))
     return dataclasses.replace(cache, new=jax.tree.map(lambda leaf: change(leaf, 1), cache.new))
 
 
-def _beams(cache: Cache | Apart) -> Cache | Apart:
+def _beams(cache: KVCache | UnstackedKVCache) -> KVCache | UnstackedKVCache:
     """Where the beams are in each array, as vmap wants it; what was computed of the prompt is shared by all."""
-    if isinstance(cache, Apart):
-        return Apart((Cache(new=1, prompt=None, memory=None),) * len(cache.caches))  # type: ignore[arg-type]
-    return Cache(new=2, prompt=None, memory=None)  # type: ignore[arg-type]
+    if isinstance(cache, UnstackedKVCache):
+        return UnstackedKVCache((KVCache(new=1, prompt=None, memory=None),) * len(cache.caches))  # type: ignore[arg-type]
+    return KVCache(new=2, prompt=None, memory=None)  # type: ignore[arg-type]
 
 
-def _first(cache: Cache | Apart, batch: int, rules: _Rules) -> _Search:
+def _first(cache: KVCache | UnstackedKVCache, batch: int, rules: _Rules) -> _Search:
     """A search in which no token has been made; of the beams, all alike, only the first counts."""
     shape = (batch, rules.num_beams, rules.max_new_tokens)
     nothing = _Answers(jnp.full(shape, -1, jnp.int32), jnp.zeros(shape), jnp.full(shape[:2], WORST))
@@ -237,7 +237,7 @@ def _first(cache: Cache | Apart, batch: int, rules: _Rules) -> _Search:
 @functools.partial(jax.jit, static_argnames=("graph", "num_returned"))
 def _search(graph: Any, params: Any, inputs: Array, rules: _Rules, num_returned: int) -> Decoded:
     model = laid_out(nnx.merge(graph, params))
-    start, logits = model.start(inputs, rules.max_new_tokens)
+    start, logits = model.prefill(inputs, rules.max_new_tokens)
 
     def one(now: _Search) -> _Search:
         cache = _each_new(

@@ -34,7 +34,7 @@ def score_options(
 def _score(graph: Any, params: Any, inputs: Array, options: Array) -> tuple[Array, Array]:
     model = nnx.merge(graph, params)
     room = options.shape[2] - 1  # the last token is predicted, never read
-    cache, first = model.start(inputs, max(room, 1))
+    cache, first = model.prefill(inputs, max(room, 1))
 
     def one(option: Array) -> tuple[Array, Array]:
         """Scores one option of every row, [B, Lo]; under vmap all options share the prompt's cache."""

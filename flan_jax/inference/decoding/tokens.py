@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from flan_jax.errors import UserError, together
 from flan_jax.inference.decoding.choice import draw, ids_of, most_probable, without_end
 from flan_jax.inference.decoding.layout import cache_for, laid_out
+from flan_jax.models.kv_cache import KVCache, UnstackedKVCache
 from flan_jax.models.model import Model
-from flan_jax.models.stack import Apart, Cache
 
 
 class Decoded(NamedTuple):
@@ -46,7 +46,7 @@ class Progress:
     """
 
     made: Int[Array, ""]
-    cache: Cache | Apart
+    cache: KVCache | UnstackedKVCache
     tokens: Int[Array, "B N"]
     token_scores: Float[Array, "B N"]
     done: Bool[Array, " B"]
@@ -176,7 +176,7 @@ def begin(model: Model, inputs: Int[Array, "B Lp"], max_new_tokens: int, choice:
       max_new_tokens: the most tokens to make, at least 1.
       choice: how tokens are chosen.
     """
-    start, logits = model.start(inputs, max_new_tokens)
+    start, logits = model.prefill(inputs, max_new_tokens)
     shape = (inputs.shape[0], max_new_tokens)
     tokens, scores = jnp.full(shape, -1, jnp.int32), jnp.zeros(shape)
     return _put(

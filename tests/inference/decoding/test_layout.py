@@ -12,6 +12,7 @@ from flan_jax.inference import decoding
 from flan_jax.inference.decoding.layout import cache_for
 from flan_jax.models import ModelConfig
 from flan_jax.models import lora as adapters
+from flan_jax.models.layers import Linear
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel.mesh import make_mesh
 from tests.models.batches import CAUSAL, ENCODER_DECODER, model_of
@@ -33,7 +34,7 @@ def disturbed(params, size=0.05):
 
 def logits_of_two_tokens(model):
     """What the model says after the prompt and after each of two tokens more."""
-    cache, first = model.start(PROMPTS, 2)
+    cache, first = model.prefill(PROMPTS, 2)
     cache, found = cache_for(model, cache), [first[:, None]]
     for index in range(2):
         logits, cache = model.extend(cache, jnp.array([[2], [3], [4]]), index, PROMPTS)
@@ -43,7 +44,7 @@ def logits_of_two_tokens(model):
 
 def assert_the_same(model):
     laid = decoding.laid_out(model)
-    assert model.decoder.apart is None and len(laid.decoder.apart) == model.decoder.num_layers
+    assert model.decoder.unstacked is None and len(laid.decoder.unstacked) == model.decoder.num_layers
     assert decoding.laid_out(laid) is laid
     plain = logits_of_two_tokens(model)
     np.testing.assert_allclose(logits_of_two_tokens(laid), plain, atol=2e-5 * np.abs(plain).max())
@@ -65,11 +66,11 @@ def test_adapters_and_codes_stay_as_they_are(base_dtype):
     base = nnx.to_flat_state(nnx.split(model_of(config), nnx.Param)[1])
     model = nnx.merge(graph, disturbed(adapters.draw(shapes, 0)), adapters.stored(base, config, lora, mesh))
     assert_the_same(model)
-    kept = decoding.laid_out(model).decoder.apart[0]
-    assert kept.mlp.gate.turned is None and not hasattr(kept.self_attention, "query_key_value")
+    kept = decoding.laid_out(model).decoder.unstacked[0]
+    assert isinstance(kept.mlp.gate, Linear) and not hasattr(kept.self_attention, "query_key_value")
 
 
 def test_kernels_are_held_in_the_dtype_that_is_computed_in():
     model = decoding.laid_out(model_of(ModelConfig(**{**dataclasses.asdict(CAUSAL), "dtype": "bfloat16"})))
-    assert model.decoder.apart[0].mlp.down.kernel.get_value().dtype == jnp.bfloat16
+    assert model.decoder.unstacked[0].mlp.down.kernel.get_value().dtype == jnp.bfloat16
     assert model.decoder.layers.mlp.down.kernel.get_value().dtype == jnp.float32
