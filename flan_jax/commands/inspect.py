@@ -1,11 +1,12 @@
 """`flan-jax inspect`: examples as the model sees them."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax import setup
 from flan_jax.config.checks import check
+from flan_jax.config.kept import CONFIG_FILE, load_run
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import registrations
 from flan_jax.data.loader import Loader, Reader
@@ -80,6 +81,7 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
         _check_step(step, steps, str(folder))
     plan = plans.Plan.from_description(kept["plan"])
     shape = setup.shape_of(config)
+    _check_same(config, folder, kept, shape.capacities)
     reader = Reader(kept["folders"], shape)
     index = RowIndex(plan, reader.lengths, folder / f"rows-{plan.fingerprint}.index")
     loader = Loader(plan, reader, config.batch_size, index=index)
@@ -95,6 +97,24 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
 
 
 _AS_CHAT = {"chat": ", as chat by the model's template", "roles": ", as chat by the roles' names"}
+
+
+def _check_same(
+    config: RunConfig, folder: pathlib.Path, kept: Mapping[str, Any], capacities: Mapping[str, int]
+) -> None:
+    """Refuses settings by which the rows shown would be none that the run trains on."""
+    mixture = load_run(folder).mixture if (folder / CONFIG_FILE).is_file() else config.mixture
+    compared = {
+        "MIXTURE": (mixture, config.mixture),
+        "BATCH_SIZE": (kept["table"]["batch_size"], config.batch_size),
+        "FEATURE_LENGTHS, in tokens of a row,": (kept["plan"]["capacities"], dict(capacities)),
+    }
+    changed = [f"{name} was {was!r}, is {now!r}" for name, (was, now) in compared.items() if was != now]
+    if changed:
+        raise UserError(
+            f"{folder} was planned by other settings: {'; '.join(changed)}; leave those out to see what it trained on, "
+            "or name another --run_dir"
+        )
 
 
 def _check_step(step: int, steps: int, run: str) -> None:

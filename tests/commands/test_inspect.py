@@ -44,6 +44,19 @@ def test_a_step_is_shown_as_the_loader_makes_it(project, trained, loader_of, ste
         assert marked == batch["decoder_loss_weights"][row].sum()
 
 
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--mixture", "capitals"], ["MIXTURE was 'ours', is 'capitals'"]),
+        (["--batch_size", 4], ["BATCH_SIZE was 8, is 4"]),
+        (["--feature_lengths", "inputs=64,targets=20"], ["FEATURE_LENGTHS", "'targets': 16", "'targets': 20"]),
+        (["--gin_file", "run.gin", "--mixture", "capitals"], ["MIXTURE was 'ours', is 'capitals'"]),
+    ],
+)
+def test_rows_that_the_run_did_not_train_on_are_not_shown_as_its_own(project, trained, argv, words):
+    check_refused(project("inspect", "--run_dir", trained, *argv), *words, "leave those out")
+
+
 def test_a_run_is_shown_without_its_tasks(project, trained, tmp_path, monkeypatch):
     from flan_jax.data.worker import Worker
 
