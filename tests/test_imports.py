@@ -17,7 +17,10 @@ FORBIDDEN = {
     "tasks": {"models", "training", "evaluation", "parallel"},
     "data": {"models", "training", "evaluation"},
     "models": {"data", "tasks", "training", "evaluation"},
-    "training": {"evaluation", "main", "train"},
+    "training": {"inference", "evaluation", "commands", "main", "train"},
+    "inference": {"training", "evaluation", "commands", "main", "train"},
+    "evaluation": {"commands", "main", "train"},
+    "train": {"commands", "main"},
     "parallel": {"data", "tasks", "models", "training", "evaluation"},
 }
 TENSORFLOW = {"tensorflow", "tensorflow_text", "tensorflow_datasets", "seqio"}
@@ -70,6 +73,8 @@ def test_a_file_keeps_the_import_rule(path):
         ("tasks", "def f():\n    from flan_jax.models import build\n", "tasks imports models"),
         ("parallel", "import flan_jax.training.step\n", "parallel imports training"),
         ("training", "from flan_jax import train\n", "training imports train"),
+        ("inference", "from flan_jax.training.loss import losses_of\n", "inference imports training"),
+        ("train", "from flan_jax.commands.plan import plan_command\n", "train imports commands"),
         ("models", "import gin.config\n", "gin outside main.py"),
         ("data", "import seqio\n", "seqio at import time"),
         ("evaluation", "from flan_jax.tasks import jsonl\n", "flan_jax.tasks at import time"),
