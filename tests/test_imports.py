@@ -107,6 +107,8 @@ def test_a_file_keeps_the_import_rule(path):
             "what the data process does",
         ),
         ("text", "from flan_jax.data import rows\n", "text imports data"),
+        ("inference", "from flan_jax.training.loss import losses_of\n", "inference imports training"),
+        ("train", "from flan_jax.commands.plan import plan_command\n", "train imports commands"),
         ("evaluation", "from flan_jax.tasks import jsonl\n", "flan_jax.tasks at import time"),
         ("training", "def f():\n    import tensorflow as tf\n", "TensorFlow or seqio outside tasks and data/preparing"),
     ],

@@ -22,8 +22,6 @@ from flan_jax.inference.model import InferenceModel
 from flan_jax.inference.prompts import padded
 from flan_jax.text.codec import Codec
 
-RANKINGS = ("sum", "mean", "unconditional")
-
 
 @dataclasses.dataclass(frozen=True)
 class TaskScore:
