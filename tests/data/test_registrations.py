@@ -26,8 +26,8 @@ class Asked(Worker):
       meanwhile: what happens while it answers.
     """
 
-    def __init__(self, shared, read=None, meanwhile=lambda: None, folders=()):
-        super().__init__(WorkerSetup(folders=tuple(folders)))
+    def __init__(self, shared, read=None, meanwhile=lambda: None, **setup):
+        super().__init__(WorkerSetup(**setup))
         self.shared, self.read, self.meanwhile, self.count = shared, read, meanwhile, 0
 
     def call(self, op, **arguments):
@@ -88,7 +88,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_index_answers_until_something_changes(place, worker, user_folder, change):
-    asked = Asked(worker, read=place / "scripts/cards.txt", folders=[str(place / "scripts")])
+    asked = Asked(worker, read=place / "scripts/cards.txt", folders=(str(place / "scripts"),))
     first = registrations.listing(asked)
     assert registrations.listing(asked) == first and asked.count == 1
     assert {"starter", "starter_eval"} <= {entry["name"] for entry in first}
@@ -117,7 +117,7 @@ def test_an_answer_in_doubt_is_not_kept(place, worker, monkeypatch):
     # A mixture whose tasks hang on what nobody watches.
     looking = Asked(worker, meanwhile=lambda: None)
     # What a user's modules register may rest on anything.
-    users = Asked(worker, modules=["user_tasks"])
+    users = Asked(worker, modules=("user_tasks",))
     for asked in (changing, users, looking):
         if asked is looking:
             toy.write_text("import os\nSIZE = os.environ.get('SIZE')\n")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from flan_jax.config.run_config import load_run
+from flan_jax.config.kept import load_run
 from flan_jax.inference.loading import load_model
 
 

@@ -5,6 +5,7 @@ import pytest
 from flan_jax import setup
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data.resolve import check_evals
+from flan_jax.data.worker import Worker
 from tests.project import check_refused, write_rows
 
 
@@ -56,7 +57,7 @@ def test_an_answer_is_kept_with_what_it_rests_on(worker, user_folder, tmp_path):
     request = setup.request_of(config, "ours_eval", "validation", 20)
     names = check_evals(request, "ours", worker)
     assert names == ["capitals", "capitals.held_out_wordings", "parity"]
-    nobody = None
-    assert check_evals(request, "ours", nobody) == names
+    idle = Worker(worker.setup)
+    assert check_evals(request, "ours", idle) == names and idle._process is None
     (kept,) = (tmp_path / "resolved").glob("evals-*.json")
     assert str(user_folder / "more_tasks.py") in kept.read_text()

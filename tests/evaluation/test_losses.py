@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from flan_jax.config.run_config import load_run
+from flan_jax.config.kept import load_run
 from flan_jax.data.stores.store import Store
 from flan_jax.evaluation import losses
 from flan_jax.evaluation.losses import log_likelihoods, mean_loss, row_losses
