@@ -48,6 +48,7 @@ from flan_jax.training.logbook import Logbook
 from flan_jax.training.metrics import MetricsWriter
 from flan_jax.training.optimizer import describe_schedule
 from flan_jax.training.program import make_program
+from flan_jax.training.run_state import RunState
 from flan_jax.training.step import place_batch
 from flan_jax.training.stop import StopRequest
 
@@ -136,13 +137,13 @@ class _Run:
                     self._evaluate(params, done, writer)
             self._report(done)
             return 0
-        state, extra = self._restore(done, earlier) if done else (self._fresh(), {})
+        state, before = self._restore(done, earlier) if done else (self._fresh(), RunState())
         if jax.process_index() == 0:
             self.folder.write(self.config, self.data, table)
             self.folder.forget_scores(done)
         try:
             with self.stop:
-                done = self._loop(state, done, extra)
+                done = self._loop(state, done, before)
         except NotFinite as fault:
             raise self._with_checkpoint(fault) from None
         if self.skipped.total:
@@ -154,16 +155,16 @@ class _Run:
         self._report(done)
         return 0
 
-    def _loop(self, state: Any, done: int, extra: dict[str, Any]) -> int:
+    def _loop(self, state: Any, done: int, before: RunState) -> int:
         """The steps from `done` on; see the module's docstring for the order."""
         config = self.config
         loader = self.data.loader(config, meshes.local_rows(config.batch_size, self.mesh))
         bar = Progress("training", self.steps, done, every=config.log_period)
         with bar, closing(self._metrics_writer(done)) as writer:
             log = Logbook(writer, bar, self.tasks, self._objectives(), config.log_period, self.steps, self.skipped)
-            self.skipped.total, self.skipped.in_a_row = extra.get("skipped", (0, 0))
-            if np.shape(extra.get("task_sums", ())) == log.task_sums.shape:
-                log.task_sums[:] = extra["task_sums"]
+            self.skipped.total, self.skipped.in_a_row = before.skipped
+            if np.shape(before.task_sums) == log.task_sums.shape:
+                log.task_sums[:] = before.task_sums
             try:
                 self._score_if_due(state, done, writer, bar, log, anew=False)
                 for step, batch in loader.from_step(done, self.steps):
@@ -207,16 +208,16 @@ class _Run:
         log.flush()
         check_parameters(state["params"], done)
         writer.sync()
-        extra = {
-            "step": done,
-            "plan": self.data.plan.fingerprint,
-            "data": self.data.index.state(done, self.config.batch_size),
-            "seed": self.config.seed,
-            "task_sums": log.task_sums.tolist(),
-            "skipped": [self.skipped.total, self.skipped.in_a_row],
-            "operative": self.config.operative,
-        }
-        self.checkpoints.save(done, state, extra)
+        reached = RunState(
+            step=done,
+            plan=self.data.plan.fingerprint,
+            data=self.data.index.state(done, self.config.batch_size),
+            seed=self.config.seed,
+            task_sums=log.task_sums.tolist(),
+            skipped=(self.skipped.total, self.skipped.in_a_row),
+            operative=self.config.operative,
+        )
+        self.checkpoints.save(done, state, reached.to_json())
         self.saved = done
         log.pause()
 
@@ -294,7 +295,7 @@ class _Run:
             say(unused)
         return state
 
-    def _restore(self, done: int, earlier: RunConfig | None) -> tuple[Any, dict[str, Any]]:
+    def _restore(self, done: int, earlier: RunConfig | None) -> tuple[Any, RunState]:
         """The state of this run's checkpoint, and what was saved beside it."""
         where = str(self.folder.path)
         self._keep_vocabulary()
@@ -309,14 +310,15 @@ class _Run:
                 f"{where} cannot go on from step {done}, as its checkpoint holds another model or optimiser: "
                 f"{'; '.join(changed)}. Undo that, or take another --run_dir"
             ) from fault
-        if "data" in extra and extra["plan"] == self.data.plan.fingerprint:
-            self.data.index.anchor(extra["data"]["window"], extra["data"]["rows_before"])
+        reached = RunState.of(extra)
+        if reached.data is not None and reached.plan == self.data.plan.fingerprint:
+            self.data.index.anchor(reached.data["window"], reached.data["rows_before"])
         say(f"going on from step {done} of {self.steps} in {where}")
         if earlier and earlier.steps not in (None, self.steps):
             before = describe_schedule(earlier.optimizer, earlier.steps)
             now = describe_schedule(self.config.optimizer, self.steps)
             say(f"STEPS was {earlier.steps}, is {self.steps}; learning rate before: {before}; from here on: {now}")
-        return state, extra
+        return state, reached
 
     def _keep_vocabulary(self) -> None:
         """Checks that the folder's vocabulary is the data's, and mends copies of it that were lost or exchanged."""

@@ -38,11 +38,13 @@ class Losses(NamedTuple):
       total: the weighted sum, z-loss included; the only one with a gradient.
       tokens: [B, L] of each token, z-loss included, before its weight; 0 where the weight is 0.
       z: [B, L] the z-loss's part of that.
+      weights: [B, L] of each token, by which the sum is divided; None: the batch's own loss weights.
     """
 
     total: Float[Array, ""]
     tokens: Float[Array, "B L"]
     z: Float[Array, "B L"]
+    weights: Float[Array, "B L"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel.mesh import batch_sharding
 from flan_jax.training import state as states
 from flan_jax.training.loss import LossConfig
+from flan_jax.training.objective import likelihood
 from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from flan_jax.training.step import make_train_step
 
@@ -69,13 +70,12 @@ def make_program(
     tx = make_optimizer(optimizer, steps, params)
     abstract = states.abstract_state(params, tx, mesh)
     step = make_train_step(
-        graph,
+        likelihood(graph, loss),
         tx,
         mesh=mesh,
         state_shardings=jax.tree.map(lambda leaf: leaf.sharding, abstract),
         schedule=learning_rate_schedule(optimizer, steps),
         num_tasks=num_tasks,
-        loss_config=loss,
         microbatches=microbatches,
         seed=seed,
         dropout=model.dropout_rate > 0 or lora.dropout > 0,

@@ -1,4 +1,4 @@
-"""The training step and the evaluation step: pure functions, jitted once."""
+"""The training step: a pure function, jitted once."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flan_jax.parallel.mesh import batch_sharding, compiler_options
-from flan_jax.training.loss import CROSS_ENTROPY, LossConfig, losses_of
+from flan_jax.training.objective import Objective
 from flan_jax.training.optimizer import Schedule
 
 Batch = Mapping[str, Any]
@@ -33,14 +32,13 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Ar
 
 
 def make_train_step(
-    graph: Any,
+    objective: Objective,
     tx: optax.GradientTransformationExtraArgs,
     *,
     mesh: Mesh,
     state_shardings: Any,
     schedule: Schedule,
     num_tasks: int,
-    loss_config: LossConfig = CROSS_ENTROPY,
     microbatches: int = 1,
     seed: int = 0,
     dropout: bool = True,
@@ -54,28 +52,23 @@ def make_train_step(
     they are, bit for bit, and only the step, and the step that the learning rate is taken of, go on.
 
     Args:
-      graph: the model's graph, from `nnx.split(model, nnx.Param)`, or from `flan_jax.models.lora.parts`.
+      objective: what is minimised, `flan_jax.training.objective.likelihood` of a model for one.
       tx: the optimiser, from `make_optimizer`; it gets the gradient of the mean loss, and clips that.
       mesh: the mesh.
       state_shardings: from `state.state_sharding`.
       schedule: the learning rate of a step, for the metrics.
       num_tasks: T; `decoder_task_ids` are in [0, T).
-      loss_config: see `LossConfig`.
       microbatches: M; the batch must divide into M times the mesh's data shards (`parallel.mesh.check_batch`).
       seed: of the dropout masks, drawn anew for each (seed, step, microbatch).
-      dropout: whether the model gets a `dropout_key`.
+      dropout: whether the objective gets a key.
       frozen_shardings: of the parameters that are not in the state and stay as they are, which are given to each step.
 
     Returns:
       The jitted function. Its metrics are float32 scalars on the device: loss_sum (weighted, with the z-loss),
       z_loss_sum, weight_sum, grad_norm (before clipping), learning_rate, skipped (1 for a batch that was skipped, else
       0), and task_loss_sum and task_weight_sum `[T]`.
-
-    Raises:
-      UserError: settings of the loss that make none.
     """
-    loss_config.check()
-    sums = _sums_of(graph, loss_config, num_tasks)
+    sums = _sums_of(objective, num_tasks)
     accumulate = _accumulator(sums, microbatches, mesh, state_shardings["params"])
 
     def step(state: dict[str, Any], batch: Batch, *frozen: Any) -> tuple[dict[str, Any], dict[str, jax.Array]]:
@@ -109,12 +102,13 @@ def make_train_step(
     )
 
 
-def _sums_of(graph: Any, config: LossConfig, num_tasks: int) -> Callable[..., dict[str, jax.Array]]:
-    """The weighted sums of one (micro)batch, whole and by task, as a function of the parameters' parts."""
+def _sums_of(objective: Objective, num_tasks: int) -> Callable[..., dict[str, jax.Array]]:
+    """The weighted sums of one (micro)batch, whole and by task, with the objective's arguments."""
 
-    def sums(parts: tuple[Any, ...], batch: Batch, key: jax.Array | None) -> dict[str, jax.Array]:
-        losses = losses_of(nnx.merge(graph, *parts), batch, config, dropout_key=key)
-        weights, tasks = batch["decoder_loss_weights"].astype(jnp.float32), batch["decoder_task_ids"]
+    def sums(params: Any, frozen: tuple[Any, ...], batch: Batch, key: jax.Array | None) -> dict[str, jax.Array]:
+        losses, tasks = objective(params, frozen, batch, key), batch["decoder_task_ids"]
+        weights = losses.weights
+        weights = batch["decoder_loss_weights"].astype(jnp.float32) if weights is None else weights
         return {
             "loss_sum": losses.total,
             "weight_sum": jnp.sum(weights),
@@ -142,7 +136,7 @@ def _accumulator(
             part_key = None if key is None else jax.random.fold_in(key, index)
 
             def loss(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-                totals = sums((params, *frozen), part, part_key)
+                totals = sums(params, frozen, part, part_key)
                 return totals["loss_sum"], totals
 
             grads, totals = jax.grad(loss, has_aux=True)(params)

@@ -22,6 +22,7 @@ from flan_jax.models.hugging_face import Folder, load_params, read_folder, save_
 from flan_jax.models.hugging_face.names import placements
 from flan_jax.models.hugging_face.safetensors_file import opened
 from flan_jax.parallel.mesh import make_mesh
+from flan_jax.training.objective import likelihood
 from flan_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from flan_jax.training.state import abstract_state, create_state, state_sharding
 from flan_jax.training.step import make_train_step, place_batch
@@ -174,7 +175,7 @@ def _train_step(config: ModelConfig, quick: bool) -> tuple[Callable[..., Any], A
     tx = optax.chain(keep, make_optimizer(OPTIMIZER, STEPS, params))
     state = abstract_state(params, tx, mesh)
     step = make_train_step(
-        graph,
+        likelihood(graph),
         tx,
         mesh=mesh,
         state_shardings=state_sharding(state, mesh),

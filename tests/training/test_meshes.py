@@ -20,6 +20,7 @@ def train_on_meshes(folder: str, kind: str) -> dict:
     from flax import nnx
 
     from flan_jax.training.checkpoints import Checkpoints
+    from flan_jax.training.objective import likelihood
     from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer, path_names
     from flan_jax.training.state import abstract_state, create_state, state_sharding
     from flan_jax.training.step import make_train_step, place_batch
@@ -33,7 +34,7 @@ def train_on_meshes(folder: str, kind: str) -> dict:
         mesh = mesh_of(name)
         state = create_state(lambda: nnx.split(init(), nnx.Param)[1], tx, mesh)
         step = make_train_step(
-            graph,
+            likelihood(graph),
             tx,
             mesh=mesh,
             state_shardings=state_sharding(state, mesh),

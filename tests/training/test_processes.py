@@ -20,6 +20,7 @@ def one_process(index: str, port: str, folder: str) -> None:
     jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(index))
     from flan_jax.parallel.mesh import make_mesh
     from flan_jax.training.checkpoints import Checkpoints
+    from flan_jax.training.objective import likelihood
     from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
     from flan_jax.training.state import abstract_state, create_state, state_sharding
     from flan_jax.training.step import make_train_step, place_batch
@@ -30,7 +31,7 @@ def one_process(index: str, port: str, folder: str) -> None:
     tx = make_optimizer(config, 9, shapes)
     state = create_state(tiny["init"], tx, mesh)
     step = make_train_step(
-        tiny["make"]()[0],
+        likelihood(tiny["make"]()[0]),
         tx,
         mesh=mesh,
         state_shardings=state_sharding(state, mesh),

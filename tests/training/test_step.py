@@ -9,7 +9,8 @@ from flax import nnx
 
 from flan_jax.errors import UserError
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.training.loss import LossConfig, cross_entropy
+from flan_jax.training.loss import CROSS_ENTROPY, LossConfig, cross_entropy
+from flan_jax.training.objective import likelihood
 from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from flan_jax.training.state import create_state, state_sharding
 from flan_jax.training.step import make_train_step, place_batch
@@ -27,14 +28,15 @@ def set_up(make, tasks, config, settings):
     tx = make_optimizer(config, 20, params)
     state = create_state(params, tx, mesh)
     shardings = state_sharding(state, mesh)
+    settings = {"dropout": False, **dict(settings)}
     step = make_train_step(
-        graph,
+        likelihood(graph, settings.pop("loss_config", CROSS_ENTROPY)),
         tx,
         mesh=mesh,
         state_shardings=shardings,
         schedule=learning_rate_schedule(config, 20),
         num_tasks=tasks,
-        **{"dropout": False, **dict(settings)},
+        **settings,
     )
     return mesh, graph, shardings, step, jax.tree.map(np.asarray, state)
 

@@ -1,0 +1,36 @@
+"""What a step minimises: a function of the parameters and a batch, handed to the step.
+
+The default is the likelihood of the batch's targets. A teacher's distribution, a second model or weights by row are
+other functions of the same form, with the same trainer around them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flax import nnx
+from jaxtyping import Array, PRNGKeyArray
+
+from flan_jax.training.chunked_loss import Losses
+from flan_jax.training.loss import CROSS_ENTROPY, LossConfig, losses_of
+
+Objective = Callable[[Any, tuple[Any, ...], Mapping[str, Array], PRNGKeyArray | None], Losses]
+"""`(params, frozen, batch, key) -> Losses`: what is trained, what stays as it is and is given to each step, a batch or
+a part of it, and a key for dropout or None. Only the first is differentiated by."""
+
+
+def likelihood(graph: Any, config: LossConfig = CROSS_ENTROPY) -> Objective:
+    """The loss of a batch's targets, each token by its weight.
+
+    Args:
+      graph: the model's graph, from `nnx.split(model, nnx.Param)`, or from `flan_jax.models.lora.parts`.
+      config: see `LossConfig`.
+
+    Raises:
+      UserError: settings of the loss that make none.
+    """
+    config.check()
+
+    def objective(params: Any, frozen: tuple[Any, ...], batch: Mapping[str, Array], key: PRNGKeyArray | None) -> Losses:
+        return losses_of(nnx.merge(graph, params, *frozen), batch, config, dropout_key=key)
+
+    return objective
