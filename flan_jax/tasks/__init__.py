@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flan_jax.tasks.foreign import set_version
     from flan_jax.tasks.formats import task_from_file
     from flan_jax.tasks.instruction import InstructionTask
-    from flan_jax.tasks.objectives import PrefixLanguageModel, SpanCorruption
+    from flan_jax.tasks.prefix_lm import PrefixLanguageModel
     from flan_jax.tasks.rates import caps_of, mixture, proportional, rate_of
     from flan_jax.tasks.registry import declared, names
     from flan_jax.tasks.sources import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         tfds,
         tfrecord,
     )
+    from flan_jax.tasks.span_corruption import SpanCorruption
     from flan_jax.tasks.templates import Template
     from flan_jax.tasks.vocabularies import train_sentencepiece
 
@@ -70,7 +71,8 @@ _NAMES = {
     "foreign": "set_version",
     "formats": "task_from_file",
     "instruction": "InstructionTask",
-    "objectives": "PrefixLanguageModel SpanCorruption",
+    "prefix_lm": "PrefixLanguageModel",
+    "span_corruption": "SpanCorruption",
     "rates": "caps_of mixture proportional rate_of",
     "registry": "declared names",
     "sources": "array_record csv generator hugging_face json_array jsonl parquet text tfds tfrecord",

@@ -15,7 +15,7 @@ from flan_jax.tasks import metrics as metric_functions
 from flan_jax.tasks import registry, run_form
 from flan_jax.tasks.conversations import read_conversation
 from flan_jax.tasks.encoding import batched
-from flan_jax.tasks.recipe import Encoder, Example, OfDeclaration, Request
+from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Request
 from flan_jax.tasks.role_chats import RoleEncoder, dialogue_of
 from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.tally import OnBadRow
@@ -135,24 +135,15 @@ class ChatRecipe(OfDeclaration):
         how = (task.role_names, self.template() is not None, self.add_eos_to_inputs)
         return (task.name, task.messages, task.preprocess, how, task.version)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Description:
         """See `Recipe`."""
         task = self.declaration
-        return {
-            "task": task.name,
-            "kind": "plain",
-            "cluster": task.cluster,
-            "cap": task.cap,
-            "chance": None,
-            "siblings": [],
-            "sibling": None,
-            "shots": 0,
-            "options": None,
-            "eval_kind": "generate" if task.metrics else "loss",
-            "metrics": [metric_functions.name_of(metric) for metric in task.metrics],
-            "templates": [],
-            "held_out_wordings": 0,
-            "objective": "chat",
-            "random": False,
-            "version": task.version,
-        }
+        return Description(
+            task=task.name,
+            objective="chat",
+            eval_kind="generate" if task.metrics else "loss",
+            cluster=task.cluster,
+            cap=task.cap,
+            metrics=[metric_functions.name_of(metric) for metric in task.metrics],
+            version=task.version,
+        )

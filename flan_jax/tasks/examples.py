@@ -4,6 +4,7 @@ Our own tasks are rendered and tokenised in plain Python, in batches; tasks of o
 preprocessors.
 """
 
+import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -115,20 +116,16 @@ def describe(task_name: str) -> dict[str, Any]:
     """What reports and evaluations must know of a task, fit for JSON.
 
     Returns:
-      "name", "ours", "vocabulary" (see `vocabularies.named`), "task" (the declaration's name), "kind" (plain,
-      held_out_wordings, inverted, few_shot, sibling), "cluster", "cap", "chance", "siblings", "sibling", "shots",
-      "options" (where fixed), "eval_kind" ("rank", "generate", "score" or "loss"), "metrics" (names), "wants" (what
-      these are computed from: "predictions", "scores", "aux_values"), "templates",
-      "held_out_wordings" (their number), "objective", "random" (whether another draw may give other tokens) and
-      "version". Nothing is read for it.
+      The fields of `Description`, and "name", "ours", "vocabulary" (see `vocabularies.named`) and "wants", what the
+      metrics are computed from: "predictions", "scores", "aux_values". Nothing is read for it.
     """
     task = registry.seqio_task(task_name)
     recipe = registry.recipe(task_name)
     wants = measures.wanted(task)
     described = foreign.describe(task) if recipe is None else recipe.describe()
     vocabulary = task.output_features["targets"].vocabulary if recipe is None else recipe.vocabulary
-    kind = "score" if wants == ["scores"] else described["eval_kind"]
-    told = {**described, "wants": wants, "eval_kind": kind}
+    kind = "score" if wants == ["scores"] else described.eval_kind
+    told = {**dataclasses.asdict(described), "wants": wants, "eval_kind": kind}
     return {"name": task_name, "ours": recipe is not None, "vocabulary": vocabularies.named(vocabulary), **told}
 
 

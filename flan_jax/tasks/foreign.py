@@ -13,7 +13,7 @@ from flan_jax.errors import UserError, counted, nearest
 from flan_jax.files import filesystem
 from flan_jax.tasks import measures, registry
 from flan_jax.tasks.drawing import Draws
-from flan_jax.tasks.recipe import Example, Request
+from flan_jax.tasks.recipe import Description, Example, Request
 from flan_jax.tasks.sources import all_files, as_source
 from flan_jax.tasks.user_functions import name_of, raised
 from flan_jax.tasks.vocabularies import Tokenizer
@@ -205,27 +205,11 @@ def references(task: seqio.Task, split: str, request: Request) -> Iterator[tuple
         yield task.postprocess_fn(example.targets_text, example=features, is_target=True), features
 
 
-def describe(task: seqio.Task) -> dict[str, Any]:
-    """What is known of the task; see `flan_jax.tasks.examples.describe`."""
+def describe(task: seqio.Task) -> Description:
+    """What is known of the task; whether it is random its preprocessors do not say."""
     names = measures.names(task)
-    return {
-        "task": task.name,
-        "kind": "plain",
-        "cluster": "",
-        "cap": None,
-        "chance": None,
-        "siblings": [],
-        "sibling": None,
-        "shots": 0,
-        "options": None,
-        "eval_kind": "generate" if names else "loss",
-        "metrics": names,
-        "templates": [],
-        "held_out_wordings": 0,
-        "objective": "seqio",
-        "random": False,  # its preprocessors do not say
-        "version": _VERSIONS.get(task.name, ""),
-    }
+    kind = "generate" if names else "loss"
+    return Description(task.name, "seqio", kind, metrics=names, version=_VERSIONS.get(task.name, ""))
 
 
 def set_version(task_name: str, version: str) -> None:

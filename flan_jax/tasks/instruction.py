@@ -23,7 +23,7 @@ from flan_jax.tasks import inversion, options, registry, run_form, vocabularies
 from flan_jax.tasks import metrics as metric_functions
 from flan_jax.tasks.encoding import DraftEncoder, Finisher, batched
 from flan_jax.tasks.options import DEFAULT_STYLES, check_styles
-from flan_jax.tasks.recipe import Encoder, Example, OfDeclaration, Request
+from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Request
 from flan_jax.tasks.rendering import Renderer
 from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.tally import OnBadRow
@@ -279,29 +279,29 @@ class Variant(OfDeclaration):
             task.version,
         )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Description:
         """See `Recipe`."""
         task = self.declaration
         fixed = list(task.options) if isinstance(task.options, tuple) else None
         chance = 1.0 / len(fixed) if task.chance is None and fixed else task.chance
-        return {
-            "task": task.name,
-            "kind": self.kind,
-            "cluster": task.cluster,
-            "cap": task.cap,
-            "chance": None if self.kind == "inverted" else chance,
-            "siblings": list(task.siblings),
-            "sibling": self.sibling or None,
-            "shots": self.shots,
-            "options": fixed if self.has_options else None,
-            "eval_kind": "rank" if self.has_options else "generate",
-            "metrics": [metric_functions.name_of(metric) for metric in self.metrics],
-            "templates": [[template.inputs, template.targets] for template in self.templates],
-            "held_out_wordings": len(task.held_out_templates),
-            "objective": "instruction",
-            "random": self._is_random(),
-            "version": task.version,
-        }
+        return Description(
+            task=task.name,
+            objective="instruction",
+            eval_kind="rank" if self.has_options else "generate",
+            kind=self.kind,
+            cluster=task.cluster,
+            cap=task.cap,
+            chance=None if self.kind == "inverted" else chance,
+            siblings=list(task.siblings),
+            sibling=self.sibling or None,
+            shots=self.shots,
+            options=fixed if self.has_options else None,
+            metrics=[metric_functions.name_of(metric) for metric in self.metrics],
+            templates=[[template.inputs, template.targets] for template in self.templates],
+            held_out_wordings=len(task.held_out_templates),
+            random=self._is_random(),
+            version=task.version,
+        )
 
     def _is_random(self) -> bool:
         """Whether another draw may give other tokens."""

@@ -66,6 +66,47 @@ class Request:
     tally: Tally = dataclasses.field(default_factory=Tally)
 
 
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What reports and evaluations must know of a task, fit for JSON; nothing is read for it.
+
+    Attributes:
+      task: the declaration's name.
+      objective: as in `Example`.
+      eval_kind: "rank", "generate", "score" or "loss".
+      kind: "plain", "held_out_wordings", "inverted", "few_shot" or "sibling".
+      cluster: the kind of task.
+      cap: the most examples that count for mixing rates.
+      chance: the score of guessing.
+      siblings: tasks over the same rows whose instruction asks for something else.
+      sibling: of them the one whose instruction is used.
+      shots: how many exemplars stand before a prompt.
+      options: the answers to choose from, where they are fixed.
+      metrics: names.
+      templates: inputs and targets of each wording.
+      held_out_wordings: how many are kept for evaluation.
+      random: whether another draw may give other tokens.
+      version: the declaration's.
+    """
+
+    task: str
+    objective: str
+    eval_kind: str = "loss"
+    kind: str = "plain"
+    cluster: str = ""
+    cap: int | None = None
+    chance: float | None = None
+    siblings: list[str] = dataclasses.field(default_factory=list)
+    sibling: str | None = None
+    shots: int = 0
+    options: list[str] | None = None
+    metrics: list[str] = dataclasses.field(default_factory=list)
+    templates: list[list[str]] = dataclasses.field(default_factory=list)
+    held_out_wordings: int = 0
+    random: bool = False
+    version: str = ""
+
+
 Encoder = Callable[[Iterable[tuple[str, Row]]], Iterator[Example]]
 
 
@@ -154,6 +195,6 @@ class Recipe(Protocol):
         """All that shapes its tokens besides files, vocabulary, lengths, seed and draw; hashed into its fingerprint."""
         ...
 
-    def describe(self) -> dict[str, Any]:
-        """What a report tells of it, fit for JSON."""
+    def describe(self) -> Description:
+        """What a report tells of it."""
         ...

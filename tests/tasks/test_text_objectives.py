@@ -7,7 +7,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks import PrefixLanguageModel, SpanCorruption, Tally, generator, text
 from flan_jax.tasks.drawing import Draws
 from flan_jax.tasks.examples import describe, examples
-from flan_jax.tasks.objectives import sentinels
+from flan_jax.tasks.span_corruption import sentinels
 from flan_jax.tasks.vocabularies import Tokenizer
 
 LENGTHS = {"inputs": 32, "targets": 16}
