@@ -6,14 +6,11 @@ step without it, or with other bytes than it says, is not taken. A step is score
 which the best step is chosen, are put into its folder as `metrics.json` once it is committed.
 """
 
-import itertools
 import json
 import logging
 import math
 import os
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeGuard
 
 import jax
@@ -23,14 +20,12 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from flan_jax.errors import UserError
+from flan_jax.training.checksums import CHECKSUMS, METRICS, REWRITTEN_AT_COMMIT, checksums, read_object
 from flan_jax.training.disk import full_disk_named
-from flan_jax.training.optimizer import path_names
+from flan_jax.training.saved_trees import differences, in_shape_of, nested, placed
 
-_CHECKSUMS = "checksums.json"
-_METRICS = "metrics.json"
 _DELETED = "deleted"
 _DAMAGED = "damaged"
-_REWRITTEN_AT_COMMIT = "_CHECKPOINT_METADATA"
 _SHOWN = 5
 _UNFINISHED = "*.orbax-checkpoint-tmp"
 _log = logging.getLogger(__name__)
@@ -118,8 +113,8 @@ class Checkpoints:
             manager.save(
                 step,
                 args=ocp.args.Composite(
-                    params=ocp.args.StandardSave(_nested(state["params"])),
-                    optimizer=ocp.args.StandardSave(_nested({"opt": state["opt"], "step": state["step"]})),
+                    params=ocp.args.StandardSave(nested(state["params"])),
+                    optimizer=ocp.args.StandardSave(nested({"opt": state["opt"], "step": state["step"]})),
                     extra=ocp.args.JsonSave(dict(extra)),
                 ),
                 force=True,
@@ -242,7 +237,7 @@ class Checkpoints:
     def _metrics_of(self, step: int) -> Mapping[str, float]:
         if step not in self._metrics:
             try:
-                found = _read_object(self.folder / str(step) / _METRICS)
+                found = read_object(self.folder / str(step) / METRICS)
             except (OSError, ValueError):
                 # As they were kept before: an item of the checkpoint's own.
                 found = self._open().metrics(step)
@@ -255,9 +250,9 @@ class Checkpoints:
         """Puts metrics into the folders of committed steps; a step that was the best until then may go."""
         committed = sorted(manager.all_steps())
         for step in self._unwritten.intersection(committed) if jax.process_index() == 0 else ():
-            beside = self.folder / str(step) / f"{_METRICS}.new"
+            beside = self.folder / str(step) / f"{METRICS}.new"
             beside.write_text(json.dumps(self._metrics[step]))
-            beside.replace(self.folder / str(step) / _METRICS)
+            beside.replace(self.folder / str(step) / METRICS)
         if self._unwritten:
             for step in set(committed) - self._kept(committed):
                 manager.delete(step)
@@ -268,7 +263,7 @@ class Checkpoints:
         step = str(self._saving)
         unfinished = [path for path in self.folder.iterdir() if path.name.startswith(step + ".")]
         root = unfinished[0] if unfinished else self.folder / step
-        (root / _CHECKSUMS).write_text(json.dumps(_checksums(root), indent=0))
+        (root / CHECKSUMS).write_text(json.dumps(checksums(root), indent=0))
 
     def _fault(self, step: int) -> str:
         """What is wrong with a step's files, or nothing; each sound step is read through once."""
@@ -276,12 +271,12 @@ class Checkpoints:
             return ""
         root = self.folder / str(step)
         try:
-            wanted = _read_object(root / _CHECKSUMS)
-            found = _checksums(root, wanted)
+            wanted = read_object(root / CHECKSUMS)
+            found = checksums(root, wanted)
         except (OSError, ValueError) as error:
-            return f"{_CHECKSUMS} cannot be read ({type(error).__name__})"
+            return f"{CHECKSUMS} cannot be read ({type(error).__name__})"
         if not wanted:
-            return f"{_CHECKSUMS} names no file"
+            return f"{CHECKSUMS} names no file"
         for name, sums in wanted.items():
             if found.get(name) != sums:
                 return f"{name} is {'missing' if name not in found else 'not as it was written'}"
@@ -314,16 +309,16 @@ class Checkpoints:
             )
         manager = self._open()
         saved = manager.item_metadata(step)
-        differences = [line for item, tree in trees.items() for line in _differences(saved[item], tree, item)]
-        if differences:
-            rest = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        changed = [line for item, tree in trees.items() for line in differences(saved[item], tree, item)]
+        if changed:
+            rest = f"; and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
             raise OtherState(
                 f"The checkpoint of step {step} in {self.folder} is of another model or optimiser: "
-                f"{'; '.join(differences[:_SHOWN])}{rest}. Give the settings it was made with, or another run folder."
+                f"{'; '.join(changed[:_SHOWN])}{rest}. Give the settings it was made with, or another run folder."
             )
-        items = {item: ocp.args.StandardRestore(_nested(tree, _placed)) for item, tree in trees.items()}
+        items = {item: ocp.args.StandardRestore(nested(tree, placed)) for item, tree in trees.items()}
         read = manager.restore(step, args=ocp.args.Composite(extra=ocp.args.JsonRestore(), **items))
-        return {item: _as(tree, read[item]) for item, tree in trees.items()}, read["extra"]
+        return {item: in_shape_of(tree, read[item]) for item, tree in trees.items()}, read["extra"]
 
     def _move_aside(self, steps: list[int]) -> None:
         if not steps:
@@ -375,17 +370,6 @@ def _handlers() -> Any:
     return registry
 
 
-def _read_object(path: Any) -> dict[str, Any]:
-    """A file's JSON object; a `ValueError` where it holds anything else."""
-    try:
-        found = json.loads(path.read_text())
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
-    if not isinstance(found, dict):
-        raise ValueError("no object")
-    return found
-
-
 def _is_finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and abs(value) < math.inf
 
@@ -396,80 +380,5 @@ def _damaged_dates(folder: Any) -> Any:
         try:
             _ = step.commit_timestamp
         except (ValueError, TypeError, OverflowError):
-            return step.path / _REWRITTEN_AT_COMMIT
+            return step.path / REWRITTEN_AT_COMMIT
     return None
-
-
-def _checksums(root: Any, only: Mapping[str, Any] | None = None) -> dict[str, list[Any]]:
-    """Size and CRC-32 of each file below a folder, by its name from there; of the files in `only` where given."""
-    names = [name for name in _files(root) if only is None or name in only]
-
-    def one(name: str) -> list[Any]:
-        size, crc = 0, 0
-        with (root / name).open("rb") as file:
-            while chunk := file.read(1 << 22):
-                size, crc = size + len(chunk), zlib.crc32(chunk, crc)
-        return [size, f"{crc:08x}"]
-
-    with ThreadPoolExecutor(8) as pool:
-        return dict(zip(names, pool.map(one, names), strict=True))
-
-
-def _files(folder: Any, prefix: str = "") -> Iterator[str]:
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            yield from _files(path, f"{prefix}{path.name}/")
-        elif path.name not in (_CHECKSUMS, _METRICS, _REWRITTEN_AT_COMMIT):
-            yield prefix + path.name
-
-
-def _named(tree: Any) -> dict[tuple[str, ...], Any]:
-    return {path_names(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
-
-
-def _nested(tree: Any, change: Any = lambda leaf: leaf) -> dict[str, Any]:
-    """Any tree as nested dictionaries by the names along its paths: what is saved knows no Python class."""
-    nested: dict[str, Any] = {}
-    for names, leaf in _named(tree).items():
-        inner = nested
-        for name in names[:-1]:
-            inner = inner.setdefault(name, {})
-        inner[names[-1]] = change(leaf)
-    return nested
-
-
-def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
-    sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-def _as(tree: Any, nested: Any) -> Any:
-    """The values of nested dictionaries in the shape of `tree`; the inverse of `_nested`."""
-    values = _named(nested)
-    return jax.tree_util.tree_map_with_path(lambda path, _: values[path_names(path)], tree)
-
-
-def _differences(saved: Any, wanted: Any, item: str) -> list[str]:
-    """How the leaves of a saved item and those of a run differ, a phrase each."""
-    there = {names: (tuple(leaf.shape), np.dtype(leaf.dtype).name) for names, leaf in _named(_tree(saved)).items()}
-    here = {names: (tuple(leaf.shape), np.dtype(leaf.dtype).name) for names, leaf in _named(wanted).items()}
-    changed, saved_alone, run_alone = [], [], []
-    for names in sorted(there.keys() | here.keys()):
-        name = "/".join((item, *names))
-        if names not in here:
-            saved_alone.append(f"{name} {_shown(there[names])} is in the checkpoint alone")
-        elif names not in there:
-            run_alone.append(f"{name} {_shown(here[names])} is in this run alone")
-        elif there[names] != here[names]:
-            changed.append(f"{name} is {_shown(there[names])} in the checkpoint and {_shown(here[names])} in this run")
-    # Of each kind some, as only the first ones are shown.
-    alone = [phrase for pair in itertools.zip_longest(saved_alone, run_alone) for phrase in pair if phrase]
-    return changed + alone
-
-
-def _tree(metadata: Any) -> Any:
-    return getattr(metadata, "tree", metadata)
-
-
-def _shown(shape_and_type: tuple[tuple[int, ...], str]) -> str:
-    return f"{shape_and_type[1]}{list(shape_and_type[0])}"
