@@ -127,7 +127,7 @@ def test_an_answer_in_doubt_is_not_kept(place, worker, monkeypatch):
     # The data process found another copy of flan_jax than this process did.
     toy.write_text("SIZE = 1\n")
     other = Asked(worker)
-    monkeypatch.setattr(registrations, "_PACKAGE", place)
+    monkeypatch.setattr(registrations, "PACKAGE", place)
     for _ in range(2):
         registrations.listing(other)
     assert other.count == 2 and not list((place / "cache").rglob("*.json"))
@@ -164,4 +164,4 @@ def test_names_are_told_without_a_data_process_the_second_time(tmp_path, monkeyp
     # What tasks may come to use was imported by then, and so is watched.
     (kept,) = (tmp_path / "cache").rglob("*.json")
     watched = {pathlib.Path(path).stem for path in atomic.read_sealed(kept)["sources"]}
-    assert {"formats", "chats", "objectives", "seqio_source"} <= watched
+    assert {"formats", "chats", "text_objectives", "seqio_source"} <= watched

@@ -126,7 +126,7 @@ class Counting:
     """Says what the data process was asked."""
 
     def __init__(self, process):
-        self.process, self.asked = process, []
+        self.process, self.setup, self.asked = process, process.setup, []
 
     def call(self, op, **arguments):
         self.asked.append(op)
