@@ -30,7 +30,7 @@ from flan_jax.tasks.tally import OnBadRow
 from flan_jax.tasks.templates import OPTIONS, Template, as_templates
 from flan_jax.tasks.user_functions import of_task
 from flan_jax.tasks.vocabularies import VocabularyLike
-from flan_jax.tasks.written_form import OneExchange, PlainText, WrittenForm
+from flan_jax.tasks.written_form import PlainText, WrittenForm, one_exchange
 from flan_jax.text.chat_templates import ChatTemplate
 
 
@@ -244,7 +244,7 @@ class Variant(OfDeclaration):
     def written(self) -> WrittenForm:
         """Its prompts and answers as ids: as one exchange of a chat, or as they stand."""
         tokenizer, template = vocabularies.tokenizer(self.vocabulary), self._template()
-        return PlainText(tokenizer, self.add_eos_to_inputs) if template is None else OneExchange(tokenizer, template)
+        return PlainText(tokenizer, self.add_eos_to_inputs) if template is None else one_exchange(tokenizer, template)
 
     def _template(self) -> ChatTemplate | None:
         return run_form.template_for(self.vocabulary, self.declaration.chat_template)

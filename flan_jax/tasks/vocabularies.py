@@ -133,7 +133,7 @@ def chat_template(vocabulary: VocabularyLike) -> ChatTemplate | None:
     """
     found = load(vocabulary)
     if isinstance(found, TokenizerJsonVocabulary):
-        return ChatTemplate.of(found.tokenizer)
+        return _template_of(found.tokenizer)
     folder, _, name = getattr(found, "sentencepiece_model_file", "").rpartition(os.sep)
     if name in (T5_MODEL, LLAMA_MODEL) and TokenizerFolder(folder).chat_template:
         raise UserError(
@@ -144,13 +144,23 @@ def chat_template(vocabulary: VocabularyLike) -> ChatTemplate | None:
     return None
 
 
+@functools.lru_cache(maxsize=64)
+def _template_of(tokenizer: TokenizerFolder) -> ChatTemplate | None:
+    return ChatTemplate.of(tokenizer)  # which renders something to see that it can: once for all tasks
+
+
 def ends_inputs(vocabulary: VocabularyLike) -> bool:
     """Whether the model that a vocabulary comes with reads inputs that end in end-of-sequence, as T5 does."""
     found = load(vocabulary)
     if isinstance(found, TokenizerJsonVocabulary):
         return found.tokenizer.around[1]
     folder = _model_folder(found)
-    return folder is not None and sentencepiece_folder.ends_inputs(folder)
+    return folder is not None and _ends_inputs(folder)
+
+
+@functools.lru_cache(maxsize=64)
+def _ends_inputs(folder: pathlib.Path) -> bool:
+    return sentencepiece_folder.ends_inputs(folder)
 
 
 def _model_folder(vocabulary: seqio.Vocabulary) -> pathlib.Path | None:

@@ -8,6 +8,7 @@ question, so that they are made once for each text.
 """
 
 import bisect
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -89,6 +90,12 @@ class OneExchange:
         turns = [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": answer}]
         _, ids, ((_, first, end),), _ = rendered_answers(self.tokenizer, self._template, turns)
         return first, ids[:end]
+
+
+@functools.lru_cache(maxsize=64)
+def one_exchange(tokenizer: Tokenizer, template: ChatTemplate) -> OneExchange:
+    """An `OneExchange`, shared by all tasks of a run."""
+    return OneExchange(tokenizer, template)
 
 
 def rendered_answers(
