@@ -1,4 +1,4 @@
-"""Draws that are a pure function of (seed, task, example, draw).
+"""Random choices that are a pure function of (seed, task, example, draw).
 
 Which template, which exemplars, which span is corrupted: each is drawn from a keyed hash of these four and of the
 draw's purpose. So hosts and restarts agree, and neither the order of the examples nor another task's randomness has a
@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 
 
-class Draws:
+class RandomChoices:
     """The random choices of one task's examples in one draw (one pass over the data).
 
     Args:
@@ -17,7 +17,7 @@ class Draws:
       task: the seqio task's name.
       draw: which pass over the examples this is, from 0.
 
-    >>> draws = Draws(seed=0, task="colours", draw=0)
+    >>> draws = RandomChoices(seed=0, task="colours", draw=0)
     >>> draws.pick("train:17", "template", 10) == draws.pick("train:17", "template", 10)
     True
     """

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.drawing import Draws
+from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.user_functions import of_task
 
@@ -40,7 +40,7 @@ class Pool:
             self._rows = list(itertools.islice(found, POOL_ROWS))
         return self._rows
 
-    def order(self, example_id: str, draws: Draws) -> Iterator[tuple[str, Row]]:
+    def order(self, example_id: str, draws: RandomChoices) -> Iterator[tuple[str, Row]]:
         """All rows but the example's own in a drawn order, each once."""
         rows = self.rows()
         chosen: set[int] = set()

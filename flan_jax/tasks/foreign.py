@@ -12,7 +12,7 @@ import tensorflow as tf
 from flan_jax.errors import UserError, counted, nearest
 from flan_jax.files import filesystem
 from flan_jax.tasks import measures, registry
-from flan_jax.tasks.drawing import Draws
+from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.recipe import Description, Example, Request
 from flan_jax.tasks.sources import all_files, as_source
 from flan_jax.tasks.user_functions import name_of, raised
@@ -101,7 +101,7 @@ def _dataset(task: seqio.Task, split: str, request: Request) -> tf.data.Dataset:
         raise UserError(f"Task {task.name!r} has the features {', '.join(task.output_features)}; 'targets' is wanted.")
     lengths = {name: request.lengths[name] for name in task.output_features if request.lengths.get(name) is not None}
     # One seed for each draw; a seqio seed is a 32-bit integer.
-    seed = Draws(request.seed, task.name, request.draw).pick("", "seqio seed", 2**31)
+    seed = RandomChoices(request.seed, task.name, request.draw).pick("", "seqio seed", 2**31)
     # All is prepared here, which is a cache of its own: one of seqio's is read where there is one.
     if task.requires_caching and task.cache_dir:
         return task.get_dataset(

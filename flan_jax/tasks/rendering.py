@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from flan_jax.errors import UserError, nearest
 from flan_jax.tasks import fewshot, options
-from flan_jax.tasks.drawing import Draws
+from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.encoding import Draft
 from flan_jax.tasks.recipe import Request
 from flan_jax.tasks.sources import Row, Source
@@ -83,7 +83,7 @@ class Renderer:
         self._task = variant.declaration
         self._split = split
         self._request = request
-        self._draws = Draws(request.seed, variant.name, request.draw)
+        self._draws = RandomChoices(request.seed, variant.name, request.draw)
         self._templates = variant.templates
         self._styles = [options.STYLES[name] for name in self._task.option_styles]
         self._pool = fewshot.Pool(variant.name, variant.source) if variant.shots else None

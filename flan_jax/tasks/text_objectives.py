@@ -12,7 +12,7 @@ import seqio
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import vocabularies
-from flan_jax.tasks.drawing import Draws
+from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.encoding import Finisher, batched
 from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Request
 from flan_jax.tasks.sources import Row, Source
@@ -132,7 +132,7 @@ class _TextEncoder:
         self._recipe = recipe
         self._split = split
         self._request = request
-        self._draws = Draws(request.seed, recipe.name, request.draw)
+        self._draws = RandomChoices(request.seed, recipe.name, request.draw)
         self._tokenizer = vocabularies.tokenizer(recipe.vocabulary)
         self._finisher = Finisher(recipe.name, PlainText(self._tokenizer), request)
         inputs = self._finisher.most_inputs or UNBOUNDED_CHUNK

@@ -5,7 +5,7 @@ import seqio
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import PrefixLanguageModel, SpanCorruption, Tally, generator, text
-from flan_jax.tasks.drawing import Draws
+from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.examples import describe, examples
 from flan_jax.tasks.span_corruption import sentinels
 from flan_jax.tasks.vocabularies import Tokenizer
@@ -73,13 +73,13 @@ def test_spans_differ_between_draws_and_stay_within_one(passages, model):
 
 def test_never_more_spans_than_sentinels():
     task = SpanCorruption("t", None, noise_density=0.5, mean_span=1)
-    inputs, targets = task.corrupt(list(range(10, 50)), Draws(0, "t", 0).stream("e", "spans"), [99, 98, 97])
+    inputs, targets = task.corrupt(list(range(10, 50)), RandomChoices(0, "t", 0).stream("e", "spans"), [99, 98, 97])
     assert [one for one in inputs if one > 90] == [99, 98, 97] and len(targets) == 20 + 3
 
 
 def test_every_division_has_the_right_sizes():
     task = SpanCorruption("t", None, noise_density=0.3, mean_span=2)
-    stream = Draws(0, "t", 0).stream("e", "spans")
+    stream = RandomChoices(0, "t", 0).stream("e", "spans")
     for length in range(2, 60):
         ids = list(range(10, 10 + length))
         inputs, targets = task.corrupt(ids, stream, list(range(999, 899, -1)))
