@@ -12,7 +12,7 @@ import seqio
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import metrics as metric_functions
-from flan_jax.tasks import registry, run_form
+from flan_jax.tasks import registry, run_form, vocabularies
 from flan_jax.tasks.conversations import read_conversation
 from flan_jax.tasks.encoding import batched
 from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Request
@@ -132,8 +132,10 @@ class ChatRecipe(OfDeclaration):
     def shaping(self) -> Any:
         """See `Recipe`."""
         task = self.declaration
-        how = (task.role_names, self.template() is not None, self.add_eos_to_inputs)
-        return (task.name, task.messages, task.preprocess, how, task.version)
+        how = (task.role_names, task.chat_template, self.add_eos_to_inputs)
+        # Of a template that is not used although the declaration would, nothing else tells.
+        unused = task.chat_template and self.form == "roles" and vocabularies.chat_template(self.vocabulary) is not None
+        return (task.name, task.messages, task.preprocess, how, task.version, *(["plain"] if unused else []))
 
     def describe(self) -> Description:
         """See `Recipe`."""

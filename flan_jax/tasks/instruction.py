@@ -275,8 +275,9 @@ class Variant(OfDeclaration):
             self.kind,
             self.shots,
             wording,
-            (task.trim_field, task.trim_from, self.add_eos_to_inputs, self._template() is not None),
+            (task.trim_field, task.trim_from, self.add_eos_to_inputs),
             task.version,
+            *(["chat"] if self.form == "chat" else []),
         )
 
     def describe(self) -> Description:
