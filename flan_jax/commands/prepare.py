@@ -99,7 +99,7 @@ def vocab_command(config: RunConfig, size: int, output: str, max_examples: int) 
             on_bad_row=config.data.on_bad_row,
         )
     pieces, sentinels = made["size"] - made["extra_ids"], made["extra_ids"]
-    print(f"{output}: {pieces:,} pieces (tasks add {sentinels} sentinels); tasks use it by vocabulary={output!r}")
+    print(f"{output}: {pieces:,} pieces (tasks add {sentinels} sentinels); a run uses it by --vocabulary {output}")
     return 0
 
 
