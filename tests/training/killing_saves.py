@@ -32,7 +32,7 @@ class Faults:
     def install(self) -> None:
         for name in ("rename", "replace"):
             setattr(os, name, self._around(name, getattr(os, name)))
-        module._checksums = self._around("checksums", module._checksums)  # taken before they are written
+        module.checksums = self._around("checksums", module.checksums)  # taken before they are written
 
     def _around(self, kind, call):
         def do(source, *arguments, **more):
