@@ -89,7 +89,9 @@ def test_hand_made_gradients_run_on_cpu_alone(monkeypatch):
     assert [has_own_gradients(platform) for platform in ("cpu", "gpu", "tpu")] == [True, False, False]
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    "name", [name if name == "causal" else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
+)
 def test_plain_forms_alone_make_the_model(monkeypatch, name):
     """Logits, gradients and answers without any fast form are those with them."""
     config = dataclasses.replace(ALL[name], dtype="float32", attention_cap=3.0)
