@@ -187,7 +187,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
     return "\n".join(lines)
 
 
-_FORMS = {"chat": "as chat, by the model's template", "roles": "as chat, by the roles' names", "plain": "plain"}
+FORMS = {"chat": "as chat, by the model's template", "roles": "as chat, by the roles' names", "plain": "plain"}
 
 
 def read_as(vocabulary: dict[str, Any], forms: dict[str, int]) -> str:
@@ -198,7 +198,7 @@ def read_as(vocabulary: dict[str, Any], forms: dict[str, int]) -> str:
     """
     short = "/".join(vocabulary["name"].split("/")[-2:])
     counts = {form: f": {counted(count, 'task')}" if len(forms) > 1 else "" for form, count in forms.items()}
-    said = ", ".join(f"{_FORMS.get(form, form)}{count}" for form, count in counts.items())
+    said = ", ".join(f"{FORMS.get(form, form)}{count}" for form, count in counts.items())
     return f"vocabulary: {short} ({vocabulary['size']:,} ids); written {said}"
 
 

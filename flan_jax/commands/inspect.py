@@ -13,7 +13,7 @@ from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.planning import plan as plans
 from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.errors import UserError, counted
-from flan_jax.plan_table import read_as
+from flan_jax.plan_table import FORMS, read_as
 from flan_jax.run_folder import read_plan
 from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.codec import Codec
@@ -59,7 +59,7 @@ def _inspect_task(config: RunConfig, task: str, split: str, num: int) -> int:
     for example in examples:
         print(
             f"=== {example['task']}  example {example['id']}  template {example['template']}  {example['objective']}"
-            f"{_AS_CHAT.get(example['form'], '')}"
+            f"{'' if example['form'] == 'plain' else ', written ' + FORMS[example['form']]}"
         )
         print(f"inputs:  {example['inputs_text']}")
         print(f"targets: {example['targets_text']}")
@@ -94,9 +94,6 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
         print(read_as(kept["table"]["vocabulary"], kept["table"]["forms"]))
     _print_rows(loader, Codec(described), step, num, {})
     return 0
-
-
-_AS_CHAT = {"chat": ", as chat by the model's template", "roles": ", as chat by the roles' names"}
 
 
 def _check_same(
