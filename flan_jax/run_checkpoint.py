@@ -1,18 +1,13 @@
 """The model that a run's checkpoint holds: its parameters, and the base that its adapters stand beside."""
 
-import pathlib
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
 from flan_jax.config.run_config import RunConfig
-from flan_jax.errors import UserError
 from flan_jax.models import lora
 from flan_jax.training import start
-from flan_jax.training.checkpoints import Checkpoints
-from flan_jax.training.state import placed
 
 
 class CheckpointModel(NamedTuple):
@@ -43,12 +38,7 @@ def read_checkpoint(
     Raises:
       UserError: there is no such checkpoint, or not the base that its adapters were trained beside.
     """
-    folder = pathlib.Path(config.run_dir)
     graph, shapes, _ = lora.parts(config.model, config.lora)
-    with closing(Checkpoints(folder / "checkpoints", read_only=True)) as checkpoints:
-        found = checkpoints.latest() if step is None else step
-        if found is None:
-            raise UserError(f"{folder} holds no checkpoint yet; train it first with `flan-jax train`")
-        trained = checkpoints.restore_params(found, placed(shapes, mesh))
+    trained, found = start.trained_params(config.run_dir, shapes, mesh, step)
     frozen = start.frozen_base(config, described, mesh)
     return CheckpointModel(graph, (trained, *frozen) if frozen else trained, found)

@@ -78,7 +78,7 @@ def worker_of(config: RunConfig, beam_options: Sequence[str] | None = None) -> W
         data_fields=config.data_fields,
         data_held_out=config.data_held_out,
         vocabulary=vocabulary_of(config),
-        vocabulary_is_learnt=_learns_vocabulary(config),
+        vocabulary_is_learnt=learns_vocabulary(config),
         form=config.form,
         beam_options=None if beam_options is None else tuple(beam_options),
     )
@@ -136,7 +136,8 @@ def vocabulary_of(config: RunConfig) -> str:
     return os.path.abspath(os.path.join(config.run_dir, "data_vocabulary.model")) if config.data_files else STARTER
 
 
-def _learns_vocabulary(config: RunConfig) -> bool:
+def learns_vocabulary(config: RunConfig) -> bool:
+    """Whether the run's vocabulary is learnt from its `--data`, and so may not be there yet."""
     return bool(config.data_files) and not config.init_from and not config.vocabulary
 
 
@@ -150,7 +151,7 @@ def learn_vocabulary(config: RunConfig, worker: Worker) -> None:
             f"INIT_FROM {config.init_from} does not say its vocabulary, which --data is read with; set VOCABULARY to "
             "what the model was trained with, --vocabulary spiece.model for one"
         )
-    if not _learns_vocabulary(config):
+    if not learns_vocabulary(config):
         return
     path = pathlib.Path(vocabulary_of(config))
     how: dict[str, Any] = {"split": config.data.split, "on_bad_row": config.data.on_bad_row}

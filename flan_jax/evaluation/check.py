@@ -21,7 +21,6 @@ def check_eval_mixture(config: RunConfig, worker: Worker) -> None:
     if config.eval_mixture:
         how = config.evaluation
         request = setup.request_of(config, config.eval_mixture, how.split, how.max_examples)
-        learnt = bool(config.data_files) and not config.init_from  # a vocabulary that may not be there yet
-        tasks = check_evals(request, None if learnt else config.mixture, worker)
+        tasks = check_evals(request, None if setup.learns_vocabulary(config) else config.mixture, worker)
         if config.checkpoints.best_metric:
             reports.check_best_metric(config.checkpoints.best_metric, tasks)

@@ -154,6 +154,25 @@ def parameters_of(folder: str, described: Mapping[str, Any], model: ModelConfig,
     return merged_params(run, described, mesh, model=model)
 
 
+def trained_params(run_dir: str, shapes: Any, mesh: Mesh, step: int | None = None) -> tuple[Any, int]:
+    """What a run's checkpoint holds of parameters, and the step it is of.
+
+    Args:
+      run_dir: the run's folder.
+      shapes: of what the run trains, from `flan_jax.models.lora.parts`.
+      mesh: where they go.
+      step: which checkpoint; the latest by default.
+
+    Raises:
+      UserError: no such checkpoint.
+    """
+    with closing(Checkpoints(pathlib.Path(run_dir) / "checkpoints", read_only=True)) as checkpoints:
+        found = checkpoints.latest() if step is None else step
+        if found is None:
+            raise UserError(f"{run_dir} holds no checkpoint yet; train it first with `flan-jax train`")
+        return checkpoints.restore_params(found, states.placed(shapes, mesh)), found
+
+
 def merged_params(
     config: RunConfig,
     described: Mapping[str, Any],
@@ -174,12 +193,8 @@ def merged_params(
       UserError: no checkpoint, or no base.
     """
     model = model or config.model
-    _, params, beside = adapters.parts(model, config.lora)
-    with closing(Checkpoints(pathlib.Path(config.run_dir) / "checkpoints", read_only=True)) as checkpoints:
-        found = checkpoints.latest() if step is None else step
-        if found is None:
-            raise UserError(f"{config.run_dir} holds no checkpoint; train it first with `flan-jax train`")
-        params = checkpoints.restore_params(found, states.placed(params, mesh))
+    _, shapes, beside = adapters.parts(model, config.lora)
+    params, _ = trained_params(config.run_dir, shapes, mesh, step)
     if not beside:
         return params
     (base,) = frozen_base(config, described, mesh)
