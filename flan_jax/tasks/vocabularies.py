@@ -139,7 +139,8 @@ def chat_template(vocabulary: VocabularyLike) -> ChatTemplate | None:
         raise UserError(
             f"The folder {folder} has a chat template and {name}, but no {TOKENIZER}, which says what the template's "
             "special tokens are; have transformers write it: AutoTokenizer.from_pretrained(FOLDER).save_pretrained("
-            "FOLDER), or take the template out, and conversations are written as User: and Assistant:."
+            "FOLDER), or set FORM to 'plain' or take the template out, and conversations are written as User: and "
+            "Assistant:."
         )
     return None
 
