@@ -96,7 +96,8 @@ def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, type):
         return _class_parts(thing)
     if dataclasses.is_dataclass(thing):
-        return [type(thing), *((field.name, getattr(thing, field.name)) for field in dataclasses.fields(thing))]
+        shaping = [field.name for field in dataclasses.fields(thing) if field.metadata.get("shapes", True)]
+        return [type(thing), *((name, getattr(thing, name)) for name in shaping)]
     if isinstance(thing, Mapping):
         return list(thing.items())
     if isinstance(thing, list | tuple | set | frozenset | range):

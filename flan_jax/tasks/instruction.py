@@ -19,8 +19,8 @@ from typing import Any
 import seqio
 
 from flan_jax.errors import UserError, nearest
-from flan_jax.tasks import inversion, options, registry, run_form, vocabularies
 from flan_jax.tasks import metrics as metric_functions
+from flan_jax.tasks import options, registry, run_form, vocabularies
 from flan_jax.tasks.encoding import DraftEncoder, Finisher, batched
 from flan_jax.tasks.options import DEFAULT_STYLES, check_styles
 from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Request
@@ -38,8 +38,9 @@ from flan_jax.text.chat_templates import ChatTemplate
 class InstructionTask:
     """Declares a task; nothing is read before it is used.
 
-    `register()` adds to seqio's registry NAME; NAME.held_out_wordings where there are held-out templates; NAME.inverted
-    where there are inverted ones; NAME.K_shot for each K of `few_shot`; NAME.as_SIBLING for each sibling: this task's
+    `register()` adds to seqio's registry NAME; NAME.held_out_wordings where there are held-out templates; where there
+    are inverted ones NAME.inverted, which draws from them alone, and NAME.with_inverted, which draws from them and the
+    others alike, as FLAN trains; NAME.K_shot for each K of `few_shot`; NAME.as_SIBLING for each sibling: this task's
     rows and answers under the sibling's instruction, a control that tells whether a model heeds the instruction.
 
     Attributes:
@@ -47,7 +48,8 @@ class InstructionTask:
       source: `jsonl(...)`, `csv(...)`, `json_array(...)`, `text(...)`, `generator(...)` or a seqio data source.
       templates: wordings; a plain text stands for `Template(text)`. One is drawn for each example and draw.
       held_out_templates: wordings for evaluation only.
-      inverted_templates: wordings that show the answer and ask for a field.
+      inverted_templates: wordings that show the answer and ask for a field; or, of the direction "open", that ask for a
+        field and show no answer.
       options: the answers to choose from, or the name of the row's field that lists them; None for free text.
       answer: the row's field that holds the answer: one of the options or its index; for free text a text, or a list of
         right ones.
@@ -97,8 +99,9 @@ class InstructionTask:
     option_styles: tuple[str, ...] = DEFAULT_STYLES
 
     def __post_init__(self):
-        for field in ("templates", "held_out_templates", "inverted_templates"):
+        for field in ("templates", "held_out_templates"):
             object.__setattr__(self, field, as_templates(getattr(self, field)))
+        object.__setattr__(self, "inverted_templates", as_templates(self.inverted_templates, "inverted"))
         for field in ("metrics", "siblings", "few_shot", "option_styles"):
             value = getattr(self, field)
             object.__setattr__(
@@ -124,14 +127,14 @@ class InstructionTask:
         has_options = self.options is not None
         if seen := {one.inputs for one in self.templates} & {one.inputs for one in self.held_out_templates}:
             raise UserError(f"the held-out template {min(seen)!r} is among the templates; take it out of one of them.")
+        for template in (*self.templates, *self.held_out_templates, *self.inverted_templates):
+            template.check(has_options, self.answer)
         for template in (*self.templates, *self.held_out_templates):
-            template.check(has_options)
-            if has_options and not {"answer", self.answer} & set(template.response.fields):
+            if template.direction != "forward":
                 raise UserError(
-                    f"template {template.inputs!r} has the targets {template.targets!r}, which leave out {{answer}}, "
-                    f"one of the options."
+                    f"the template {template.inputs!r} has the direction {template.direction!r}; move it to "
+                    f"inverted_templates."
                 )
-        inversion.check(self.inverted_templates, self.answer)
         if isinstance(self.options, tuple) and (
             len(set(self.options)) < max(2, len(self.options)) or not all(self.options)
         ):
@@ -154,7 +157,7 @@ class InstructionTask:
         if self.held_out_templates:
             variants.append(Variant(self, f"{self.name}.held_out_wordings", "held_out_wordings"))
         if self.inverted_templates:
-            variants.append(Variant(self, f"{self.name}.{inversion.SUFFIX}", "inverted"))
+            variants += [Variant(self, f"{self.name}.{kind}", kind) for kind in ("inverted", "with_inverted")]
         variants += [Variant(self, f"{self.name}.{shots}_shot", "few_shot", shots=shots) for shots in self.few_shot]
         variants += [
             Variant(self, f"{self.name}.as_{sibling}", "sibling", sibling=sibling) for sibling in self.siblings
@@ -182,7 +185,7 @@ class Variant(OfDeclaration):
     Attributes:
       declaration: what the user declared.
       name: the seqio task's name.
-      kind: "plain", "held_out_wordings", "inverted", "few_shot" or "sibling".
+      kind: "plain", "held_out_wordings", "inverted", "with_inverted", "few_shot" or "sibling".
       shots: how many exemplars stand before the prompt.
       sibling: the name of the task whose instruction is used, for the kind "sibling".
     """
@@ -195,12 +198,16 @@ class Variant(OfDeclaration):
 
     @property
     def has_options(self) -> bool:
-        """Whether the answer is one of given options; the inverted task is open."""
-        return self.declaration.options is not None and self.kind != "inverted"
+        """Whether the answer of every example is one of given options."""
+        return self.declaration.options is not None and "inverted" not in self.kind
 
     @property
     def metrics(self) -> tuple[str | Callable[..., Mapping[str, Any]], ...]:
-        """The declaration's metrics, or what fits the kind of answer; those of a task do not fit its inversion."""
+        """The declaration's metrics, or what fits the kind of answer; those of a task do not fit its inversion, and
+        where both are drawn there is the loss alone.
+        """
+        if self.kind == "with_inverted":
+            return ()
         if self.declaration.metrics and self.kind != "inverted":
             return self.declaration.metrics
         return ("accuracy",) if self.has_options else ("exact_match",)
@@ -216,6 +223,8 @@ class Variant(OfDeclaration):
             return self.declaration.held_out_templates
         if self.kind == "inverted":
             return self.declaration.inverted_templates
+        if self.kind == "with_inverted":
+            return (*self.declaration.templates, *self.declaration.inverted_templates)
         if self.kind != "sibling":
             return self.declaration.templates
         sibling = registry.declared(self.sibling)
@@ -225,9 +234,14 @@ class Variant(OfDeclaration):
                 f"Task {self.declaration.name!r} has the sibling {self.sibling!r}, which is no registered "
                 f"InstructionTask{close}."
             )
-        for template in sibling.templates:
-            template.check(self.has_options)
-        return sibling.templates
+        return tuple(self._as_sibling(template) for template in sibling.templates)
+
+    def _as_sibling(self, template: Template) -> Template:
+        """A sibling's instruction with this task's answer, where its targets ask for something else."""
+        if not {"answer", self.declaration.answer} & set(template.response.fields):
+            template = dataclasses.replace(template, targets="{answer}")
+        template.check(self.declaration.options is not None, self.declaration.answer)
+        return template
 
     def encoder(self, split: str, request: Request) -> Encoder:
         """See `Recipe`."""
@@ -288,11 +302,11 @@ class Variant(OfDeclaration):
         return Description(
             task=task.name,
             objective="instruction",
-            eval_kind="rank" if self.has_options else "generate",
+            eval_kind="rank" if self.has_options else "generate" if self.metrics else "loss",
             kind=self.kind,
             cluster=task.cluster,
             cap=task.cap,
-            chance=None if self.kind == "inverted" else chance,
+            chance=None if "inverted" in self.kind else chance,
             siblings=list(task.siblings),
             sibling=self.sibling or None,
             shots=self.shots,

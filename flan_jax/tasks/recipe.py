@@ -74,7 +74,7 @@ class Description:
       task: the declaration's name.
       objective: as in `Example`.
       eval_kind: "rank", "generate", "score" or "loss".
-      kind: "plain", "held_out_wordings", "inverted", "few_shot" or "sibling".
+      kind: "plain", "held_out_wordings", "inverted", "with_inverted", "few_shot" or "sibling".
       cluster: the kind of task.
       cap: the most examples that count for mixing rates.
       chance: the score of guessing.

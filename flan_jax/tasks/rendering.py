@@ -44,11 +44,6 @@ class Worded(Protocol):
         """How many exemplars stand before a prompt."""
         ...
 
-    @property
-    def has_options(self) -> bool:
-        """Whether the answer is one of given options."""
-        ...
-
 
 @dataclasses.dataclass(slots=True)
 class Wording:
@@ -178,13 +173,14 @@ class Renderer:
         task = self._task
         choices = _choices(task.options, fields)
         answer = _answer_index(task.answer, fields, choices)
-        # A letter stands for an option only where the options are shown.
-        lettered = self._variant.has_options and OPTIONS in template.prompt.fields
+        # A letter stands for an option only where the options are shown and asked for.
+        asked = template.direction == "forward"
+        lettered = asked and OPTIONS in template.prompt.fields
         names = style.answers(choices) if lettered else choices
         values[OPTIONS] = style.block(choices)
         values["answer"] = values[task.answer] = names[answer]
         targets = template.response.render(values)
-        if not self._variant.has_options:
+        if not asked:
             return Wording(values, targets, (targets,))
         return Wording(values, targets, (targets,), [self._answered(template, values, name) for name in names], answer)
 

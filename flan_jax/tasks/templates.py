@@ -9,7 +9,9 @@ import dataclasses
 import functools
 import math
 import re
+import typing
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from flan_jax.errors import UserError, nearest
 from flan_jax.tasks.tally import BadRow
@@ -17,6 +19,7 @@ from flan_jax.tasks.vocabularies import Tokenizer
 from flan_jax.tasks.written_form import WrittenForm
 
 OPTIONS = "options"
+Direction = Literal["forward", "inverted", "open"]
 _TOKENS = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
@@ -93,6 +96,8 @@ class Template:
     Attributes:
       inputs: the prompt. `{field}` is a field of the row, `{options}` the block of answer options.
       targets: what is to be answered; `{answer}` is the answer's text.
+      direction: "forward" asks for the answer; "inverted" shows it and asks for a field ("Write a review that is
+        {answer}."); "open" does neither ("Write a review."). Evaluations use forward ones alone.
 
     >>> Template("Is {word} a fruit?").render({"word": "plum", "answer": "yes"})
     ('Is plum a fruit?', 'yes')
@@ -100,6 +105,8 @@ class Template:
 
     inputs: str
     targets: str = "{answer}"
+    # No part of fingerprints: which fields stand on which side, and so all that is rendered, shows without it.
+    direction: Direction = dataclasses.field(default="forward", metadata={"shapes": False})
 
     @functools.cached_property
     def prompt(self) -> Pattern:
@@ -116,11 +123,16 @@ class Template:
         """All fields but the options block, each once."""
         return tuple(field for field in dict.fromkeys((*self.prompt.fields, *self.response.fields)) if field != OPTIONS)
 
-    def check(self, has_options: bool) -> None:
+    def check(self, has_options: bool, answer: str = "answer") -> None:
         """Finds faults that show without a row.
 
+        Args:
+          has_options: whether its task has options.
+          answer: the name of the field that holds the answer.
+
         Raises:
-          UserError: unbalanced braces, no field at all, or an options block in a task without options.
+          UserError: unbalanced braces, no field at all, an options block in a task without options, or fields that do
+            not go with the direction.
         """
         if not self.response.fields:
             raise UserError(
@@ -134,20 +146,45 @@ class Template:
             raise UserError(
                 f"Template {self.inputs!r} has {{options}}, but its task declares none; set the task's options."
             )
+        self._check_direction(has_options, {"answer", answer})
+
+    def _check_direction(self, has_options: bool, answer: set[str]) -> None:
+        shown, asked = answer & set(self.prompt.fields), answer & set(self.response.fields)
+        what = f"The {self.direction} template {self.inputs!r} "
+        if self.direction not in typing.get_args(Direction):
+            raise UserError(
+                f"Template {self.inputs!r} has the direction {self.direction!r}; it is 'forward', 'inverted' or 'open'."
+            )
+        if self.direction == "forward":
+            if has_options and not asked:
+                raise UserError(
+                    f"Template {self.inputs!r} has the targets {self.targets!r}, which leave out {{answer}}, one of "
+                    f"the options; one that shows the answer belongs to inverted_templates."
+                )
+            return
+        if asked:
+            raise UserError(f"{what}asks for the answer itself; name another field in its targets.")
+        if shown and self.direction == "open":
+            raise UserError(f"{what}shows the answer; its direction is 'inverted'.")
+        if not shown and self.direction == "inverted":
+            raise UserError(
+                f"{what}does not show the answer; put {{answer}} in its inputs, or give it the direction 'open'."
+            )
 
     def render(self, values: Mapping[str, str]) -> tuple[str, str]:
         """Inputs and targets for the values of a row's fields."""
         return self.prompt.render(values), self.response.render(values)
 
 
-def as_templates(templates: Iterable[Template | str | tuple[str, str]]) -> tuple[Template, ...]:
-    """Takes templates, plain inputs, and (inputs, targets) pairs."""
+def as_templates(
+    templates: Iterable[Template | str | tuple[str, str]], direction: Direction = "forward"
+) -> tuple[Template, ...]:
+    """Takes templates, plain inputs, and (inputs, targets) pairs; `direction` is that of those which say none."""
     if isinstance(templates, str | Template):
         templates = (templates,)
-    return tuple(
-        one if isinstance(one, Template) else Template(one) if isinstance(one, str) else Template(*one)
-        for one in templates
-    )
+    pairs = [(one,) if isinstance(one, str) else one for one in templates]
+    found = [one if isinstance(one, Template) else Template(*one) for one in pairs]
+    return tuple(dataclasses.replace(one, direction=direction) if one.direction == "forward" else one for one in found)
 
 
 def text_of(value: object) -> str | None:

@@ -331,7 +331,7 @@ def test_a_siblings_instruction_over_these_rows(fruits, model):
     fruits(name="which_number", source=rows, templates=(("Count: {number}", "{number}"),), options=None).register()
     fruits(source=rows, siblings=("which_number",)).register()
     (one,) = examples("fruits.as_which_number", "train", LENGTHS)
-    assert one.inputs_text == "Count: 3" and one.answer == 0
+    assert (one.inputs_text, one.targets_text, one.answer) == ("Count: 3", "fruit", 0)
     fruits(name="lonely", siblings=("nobody",)).register()
     with pytest.raises(UserError, match="sibling 'nobody', which is no registered InstructionTask"):
         list(examples("lonely.as_nobody", "train", LENGTHS))

@@ -21,6 +21,7 @@ def test_registering_adds_the_derived_tasks(fruits):
         "fruits",
         "fruits.held_out_wordings",
         "fruits.inverted",
+        "fruits.with_inverted",
         "fruits.1_shot",
         "fruits.3_shot",
         "fruits.as_siblings_1",
@@ -84,6 +85,10 @@ def test_names_of_others_are_not_taken(fruits):
         ({"few_shot": (0,)}, "must be positive"),
         ({"inverted_templates": (("Name it", "{word}"),)}, "does not show the answer"),
         ({"inverted_templates": (("Is {answer}?", "{label}"),)}, "asks for the answer itself"),
+        ({"inverted_templates": (Template("Name it", "{label}", "open"),)}, "asks for the answer itself"),
+        ({"inverted_templates": (Template("Name a {answer}", "{word}", "open"),)}, "direction is 'inverted'"),
+        ({"inverted_templates": (Template("Name a {answer}", "{word}", "back"),)}, "the direction 'back'; it is"),
+        ({"templates": (Template("Name a {answer}", "{word}", "inverted"),)}, "move it to inverted_templates"),
         ({"held_out_templates": ("{word} {",)}, "unbalanced"),
         ({"held_out_templates": ("What is {word} {number}? {options}",)}, "is among the templates"),
     ],
@@ -123,6 +128,29 @@ def test_a_description_tells_what_a_report_needs(fruits):
     assert describe("fruits.held_out_wordings")["templates"] == [["{word}? {options}", "{answer}"]]
 
 
+def test_inverted_and_open_templates_are_drawn_apart_or_among_the_others_by_choice(fruits):
+    """And the task that is scored by its options draws from neither."""
+    fruits(
+        templates=("{word} {options}",),
+        inverted_templates=(("Name a {answer}.", "{word}"), Template("Name anything.", "{word}", "open")),
+        option_styles=("letters",),
+    ).register()
+    drawn = {
+        name: [one for draw in range(4) for one in examples(name, "train", LENGTHS, draw=draw)] for name in names()
+    }
+    assert {one.inputs_text for one in drawn["fruits.inverted"]} == {"Name a fruit.", "Name a other.", "Name anything."}
+    assert {one.template for one in drawn["fruits.with_inverted"]} == {0, 1, 2}
+    for example in (one for several in drawn.values() for one in several):
+        if "Choices:" in example.inputs_text:
+            assert (example.targets_text, len(example.options)) == ("AB"[example.answer], 2)
+        else:
+            assert example.options is None and example.answer is None
+            assert example.targets_text not in ("A", "B", "fruit", "other")
+    assert all(example.options for example in drawn["fruits"])
+    both = describe("fruits.with_inverted")
+    assert (both["eval_kind"], both["metrics"], both["chance"], both["random"]) == ("loss", [], None, True)
+
+
 def test_held_out_wordings_stand_in_no_other_use_of_the_declaration(fruits):
     """Not in the plain task's rows, nor in exemplars, nor in the task turned around or under a sibling's wordings."""
     fruits(name="siblings_1", held_out_templates=("A sibling unheard of: {word} {options}",)).register()
@@ -139,7 +167,7 @@ def test_held_out_wordings_stand_in_no_other_use_of_the_declaration(fruits):
             for example in examples(variant.name, split, LENGTHS, draw=draw):
                 assert ("nheard of" in example.inputs_text) == held_out, (variant.name, example.inputs_text)
                 seen.add(example.template)
-        assert len(seen) == (1 if variant.name == "fruits.inverted" else 2), variant.name
+        assert len(seen) == {"fruits.inverted": 1, "fruits.with_inverted": 3}.get(variant.name, 2), variant.name
 
 
 def test_one_wording_and_one_style_leave_nothing_to_draw(fruits):
