@@ -95,7 +95,7 @@ seqio.TaskRegistry.add(
     preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
     output_features={name: seqio.Feature(BYTES, add_eos=name == "targets") for name in ("inputs", "targets")},
 )
-mixture("ours_eval", ["capitals", "capitals.held_out_wordings", "parity"])
+mixture("ours_eval", ["capitals", "capitals.held_out_templates", "parity"])
 
 
 def log_likelihood(targets, scores):

@@ -19,7 +19,7 @@ def tasks_command(config: RunConfig, query: str | None = None) -> int:
     if mixtures:
         print(tables.table(["mixture", "tasks"], [[m["name"], len(m["tasks"])] for m in mixtures]), end="\n\n")
     if tasks:
-        heads = ["task", "cluster", "scored by", "wordings", "objective"]
+        heads = ["task", "cluster", "scored by", "templates", "objective"]
         rows = [
             [t["name"], t.get("cluster") or "-", _scored(t), t.get("templates"), t.get("objective", "-")] for t in tasks
         ]

@@ -1,13 +1,13 @@
 """Tables of scores: before and after tuning, beside chance and the best sibling instruction.
 
-An eval mixture may hold, for a task NAME, two kinds of entry besides itself: `NAME.held_out_wordings` (the same rows
-under wordings that were not trained), and `NAME.as_OTHER` (the same rows and answers under another task's instruction).
+An eval mixture may hold, for a task NAME, two kinds of entry besides itself: `NAME.held_out_templates` (the same rows
+under templates not trained on), and `NAME.as_OTHER` (the same rows and answers under another task's instruction).
 A score under OTHER's instruction is the control: a model that reads its instruction does not give NAME's answer there.
 For a task that was held out whole, the best of its `as_OTHER` scores is what following the nearest trained instruction
 would earn.
 
 Figures are told together only where they are of one unit: percentages, losses, or one other metric's own. The groups
-of percentages go by their plain names, the others as "seen wordings: loss".
+of percentages go by their plain names, the others as "seen templates: loss".
 """
 
 import dataclasses
@@ -18,10 +18,10 @@ from typing import Any
 from flan_jax import tables
 from flan_jax.errors import UserError, nearest
 
-_HELD_OUT, _AS = ".held_out_wordings", ".as_"
-SEEN, WORDINGS, TASKS = "seen wordings", "held-out wordings", "held-out tasks"
-BOTH, CONTROL = "held-out tasks under held-out wordings", "another task's instruction"
-GROUPS = (SEEN, WORDINGS, TASKS, BOTH, CONTROL)
+_HELD_OUT, _AS = ".held_out_templates", ".as_"
+SEEN, TEMPLATES, TASKS = "seen templates", "held-out templates", "held-out tasks"
+BOTH, CONTROL = "held-out tasks under held-out templates", "another task's instruction"
+GROUPS = (SEEN, TEMPLATES, TASKS, BOTH, CONTROL)
 
 
 PERCENT, LOSS = "%", "loss"
@@ -125,7 +125,7 @@ def table(
         if _AS in name:
             group = CONTROL
         elif name.endswith(_HELD_OUT):
-            group = WORDINGS if base in known or not known else BOTH
+            group = TEMPLATES if base in known or not known else BOTH
         else:
             group = SEEN if base in known or not known else TASKS
         row = {
@@ -149,8 +149,8 @@ def table(
             row["sibling"], row["sibling_score"] = best, siblings.get(best) if best else None
     grouped = _grouped(rows)
     groups = {name: _group(members) for name, members in grouped.items()}
-    if WORDINGS in groups:
-        groups[WORDINGS] |= _kept(grouped.get(SEEN, []), grouped[WORDINGS])
+    if TEMPLATES in groups:
+        groups[TEMPLATES] |= _kept(grouped.get(SEEN, []), grouped[TEMPLATES])
     failures = [sentence for score in after for sentence in score.get("failures", ())]
     return {"step": step, "tasks": rows, "groups": groups, "failures": failures}
 
@@ -202,10 +202,10 @@ def _error_of_mean(rows: Sequence[Mapping[str, Any]]) -> float:
     return math.sqrt(sum(row["standard_error"] ** 2 for row in rows)) / max(1, len(rows))
 
 
-def _kept(seen: Sequence[Mapping[str, Any]], wordings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How much of the trained wordings' score the others keep, over the tasks that were scored under both."""
+def _kept(seen: Sequence[Mapping[str, Any]], templates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How much of the trained templates' score the others keep, over the tasks that were scored under both."""
     old = {row["task"]: row["after"] for row in seen if row["after"] is not None}
-    names = {row["task"].removesuffix(_HELD_OUT): row["after"] for row in wordings if row["after"] is not None}
+    names = {row["task"].removesuffix(_HELD_OUT): row["after"] for row in templates if row["after"] is not None}
     both = [name for name in names if name in old]
     whole = sum(old[name] for name in both)
     return {"with_seen": len(both), "kept": sum(names[name] for name in both) / whole if whole else None}
@@ -289,18 +289,18 @@ def _figures(row: Mapping[str, Any]) -> list[Any]:
 def _sentences(groups: Mapping[str, Any]) -> list[str]:
     """What percentages say."""
     said = []
-    wordings, tasks, control = (groups.get(group) for group in (WORDINGS, TASKS, CONTROL))
-    if wordings and wordings["kept"] is not None:
-        of = f" ({wordings['with_seen']} of {wordings['tasks']} tasks)" * (wordings["with_seen"] < wordings["tasks"])
-        above = wordings["above_chance"]
+    held_out, tasks, control = (groups.get(group) for group in (TEMPLATES, TASKS, CONTROL))
+    if held_out and held_out["kept"] is not None:
+        of = f" ({held_out['with_seen']} of {held_out['tasks']} tasks)" * (held_out["with_seen"] < held_out["tasks"])
+        above = held_out["above_chance"]
         chance = "" if above is None else f", {above:.0f} points above chance"
-        if chance and wordings["with_chance"] < wordings["tasks"]:
+        if chance and held_out["with_chance"] < held_out["tasks"]:
             chance = (
-                f"; the {wordings['with_chance']} of {wordings['tasks']} tasks that have a chance are "
+                f"; the {held_out['with_chance']} of {held_out['tasks']} tasks that have a chance are "
                 f"{above:.0f} points above it"
             )
-        kept = tables.percent(wordings["kept"])
-        said.append(f"Wordings never trained on keep {kept} of the trained ones' score{of}{chance}.")
+        kept = tables.percent(held_out["kept"])
+        said.append(f"Templates never trained on keep {kept} of the trained ones' score{of}{chance}.")
     if tasks and tasks["above_baseline"] is not None:
         above, error, bar = tasks["above_baseline"], tasks["above_baseline_error"], tasks["stronger_baseline"]
         whole = tasks["with_baseline"] == tasks["tasks"]

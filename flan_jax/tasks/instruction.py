@@ -38,7 +38,7 @@ from flan_jax.text.chat_templates import ChatTemplate
 class InstructionTask:
     """Declares a task; nothing is read before it is used.
 
-    `register()` adds to seqio's registry NAME; NAME.held_out_wordings where there are held-out templates; where there
+    `register()` adds to seqio's registry NAME; NAME.held_out_templates where there are held-out templates; where there
     are inverted ones NAME.inverted, which draws from them alone, and NAME.with_inverted, which draws from them and the
     others alike, as FLAN trains; NAME.K_shot for each K of `few_shot`; NAME.as_SIBLING for each sibling: this task's
     rows and answers under the sibling's instruction, a control that tells whether a model heeds the instruction.
@@ -46,10 +46,10 @@ class InstructionTask:
     Attributes:
       name: the seqio task's name: letters, digits, `.`, `_`, `:`.
       source: `jsonl(...)`, `csv(...)`, `json_array(...)`, `text(...)`, `generator(...)` or a seqio data source.
-      templates: wordings; a plain text stands for `Template(text)`. One is drawn for each example and draw.
-      held_out_templates: wordings for evaluation only.
-      inverted_templates: wordings that show the answer and ask for a field; or, of the direction "open", that ask for a
-        field and show no answer.
+      templates: a plain text stands for `Template(text)`. One is drawn for each example and draw.
+      held_out_templates: templates for evaluation only.
+      inverted_templates: templates that show the answer and ask for a field; or, of the direction "open", that ask for
+        a field and show no answer.
       options: the answers to choose from, or the name of the row's field that lists them; None for free text.
       answer: the row's field that holds the answer: one of the options or its index; for free text a text, or a list of
         right ones.
@@ -155,7 +155,7 @@ class InstructionTask:
         """The tasks that registering adds, the plain one first."""
         variants = [Variant(self, self.name)]
         if self.held_out_templates:
-            variants.append(Variant(self, f"{self.name}.held_out_wordings", "held_out_wordings"))
+            variants.append(Variant(self, f"{self.name}.held_out_templates", "held_out_templates"))
         if self.inverted_templates:
             variants += [Variant(self, f"{self.name}.{kind}", kind) for kind in ("inverted", "with_inverted")]
         variants += [Variant(self, f"{self.name}.{shots}_shot", "few_shot", shots=shots) for shots in self.few_shot]
@@ -185,7 +185,7 @@ class Variant(OfDeclaration):
     Attributes:
       declaration: what the user declared.
       name: the seqio task's name.
-      kind: "plain", "held_out_wordings", "inverted", "with_inverted", "few_shot" or "sibling".
+      kind: "plain", "held_out_templates", "inverted", "with_inverted", "few_shot" or "sibling".
       shots: how many exemplars stand before the prompt.
       sibling: the name of the task whose instruction is used, for the kind "sibling".
     """
@@ -214,12 +214,12 @@ class Variant(OfDeclaration):
 
     @property
     def templates(self) -> tuple[Template, ...]:
-        """The wordings that are drawn from.
+        """The templates that are drawn from.
 
         Raises:
           UserError: the sibling is not registered, or its templates ask for options that this task has not.
         """
-        if self.kind == "held_out_wordings":
+        if self.kind == "held_out_templates":
             return self.declaration.held_out_templates
         if self.kind == "inverted":
             return self.declaration.inverted_templates
@@ -283,12 +283,12 @@ class Variant(OfDeclaration):
         """See `Recipe`."""
         task = self.declaration
         styles = [options.STYLES[name] for name in task.option_styles]
-        wording = (self.templates, styles, task.options, task.answer, task.preprocess)
+        rendering = (self.templates, styles, task.options, task.answer, task.preprocess)
         return (
             self.name,
             self.kind,
             self.shots,
-            wording,
+            rendering,
             (task.trim_field, task.trim_from, self.add_eos_to_inputs),
             task.version,
             *(["chat"] if self.form == "chat" else []),
@@ -313,7 +313,7 @@ class Variant(OfDeclaration):
             options=fixed if self.has_options else None,
             metrics=[metric_functions.name_of(metric) for metric in self.metrics],
             templates=[[template.inputs, template.targets] for template in self.templates],
-            held_out_wordings=len(task.held_out_templates),
+            held_out_templates=len(task.held_out_templates),
             random=self._is_random(),
             version=task.version,
         )

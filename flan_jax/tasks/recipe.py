@@ -74,7 +74,7 @@ class Description:
       task: the declaration's name.
       objective: as in `Example`.
       eval_kind: "rank", "generate", "score" or "loss".
-      kind: "plain", "held_out_wordings", "inverted", "with_inverted", "few_shot" or "sibling".
+      kind: "plain", "held_out_templates", "inverted", "with_inverted", "few_shot" or "sibling".
       cluster: the kind of task.
       cap: the most examples that count for mixing rates.
       chance: the score of guessing.
@@ -83,8 +83,8 @@ class Description:
       shots: how many exemplars stand before a prompt.
       options: the answers to choose from, where they are fixed.
       metrics: names.
-      templates: inputs and targets of each wording.
-      held_out_wordings: how many are kept for evaluation.
+      templates: inputs and targets of each.
+      held_out_templates: how many are kept for evaluation.
       random: whether another draw may give other tokens.
       version: the declaration's.
     """
@@ -102,7 +102,7 @@ class Description:
     options: list[str] | None = None
     metrics: list[str] = dataclasses.field(default_factory=list)
     templates: list[list[str]] = dataclasses.field(default_factory=list)
-    held_out_wordings: int = 0
+    held_out_templates: int = 0
     random: bool = False
     version: str = ""
 

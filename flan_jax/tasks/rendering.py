@@ -1,4 +1,4 @@
-"""Renders rows of an instruction task: finds the answer, draws the wording, puts exemplars before it, and hands drafts
+"""Renders rows of an instruction task: finds the answer, draws the template, puts exemplars before it, and hands drafts
 on."""
 
 import dataclasses
@@ -36,7 +36,7 @@ class Worded(Protocol):
 
     @property
     def templates(self) -> tuple[Template, ...]:
-        """The wordings that are drawn from."""
+        """The templates that are drawn from."""
         ...
 
     @property
@@ -46,8 +46,8 @@ class Worded(Protocol):
 
 
 @dataclasses.dataclass(slots=True)
-class Wording:
-    """A row in a template's words.
+class Rendered:
+    """A row rendered by a template.
 
     Attributes:
       values: the texts of the template's fields, the answer and the options block among them.
@@ -117,19 +117,19 @@ class Renderer:
         number = self._draws.pick(row_id, "template", len(self._templates))
         template = self._templates[number]
         style = self._styles[self._draws.pick(row_id, "option style", len(self._styles))]
-        wording = self._word(row_id, fields, template, style)
-        inputs = template.prompt.render(wording.values)
+        rendered = self._word(row_id, fields, template, style)
+        inputs = template.prompt.render(rendered.values)
         exemplars = self._exemplars(row_id, template, style, inputs) if self._pool else []
         return Draft(
             id=row_id,
             template=number,
             prompt=template.prompt,
-            values=wording.values,
+            values=rendered.values,
             inputs="".join(exemplars) + inputs,
-            targets=wording.targets,
-            options=wording.choices,
-            answer=wording.answer,
-            references=wording.references,
+            targets=rendered.targets,
+            options=rendered.choices,
+            answer=rendered.answer,
+            references=rendered.references,
             exemplars=exemplars,
         )
 
@@ -142,18 +142,18 @@ class Renderer:
                 fields = self._fields(row)
                 if fields is None:
                     continue
-                wording = self._word(exemplar_id, fields, template, style)
+                rendered = self._word(exemplar_id, fields, template, style)
             except BadRow:
                 continue
-            text = template.prompt.render(wording.values)
-            if text == inputs or not wording.targets.strip():
+            text = template.prompt.render(rendered.values)
+            if text == inputs or not rendered.targets.strip():
                 continue
-            found.append(f"{text}\n{wording.targets}{fewshot.SEPARATOR}")
+            found.append(f"{text}\n{rendered.targets}{fewshot.SEPARATOR}")
             if len(found) == self._variant.shots:
                 break
         return found
 
-    def _word(self, row_id: str, fields: Row, template: Template, style: options.OptionStyle) -> Wording:
+    def _word(self, row_id: str, fields: Row, template: Template, style: options.OptionStyle) -> Rendered:
         """Finds the answer and the texts of the template's fields."""
         task = self._task
         wanted = [field for field in template.fields if field not in ("answer", task.answer)]
@@ -162,14 +162,14 @@ class Renderer:
             return self._choose(fields, template, values, style)
         if len(wanted) == len(template.fields):  # no answer is asked for or shown
             targets = template.response.render(values)
-            return Wording(values, targets, (targets,))
+            return Rendered(values, targets, (targets,))
         answers = _references(task.answer, fields)
         values["answer"] = values[task.answer] = answers[self._draws.pick(row_id, "reference", len(answers))]
         worded = dict.fromkeys(self._answered(template, values, answer) for answer in answers)
-        return Wording(values, template.response.render(values), tuple(worded))
+        return Rendered(values, template.response.render(values), tuple(worded))
 
-    def _choose(self, fields: Row, template: Template, values: dict[str, str], style: options.OptionStyle) -> Wording:
-        """The wording of a row whose answer is one of its options."""
+    def _choose(self, fields: Row, template: Template, values: dict[str, str], style: options.OptionStyle) -> Rendered:
+        """A row whose answer is one of its options, rendered."""
         task = self._task
         choices = _choices(task.options, fields)
         answer = _answer_index(task.answer, fields, choices)
@@ -181,8 +181,8 @@ class Renderer:
         values["answer"] = values[task.answer] = names[answer]
         targets = template.response.render(values)
         if not asked:
-            return Wording(values, targets, (targets,))
-        return Wording(values, targets, (targets,), [self._answered(template, values, name) for name in names], answer)
+            return Rendered(values, targets, (targets,))
+        return Rendered(values, targets, (targets,), [self._answered(template, values, name) for name in names], answer)
 
     def _answered(self, template: Template, values: dict[str, str], answer: str) -> str:
         """The targets with another answer."""

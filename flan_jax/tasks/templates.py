@@ -91,7 +91,7 @@ def parse(text: str) -> Pattern:
 
 @dataclasses.dataclass(frozen=True)
 class Template:
-    """One wording of a task.
+    """One way to put a task into words.
 
     Attributes:
       inputs: the prompt. `{field}` is a field of the row, `{options}` the block of answer options.
@@ -204,13 +204,13 @@ def text_of(value: object) -> str | None:
     return None
 
 
-def values_for(fields: Iterable[str], row: Mapping[str, object], wording: str) -> dict[str, str]:
+def values_for(fields: Iterable[str], row: Mapping[str, object], template: str) -> dict[str, str]:
     """The texts of the named fields of a row.
 
     Args:
       fields: the names wanted.
       row: the row.
-      wording: the template's text, for the error.
+      template: its inputs, for the error.
 
     Raises:
       BadRow: a field is missing, null, or neither text, number nor a list of them.
@@ -223,11 +223,11 @@ def values_for(fields: Iterable[str], row: Mapping[str, object], wording: str) -
             if field in row:
                 seen = "null" if value is None else value if isinstance(value, float) else f"a {type(value).__name__}"
                 raise BadRow(
-                    f"field {field!r} of template {wording!r} is {seen}; text, a number or a list of them is wanted"
+                    f"field {field!r} of template {template!r} is {seen}; text, a number or a list of them is wanted"
                 )
             known = [str(name) for name in row]
             raise BadRow(
-                f"template {wording!r} names the field {field!r}, the row has "
+                f"template {template!r} names the field {field!r}, the row has "
                 f"{', '.join(known) or 'none'}{nearest(field, known)}"
             )
         values[field] = text

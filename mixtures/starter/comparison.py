@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from flan_jax.mixtures.starter import draws
-from flan_jax.mixtures.starter.held_out import WORDINGS
+from flan_jax.mixtures.starter.held_out import TEMPLATES
 from flan_jax.mixtures.starter.lexicon import PEOPLE
-from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.mixtures.starter.templates import fill
 from flan_jax.tasks import InstructionTask, generator
 
-_WORDINGS = (
+_TEMPLATES = (
     "{statement} Who is the {what}? {options}",
     "Who is the {what}? {statement} {options}",
     "Read this: {statement} Who is {what} of all? {options}",
@@ -56,8 +56,8 @@ def _task(what: str, answer: str, sibling: str, source: Callable[[str], Iterator
     return InstructionTask(
         name=f"compare_{what}",
         source=generator(source, num_rows=draws.NUM_ROWS),
-        templates=wordings(_WORDINGS, **words),
-        held_out_templates=wordings(WORDINGS["comparison"], **words),
+        templates=fill(_TEMPLATES, **words),
+        held_out_templates=fill(TEMPLATES["comparison"], **words),
         options="people",
         answer=answer,
         cluster="comparison",

@@ -1,9 +1,9 @@
-"""What no training run of the starter suite may see: a quarter of every task's wordings, and three whole tasks.
+"""What no training run of the starter suite may see: a quarter of every task's templates, and three whole tasks.
 
 These lists were chosen and committed before the first training run on this suite and are not changed after it; a
 score on them is worth something only because of that. The three tasks lie in different rows and columns of the grid
 of `ordinals`: every ordinal and every kind still occurs in trained tasks, their combinations do not. Each held-out
-wording is made of words that occur in trained wordings of the same task, since a model that starts from random
+template is made of words that occur in trained templates of the same task, since a model that starts from random
 weights can know no others.
 
 Words in braces are filled in by the cluster's file ({ordinal}, {kind}, {what}, ...) or from the row.
@@ -11,8 +11,8 @@ Words in braces are filled in by the cluster's file ({ordinal}, {kind}, {what}, 
 
 TASKS = ("second_animal", "first_vehicle", "third_food")
 
-# By the list of wordings that they complete; tasks that share the wordings of a cluster have the same ones held out.
-WORDINGS: dict[str, tuple[str, ...]] = {
+# By the list of templates that they complete; tasks that share the templates of a cluster have the same ones held out.
+TEMPLATES: dict[str, tuple[str, ...]] = {
     "ordinals": (
         "Find the {ordinal} {kind}: {passage}",
         "{passage} Tell me the {ordinal} {kind}.",

@@ -9,12 +9,12 @@ These are the columns and the rows of the grid, whose cells are the tasks of `or
 """
 
 from flan_jax.mixtures.starter.draws import NUM_ROWS
-from flan_jax.mixtures.starter.held_out import WORDINGS
+from flan_jax.mixtures.starter.held_out import TEMPLATES
 from flan_jax.mixtures.starter.passages import ORDINALS, passages
-from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.mixtures.starter.templates import fill
 from flan_jax.tasks import InstructionTask, generator
 
-_WORDINGS = (
+_TEMPLATES = (
     "List the {kind}s in order. {passage}",
     "{passage} List the {kind}s in order.",
     "Which {kind}s are in this story? {passage}",
@@ -36,8 +36,8 @@ def _task(kind: str) -> InstructionTask:
     return InstructionTask(
         name=f"all_{kind}s",
         source=generator(passages, num_rows=NUM_ROWS),
-        templates=wordings(_WORDINGS, **words),
-        held_out_templates=wordings(WORDINGS["listing"], **words),
+        templates=fill(_TEMPLATES, **words),
+        held_out_templates=fill(TEMPLATES["listing"], **words),
         answer=f"{kind}s",
         cluster="listing",
         siblings=tuple(f"all_{other}s" for other in _LISTED if other != kind),
@@ -45,7 +45,7 @@ def _task(kind: str) -> InstructionTask:
     )
 
 
-_ROW_WORDINGS = (
+_ROW_TEMPLATES = (
     "List everything that comes {ordinal}. {passage}",
     "{passage} List everything that comes {ordinal}.",
     "Name all that comes {ordinal}. {passage}",
@@ -66,8 +66,8 @@ def _row_task(ordinal: str) -> InstructionTask:
     return InstructionTask(
         name=f"all_{ordinal}",
         source=generator(passages, num_rows=NUM_ROWS),
-        templates=wordings(_ROW_WORDINGS, **words),
-        held_out_templates=wordings(WORDINGS["rows"], **words),
+        templates=fill(_ROW_TEMPLATES, **words),
+        held_out_templates=fill(TEMPLATES["rows"], **words),
         answer=f"all_{ordinal}",
         cluster="listing",
         siblings=tuple(f"all_{other}" for other in ORDINALS if other != ordinal),

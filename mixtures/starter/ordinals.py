@@ -11,13 +11,13 @@ right.
 from functools import partial
 
 from flan_jax.mixtures.starter.draws import HELD_OUT_ROWS, NUM_ROWS, Row
-from flan_jax.mixtures.starter.held_out import TASKS, WORDINGS
+from flan_jax.mixtures.starter.held_out import TASKS, TEMPLATES
 from flan_jax.mixtures.starter.lexicon import KINDS
 from flan_jax.mixtures.starter.passages import ORDINALS, held_out_passages, passages
-from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.mixtures.starter.templates import fill
 from flan_jax.tasks import InstructionTask, generator
 
-_WORDINGS = (
+_TEMPLATES = (
     "Which {kind} comes {ordinal}? {passage}",
     "{passage} Which {kind} comes {ordinal}?",
     "Name the {ordinal} {kind}. {passage}",
@@ -57,9 +57,9 @@ def _task(ordinal: str, kind: str) -> InstructionTask:
         source=generator(held_out_passages, num_rows=HELD_OUT_ROWS)
         if held_out
         else generator(passages, num_rows=NUM_ROWS),
-        templates=wordings(_WORDINGS, **words),
-        held_out_templates=wordings(WORDINGS["ordinals"], **words),
-        inverted_templates=wordings(_INVERTED, "{question}"),
+        templates=fill(_TEMPLATES, **words),
+        held_out_templates=fill(TEMPLATES["ordinals"], **words),
+        inverted_templates=fill(_INVERTED, "{question}"),
         preprocess=partial(_with_question, f"Which {kind} comes {ordinal}?"),
         options="entities",
         answer=name,

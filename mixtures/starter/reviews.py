@@ -7,12 +7,12 @@ targets: positive
 from collections.abc import Iterator
 
 from flan_jax.mixtures.starter import draws
-from flan_jax.mixtures.starter.held_out import WORDINGS
+from flan_jax.mixtures.starter.held_out import TEMPLATES
 from flan_jax.mixtures.starter.lexicon import words
-from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.mixtures.starter.templates import fill
 from flan_jax.tasks import InstructionTask, generator
 
-_SENTIMENT_WORDINGS = (
+_SENTIMENT_TEMPLATES = (
     "Is this review positive or negative? {review}",
     "{review} Is this positive or negative?",
     "What is the sentiment of this review? {review} {options}",
@@ -26,7 +26,7 @@ _SENTIMENT_WORDINGS = (
     "Would you say this is positive or negative? {review}",
     "Say how the writer feels: {review} {options}",
 )
-_TOPIC_WORDINGS = (
+_TOPIC_TEMPLATES = (
     "What is this review about? {review} {options}",
     "{review} What is it about? {options}",
     "Give the topic of the review. {review} {options}",
@@ -83,9 +83,9 @@ ALL = (
     InstructionTask(
         name="review_sentiment",
         source=generator(reviews, num_rows=draws.NUM_ROWS),
-        templates=wordings(_SENTIMENT_WORDINGS),
-        held_out_templates=wordings(WORDINGS["review_sentiment"]),
-        inverted_templates=wordings(_INVERTED, "{review}"),
+        templates=fill(_SENTIMENT_TEMPLATES),
+        held_out_templates=fill(TEMPLATES["review_sentiment"]),
+        inverted_templates=fill(_INVERTED, "{review}"),
         options=tuple(_JUDGEMENTS),
         answer="sentiment",
         cluster="reviews",
@@ -95,8 +95,8 @@ ALL = (
     InstructionTask(
         name="review_topic",
         source=generator(reviews, num_rows=draws.NUM_ROWS),
-        templates=wordings(_TOPIC_WORDINGS),
-        held_out_templates=wordings(WORDINGS["review_topic"]),
+        templates=fill(_TOPIC_TEMPLATES),
+        held_out_templates=fill(TEMPLATES["review_topic"]),
         options=tuple(_ASPECTS),
         answer="topic",
         cluster="reviews",

@@ -7,12 +7,12 @@ targets: big
 from collections.abc import Iterator
 
 from flan_jax.mixtures.starter import draws
-from flan_jax.mixtures.starter.held_out import WORDINGS
+from flan_jax.mixtures.starter.held_out import TEMPLATES
 from flan_jax.mixtures.starter.lexicon import KINDS, OPPOSITE_OF, PEOPLE
-from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.mixtures.starter.templates import fill
 from flan_jax.tasks import InstructionTask, Template, generator
 
-_WORDINGS = (
+_TEMPLATES = (
     "Give the {what}. {sentence}",
     "{sentence} Give the {what}.",
     "What is the {what} in this sentence? {sentence}",
@@ -26,7 +26,7 @@ _WORDINGS = (
     "Tell me the {what} of this: {sentence}",
     "{sentence} Question: what is the {what}? Answer:",
 )
-_KIND_WORDINGS = (
+_KIND_TEMPLATES = (
     "{sentence} What kind of thing is it? {options}",
     "What kind of thing is in this sentence? {sentence} {options}",
     "Is this about an animal, a food or a vehicle? {sentence}",
@@ -79,8 +79,8 @@ def _task(answer: str, what: str, siblings: tuple[str, ...], inverted: tuple[Tem
     return InstructionTask(
         name=f"sentence_{answer}",
         source=generator(sentences, num_rows=draws.NUM_ROWS),
-        templates=wordings(_WORDINGS, **words),
-        held_out_templates=wordings(WORDINGS["sentence_words"], **words),
+        templates=fill(_TEMPLATES, **words),
+        held_out_templates=fill(TEMPLATES["sentence_words"], **words),
         inverted_templates=inverted,
         options=tuple(OPPOSITE_OF),
         answer=answer,
@@ -97,14 +97,14 @@ ALL = (
         "opposite",
         "opposite of the adjective",
         ("sentence_adjective",),
-        inverted=wordings(_OPPOSITE_INVERTED, "{adjective}"),
+        inverted=fill(_OPPOSITE_INVERTED, "{adjective}"),
     ),
     InstructionTask(
         name="sentence_kind",
         source=generator(sentences, num_rows=draws.NUM_ROWS),
-        templates=wordings(_KIND_WORDINGS),
-        held_out_templates=wordings(WORDINGS["sentence_kind"]),
-        inverted_templates=wordings(_KIND_INVERTED, "{noun}"),
+        templates=fill(_KIND_TEMPLATES),
+        held_out_templates=fill(TEMPLATES["sentence_kind"]),
+        inverted_templates=fill(_KIND_INVERTED, "{noun}"),
         options=_NOUN_KINDS,
         answer="kind",
         cluster="sentences",

@@ -7,12 +7,12 @@ targets: Tuesday
 from collections.abc import Iterator
 
 from flan_jax.mixtures.starter import draws
-from flan_jax.mixtures.starter.held_out import WORDINGS
+from flan_jax.mixtures.starter.held_out import TEMPLATES
 from flan_jax.mixtures.starter.lexicon import DAYS, NUMBERS, PEOPLE, THINGS
-from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.mixtures.starter.templates import fill
 from flan_jax.tasks import InstructionTask, Template, generator
 
-_DAY_WORDINGS = (
+_DAY_TEMPLATES = (
     "Which day comes {what} this? {event}",
     "{event} Which day comes {what} it?",
     "Name the day {what} this. {event}",
@@ -26,7 +26,7 @@ _DAY_WORDINGS = (
     "Find the day {what} the day named here. {event}",
     "Question: which day is {what} this day? {event} Answer:",
 )
-_NUMBER_WORDINGS = (
+_NUMBER_TEMPLATES = (
     "{event} How many would there be with one {what}?",
     "How many would it be with one {what}? {event}",
     "{event} Give the number if there were one {what}.",
@@ -87,8 +87,8 @@ def _task(
     return InstructionTask(
         name=name,
         source=generator(events, num_rows=draws.NUM_ROWS),
-        templates=wordings(_DAY_WORDINGS if of_days else _NUMBER_WORDINGS, **words),
-        held_out_templates=wordings(WORDINGS["days" if of_days else "numbers"], **words),
+        templates=fill(_DAY_TEMPLATES if of_days else _NUMBER_TEMPLATES, **words),
+        held_out_templates=fill(TEMPLATES["days" if of_days else "numbers"], **words),
         inverted_templates=inverted,
         options=options,
         answer=what,
@@ -100,7 +100,7 @@ def _task(
 
 
 ALL = (
-    _task("day_after", "after", "day_before", DAYS, wordings(_DAY_INVERTED, "{day}")),
+    _task("day_after", "after", "day_before", DAYS, fill(_DAY_INVERTED, "{day}")),
     _task("day_before", "before", "day_after", DAYS),
     _task("number_more", "more", "number_fewer", NUMBERS),
     _task("number_fewer", "fewer", "number_more", NUMBERS),

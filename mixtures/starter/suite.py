@@ -3,7 +3,7 @@
     flan_jax.mixtures.starter.suite     the module to name in a gin file
 
 `starter` holds every task but the held-out ones, and the inverted tasks at a low rate. `starter_eval` holds each
-trained task under its trained wordings (NAME) and under its held-out ones (NAME.held_out_wordings), the held-out
+trained task under its trained templates (NAME) and under its held-out ones (NAME.held_out_templates), the held-out
 tasks, and as a control the rows of some tasks under a sibling's instruction (NAME.as_SIBLING). Importing this module
 declares, no more.
 """
@@ -45,9 +45,9 @@ mixture(
     "starter_eval",
     [
         *(task.name for task in TRAINED),
-        *(f"{task.name}.held_out_wordings" for task in TRAINED),
+        *(f"{task.name}.held_out_templates" for task in TRAINED),
         *(task.name for task in HELD_OUT),
-        *(f"{task.name}.held_out_wordings" for task in HELD_OUT),
+        *(f"{task.name}.held_out_templates" for task in HELD_OUT),
         *CONTROLS,
     ],
 )

@@ -3,7 +3,7 @@
     python -m flan_jax.mixtures.starter.vocabulary            # writes starter.model beside this file
     python -m flan_jax.mixtures.starter.vocabulary my.model   # or elsewhere
 
-It is learnt from the training rows under the training wordings alone. Every word counts once, however often it is
+It is learnt from the training rows under the training templates alone. Every word counts once, however often it is
 met: so each becomes one piece, and an answer reads the same in the passage and in the targets. All of printable ASCII
 is covered; other characters fall back to bytes.
 """
@@ -27,14 +27,14 @@ _ROWS = 2_000  # of each task; enough to meet every word
 
 
 def rendered(task: InstructionTask, rows: int = _ROWS) -> Iterator[str]:
-    """Yields prompts and answers of a task's training rows, its training wordings (and inverted ones) taken in turn."""
-    wordings = itertools.cycle((*task.templates, *task.inverted_templates))
+    """Yields prompts and answers of a task's training rows, its training and inverted templates taken in turn."""
+    templates = itertools.cycle((*task.templates, *task.inverted_templates))
     styles = itertools.cycle(STYLES.values())
     for _, row in itertools.islice(task.source.rows("train"), rows):
         fields = task.preprocess(row) if task.preprocess else row
         if fields is None:
             continue
-        template = next(wordings)
+        template = next(templates)
         options = fields[task.options] if isinstance(task.options, str) else task.options
         values = values_for(template.fields, {**fields, "answer": fields[task.answer]}, template.inputs)
         yield from template.render({**values, "options": next(styles).block(options) if options else ""})

@@ -9,12 +9,12 @@ The four tasks read the same rows. The animal and the food never stand first or 
 from collections.abc import Iterator
 
 from flan_jax.mixtures.starter import draws
-from flan_jax.mixtures.starter.held_out import WORDINGS
+from flan_jax.mixtures.starter.held_out import TEMPLATES
 from flan_jax.mixtures.starter.lexicon import ANIMALS, COLOURS, FOODS, THINGS, VEHICLES
-from flan_jax.mixtures.starter.wordings import wordings
+from flan_jax.mixtures.starter.templates import fill
 from flan_jax.tasks import InstructionTask, generator
 
-_WORDINGS = (
+_TEMPLATES = (
     "What is the {what} in this list? {words}",
     "List: {words}. What is the {what}?",
     "Give the {what} of the list. List: {words}",
@@ -49,8 +49,8 @@ def _task(asked: str, what: str) -> InstructionTask:
     return InstructionTask(
         name=f"list_{asked}",
         source=generator(word_lists, num_rows=draws.NUM_ROWS),
-        templates=wordings(_WORDINGS, **words),
-        held_out_templates=wordings(WORDINGS["word_lists"], **words),
+        templates=fill(_TEMPLATES, **words),
+        held_out_templates=fill(TEMPLATES["word_lists"], **words),
         options="list",
         answer=asked,
         cluster="word_lists",

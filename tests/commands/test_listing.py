@@ -10,14 +10,14 @@ def test_the_users_tasks_stand_beside_the_packaged_ones(project):
     assert done.code == 0
     lines = {line.split()[0]: line for line in done.out.splitlines() if line.strip()}
     assert "ranking: accuracy" in lines["parity"] and "generation: exact_match" in lines["capitals"]
-    assert {"starter", "ours", "shout", "capitals.held_out_wordings"} <= set(lines)
+    assert {"starter", "ours", "shout", "capitals.held_out_templates"} <= set(lines)
     assert lines["ours"].split() == ["ours", "2"]
 
 
 def test_a_search_keeps_names_that_hold_every_word(project):
-    done = project("tasks", "capitals wordings", "--module", "user_tasks")
+    done = project("tasks", "capitals templates", "--module", "user_tasks")
     assert done.code == 0
-    assert "capitals.held_out_wordings" in done.out and "parity" not in done.out
+    assert "capitals.held_out_templates" in done.out and "parity" not in done.out
     assert "0 mixtures, 1 task;" in done.out
     assert "prose" in project("tasks", "span_corruption").out  # by objective
 

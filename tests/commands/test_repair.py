@@ -114,7 +114,7 @@ def test_a_run_whose_last_scoring_failed_is_scored_when_it_is_started_again(scen
     assert losses(run_dir) == losses(trained)[:12] and not (run_dir / "scores/step-12.json").exists()
     assert "1 faults, mended" in repair(scene).out
     done = train(scene, *scored)
-    assert done.code == 0 and "is finished: step 12 of 12" in done.out and "SEEN WORDINGS" in done.out, done
+    assert done.code == 0 and "is finished: step 12 of 12" in done.out and "SEEN TEMPLATES" in done.out, done
     assert (run_dir / "scores/step-12.json").exists()
 
 

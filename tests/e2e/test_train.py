@@ -23,7 +23,7 @@ def test_the_folder_of_a_run_holds_what_it_should(trained):
     assert all(np.float32(row["loss"]) == row["loss"] or len(repr(row["loss"])) < 12 for row in metrics)
 
     results = json.loads((trained / "results.json").read_text())
-    assert [task["task"] for task in results["tasks"]] == ["capitals", "capitals.held_out_wordings", "parity"]
+    assert [task["task"] for task in results["tasks"]] == ["capitals", "capitals.held_out_templates", "parity"]
     assert results["step"] == 30 and all(task["before"] is not None for task in results["tasks"])
     assert "MIXTURE = 'ours'" in (trained / "operative.gin").read_text()
     assert {task["name"] for task in plan_of(trained)["plan"]["tasks"]} == {"capitals", "parity"}
@@ -37,7 +37,7 @@ def test_scores_are_a_curve_over_steps(trained):
     for step, when in ((0, "before"), (30, "after")):
         by_task = {row["task"]: {next(iter(row["metrics"])): row[when]} for row in results["tasks"]}
         assert found[step]["by_task"] == by_task
-        groups = {"seen_wordings": "seen wordings", "held-out_wordings": "held-out wordings"}
+        groups = {"seen_templates": "seen templates", "held-out_templates": "held-out templates"}
         assert found[step]["by_group"] == {tag: results["groups"][name][when] for tag, name in groups.items()}
         assert found[step]["mean"] == pytest.approx(np.mean([row[when] for row in results["tasks"]]))
 
@@ -51,7 +51,7 @@ def test_tensorboard_has_every_steps_loss_and_the_scores(trained):
         at += 16 + length
     assert at == len(raw)
     assert sum(b"loss" in event for event in payloads) >= 30
-    assert sum(b"scores/by_group/held-out_wordings" in event for event in payloads) == 2
+    assert sum(b"scores/by_group/held-out_templates" in event for event in payloads) == 2
 
 
 def test_losses_by_task_are_sums_of_the_steps_between(trained):
@@ -81,7 +81,7 @@ def test_a_finished_run_says_so_and_trains_nothing(project, trained, tmp_path):
     before = (tmp_path / "run/metrics.jsonl").read_bytes()
     done = project.train(tmp_path / "run", "--eval_mixture", "ours_eval", "--gin.Evaluation.before=True")
     assert "is finished: step 30 of 30" in done.out and "training" not in done.err
-    assert "capitals.held_out_wordings" in done.out and "Next:" in done.out
+    assert "capitals.held_out_templates" in done.out and "Next:" in done.out
     assert (tmp_path / "run/metrics.jsonl").read_bytes() == before
 
 

@@ -56,7 +56,7 @@ def test_an_answer_is_kept_with_what_it_rests_on(worker, user_folder, tmp_path):
     config = RunConfig(mixture="ours", modules=("user_tasks", "more_tasks"), store_dir=str(tmp_path))
     request = setup.request_of(config, "ours_eval", "validation", 20)
     names = check_evals(request, "ours", worker)
-    assert names == ["capitals", "capitals.held_out_wordings", "parity"]
+    assert names == ["capitals", "capitals.held_out_templates", "parity"]
     idle = Worker(worker.setup)
     assert check_evals(request, "ours", idle) == names and idle._process is None
     (kept,) = (tmp_path / "resolved").glob("evals-*.json")

@@ -17,11 +17,11 @@ def score(task, after, chance=50.0, examples=400, **about):
 
 AFTER = [
     score("likes", 90.0, cluster="reviews"),
-    score("likes.held_out_wordings", 80.0),
+    score("likes.held_out_templates", 80.0),
     score("counts", 70.0, chance=25.0),
-    score("counts.held_out_wordings", 60.0, chance=25.0),
+    score("counts.held_out_templates", 60.0, chance=25.0),
     score("first", 75.0, chance=20.0, examples=100),
-    score("first.held_out_wordings", 66.0, chance=20.0),
+    score("first.held_out_templates", 66.0, chance=20.0),
     score("first.as_likes", 30.0, chance=20.0),
     score("first.as_counts", 55.0, chance=20.0),
     score("last", 40.0, chance=33.0),
@@ -40,22 +40,22 @@ def test_tasks_fall_in_five_groups(result):
     for row in result["tasks"]:
         members.setdefault(row["group"], []).append(row["task"])
     assert members == {
-        "seen wordings": ["likes", "counts"],
-        "held-out wordings": ["likes.held_out_wordings", "counts.held_out_wordings"],
+        "seen templates": ["likes", "counts"],
+        "held-out templates": ["likes.held_out_templates", "counts.held_out_templates"],
         "held-out tasks": ["first", "last"],
-        "held-out tasks under held-out wordings": ["first.held_out_wordings"],
+        "held-out tasks under held-out templates": ["first.held_out_templates"],
         "another task's instruction": ["first.as_likes", "first.as_counts", "last.as_likes"],
     }
     assert result["step"] == 12
-    assert result["groups"]["seen wordings"]["after"] == 80.0
-    assert result["groups"]["held-out wordings"]["after"] == 70.0
+    assert result["groups"]["seen templates"]["after"] == 80.0
+    assert result["groups"]["held-out templates"]["after"] == 70.0
 
 
 def test_scores_before_stand_beside_those_after(result):
     rows = {row["task"]: row for row in result["tasks"]}
     assert rows["likes"]["before"] == 48.0 and rows["counts"]["before"] is None
     # Not of the tasks that were scored before alone: beside it stands the score of all.
-    assert result["groups"]["seen wordings"]["before"] is None
+    assert result["groups"]["seen templates"]["before"] is None
 
 
 def test_a_held_out_task_stands_beside_its_best_sibling_instruction(result):
@@ -126,26 +126,26 @@ def test_a_group_is_of_one_unit():
     result = table_of(scored("a", 90.0), scored("b", 100.0), chat("c", 0.07), before=[chat("c", 0.5)])
     groups = result["groups"]
     assert {name: group["after"] for name, group in groups.items()} == {
-        "seen wordings": 95.0,
-        "seen wordings: loss": 0.07,
+        "seen templates": 95.0,
+        "seen templates: loss": 0.07,
     }
     assert [group["tasks"] for group in groups.values()] == [2, 1]
-    assert groups["seen wordings"]["before"] is None and groups["seen wordings: loss"]["before"] == 0.5
+    assert groups["seen templates"]["before"] is None and groups["seen templates: loss"]["before"] == 0.5
     text = reports.render(result)
-    assert "SEEN WORDINGS: LOSS" in text and "66.69" not in text
+    assert "SEEN TEMPLATES: LOSS" in text and "66.69" not in text
 
 
 def test_chance_and_score_are_of_the_same_tasks():
-    """Under wordings not trained on, an open task has no chance: only the others stand above theirs."""
+    """Under templates not trained on, an open task has no chance: only the others stand above theirs."""
     after = [
         *(score("a", 80.0, chance=50.0), score("b", 20.0, chance=None), score("c", 50.0)),
-        *(score("a.held_out_wordings", 60.0, chance=50.0), score("b.held_out_wordings", 10.0, chance=None)),
+        *(score("a.held_out_templates", 60.0, chance=50.0), score("b.held_out_templates", 10.0, chance=None)),
     ]
     result = reports.table(after, None, ["a", "b", "c"], 3)
-    wordings = result["groups"]["held-out wordings"]
-    assert (wordings["after"], wordings["chance"], wordings["above_chance"]) == (35.0, None, 10.0)
+    templates = result["groups"]["held-out templates"]
+    assert (templates["after"], templates["chance"], templates["above_chance"]) == (35.0, None, 10.0)
     text = reports.render(result)
-    # 60 and 10 of 80 and 20; `c` was scored under its trained wordings alone.
+    # 60 and 10 of 80 and 20; `c` was scored under its trained templates alone.
     assert "keep 70.0% of the trained ones' score; the 1 of 2 tasks that have a chance are 10 points above it." in text
     held_out = [score("d", 70.0, chance=40.0), score("e", 10.0, chance=None)]
     text = reports.render(reports.table(held_out, None, ["a"], 3))
@@ -168,7 +168,7 @@ def test_many_tasks_are_told_by_their_group_and_its_worst():
         *[f"task_{number}.as_task_0" for number in range(5)],
     ]
     assert "Of 100 tasks the worst 5 of each group are shown; all are in run/results.json." in text
-    assert "SEEN WORDINGS " in text and "69.50" in text
+    assert "SEEN TEMPLATES " in text and "69.50" in text
     whole = reports.render(result)
     assert all(f"  {one.task} " in whole for one in after) and "are shown" not in whole
     losses = reports.render(table_of(*[one for one in after if one.unit == "loss"]), "results.json")
@@ -178,7 +178,7 @@ def test_many_tasks_are_told_by_their_group_and_its_worst():
 def test_what_failed_is_told_and_has_no_figure():
     sentence = "The metric 'm' of task 'b' raised ValueError: no."
     result = table_of(scored("a", 90.0), scored("b", None, failures=[sentence] * 7))
-    assert result["groups"]["seen wordings"]["after"] == 90.0
+    assert result["groups"]["seen templates"]["after"] == 90.0
     text = reports.render(result, "results.json")
     assert text.count(sentence) == 5 and text.endswith("And 2 more metrics failed: see results.json.")
     (row,) = [line.split() for line in text.splitlines() if line.startswith("  b")]
@@ -207,7 +207,7 @@ def test_the_text_says_what_the_figures_mean(result):
 
 def test_without_baselines_nothing_is_made_up():
     result = reports.table([score("qa", 10.0, chance=None)], None, [], 3)
-    assert result["tasks"][0]["before"] is None and result["groups"]["seen wordings"]["chance"] is None
+    assert result["tasks"][0]["before"] is None and result["groups"]["seen templates"]["chance"] is None
     assert "qa" in reports.render(result)
 
 

@@ -155,7 +155,7 @@ def test_eval_prints_the_table_of_the_run(project, trained):
     assert set(told) == set(results)
     for name, kept in results.items():
         assert float(told[name][3]) == pytest.approx(kept["after"], abs=0.01), name
-    assert "HELD-OUT WORDINGS" in done.out and "SEEN WORDINGS" in done.out
+    assert "HELD-OUT TEMPLATES" in done.out and "SEEN TEMPLATES" in done.out
 
 
 @pytest.mark.usefixtures("warm")

@@ -61,7 +61,7 @@ def test_clusters_are_those_declared():
 
 
 @pytest.mark.parametrize("task", suite.TASKS, ids=lambda task: task.name)
-def test_held_out_wordings_are_others_in_words_that_are_trained(task):
+def test_held_out_templates_are_others_in_words_that_are_trained(task):
     trained_words = set().union(*(own_words(template) for template in task.templates))
     trained = [skeleton(template) for template in task.templates]
     for template in task.held_out_templates:
@@ -92,10 +92,10 @@ def test_training_never_names_what_is_held_out():
         assert not instructions & {template.inputs for template in task.templates}
 
 
-def test_evaluation_holds_both_wordings_the_held_out_tasks_and_controls():
+def test_evaluation_holds_both_templates_the_held_out_tasks_and_controls():
     members = {task.name for task in seqio.get_mixture_or_task("starter_eval").tasks}
     for task in suite.TASKS:
-        assert {task.name, f"{task.name}.held_out_wordings"} <= members
+        assert {task.name, f"{task.name}.held_out_templates"} <= members
     assert {"first_person", "all_animals", "list_first"} <= {name.partition(".as_")[0] for name in suite.CONTROLS}
     for task in suite.HELD_OUT:
         assert len(task.siblings) >= 3
@@ -146,11 +146,11 @@ def test_answers_stand_among_the_options_and_chance_is_not_below_theirs(task):
 @pytest.mark.parametrize("task", suite.TASKS, ids=lambda task: task.name)
 def test_prompts_and_targets_fit(task):
     encode = tokenizer("starter").encode
-    wordings = (*task.templates, *task.held_out_templates, *task.inverted_templates)
+    templates = (*task.templates, *task.held_out_templates, *task.inverted_templates)
     texts = [
         render(task, template, row, style)
         for style in STYLES.values()
-        for template, row in zip(itertools.cycle(wordings), rows(task, "train", 20 * len(wordings)), strict=False)
+        for template, row in zip(itertools.cycle(templates), rows(task, "train", 20 * len(templates)), strict=False)
     ]
     inputs, targets = zip(*texts, strict=True)
     assert max(map(len, encode(list(inputs)))) < INPUTS  # below, since the end of the sequence counts

@@ -43,7 +43,7 @@ def test_ascii_needs_no_bytes(starter):
     assert not [piece for piece in pieces if piece.startswith("<0x") or piece == "<unk>"]
 
 
-def test_it_is_learnt_from_training_wordings_alone():
+def test_it_is_learnt_from_training_templates_alone():
     words = set(vocabulary.words())
     assert {"animal", "Which", "goat", "Anna"} <= words
     assert len(words) < 600

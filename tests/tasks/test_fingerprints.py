@@ -244,11 +244,11 @@ class TestTasks:
     def test_what_shapes_tokens_changes_it(self, declare, fields):
         assert declare()["fruits"] != declare(**fields)["fruits"]
 
-    def test_one_variants_wording_leaves_the_others_alone(self, declare):
+    def test_one_variants_templates_leave_the_others_alone(self, declare):
         base = declare(held_out_templates=(Template("{word}? {options}"),), few_shot=(2,))
         other = declare(held_out_templates=(Template("{word}! {options}"),), few_shot=(2,))
         changed = [name for name in base if base[name] != other[name]]
-        assert changed == ["fruits.held_out_wordings"]
+        assert changed == ["fruits.held_out_templates"]
 
     def test_files_count_by_state_not_by_place(self, tmp_path, model):
         path = tmp_path / "a" / "rows.jsonl"

@@ -19,7 +19,7 @@ def test_registering_adds_the_derived_tasks(fruits):
     ).register()
     assert names()[1:] == [
         "fruits",
-        "fruits.held_out_wordings",
+        "fruits.held_out_templates",
         "fruits.inverted",
         "fruits.with_inverted",
         "fruits.1_shot",
@@ -120,12 +120,12 @@ def test_a_description_tells_what_a_report_needs(fruits):
     ).register()
     plain = describe("fruits")
     assert (plain["cap"], plain["cluster"], plain["chance"], plain["eval_kind"]) == (7, "words", 0.5, "rank")
-    assert (plain["metrics"], plain["options"], plain["held_out_wordings"]) == (["accuracy"], ["fruit", "other"], 1)
+    assert (plain["metrics"], plain["options"], plain["held_out_templates"]) == (["accuracy"], ["fruit", "other"], 1)
     assert plain["random"] is True and plain["ours"] is True
     inverted = describe("fruits.inverted")
     assert (inverted["eval_kind"], inverted["metrics"]) == ("generate", ["exact_match"])
     assert inverted["options"] is None and inverted["chance"] is None
-    assert describe("fruits.held_out_wordings")["templates"] == [["{word}? {options}", "{answer}"]]
+    assert describe("fruits.held_out_templates")["templates"] == [["{word}? {options}", "{answer}"]]
 
 
 def test_inverted_and_open_templates_are_drawn_apart_or_among_the_others_by_choice(fruits):
@@ -151,8 +151,8 @@ def test_inverted_and_open_templates_are_drawn_apart_or_among_the_others_by_choi
     assert (both["eval_kind"], both["metrics"], both["chance"], both["random"]) == ("loss", [], None, True)
 
 
-def test_held_out_wordings_stand_in_no_other_use_of_the_declaration(fruits):
-    """Not in the plain task's rows, nor in exemplars, nor in the task turned around or under a sibling's wordings."""
+def test_held_out_templates_stand_in_no_other_use_of_the_declaration(fruits):
+    """Not in the plain task's rows, nor in exemplars, nor in the task turned around or under a sibling's templates."""
     fruits(name="siblings_1", held_out_templates=("A sibling unheard of: {word} {options}",)).register()
     task = fruits(
         held_out_templates=("Unheard of, {word}? {options}", "{word} {number}, unheard of. {options}"),
@@ -161,7 +161,7 @@ def test_held_out_wordings_stand_in_no_other_use_of_the_declaration(fruits):
         siblings=("siblings_1",),
     ).register()
     for variant in task.variants():
-        held_out = variant.name == "fruits.held_out_wordings"
+        held_out = variant.name == "fruits.held_out_templates"
         seen = set()
         for split, draw in (("train", 0), ("train", 1), ("train", 2), ("validation", 0)):
             for example in examples(variant.name, split, LENGTHS, draw=draw):
@@ -170,8 +170,8 @@ def test_held_out_wordings_stand_in_no_other_use_of_the_declaration(fruits):
         assert len(seen) == {"fruits.inverted": 1, "fruits.with_inverted": 3}.get(variant.name, 2), variant.name
 
 
-def test_one_wording_and_one_style_leave_nothing_to_draw(fruits):
-    """But exemplars are: few-shot prompts of one wording are others every epoch, as those of two styles are."""
+def test_one_template_and_one_style_leave_nothing_to_draw(fruits):
+    """But exemplars are: few-shot prompts of one template are others every epoch, as those of two styles are."""
     fruits(templates=("{word} {options}",), option_styles=("dashes",), few_shot=(2,)).register()
     fruits(name="styled", templates=("{word} {options}",), option_styles=("dashes", "letters")).register()
     for name, is_random in (("fruits", False), ("fruits.2_shot", True), ("styled", True)):

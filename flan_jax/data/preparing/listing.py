@@ -22,8 +22,8 @@ def list_in_child(*, setup: WorkerSetup, progress: Callable[..., None]) -> dict[
         entries.append({"name": name, "kind": "mixture", "tasks": members})
     for name in sorted(seqio.TaskRegistry.names()):
         described = examples.describe(name)
-        wordings = len(described.get("templates") or ())
-        entries.append({**described, "name": name, "kind": "task", "templates": wordings or None})
+        templates = len(described.get("templates") or ())
+        entries.append({**described, "name": name, "kind": "task", "templates": templates or None})
     sources = watched_files(setup.modules)
     read = opened.found(opened.mark(), except_in=os.devnull, known=sources)
     return {"entries": entries, "package": str(PACKAGE), "sources": digests(sources), "read": dict(read)}

@@ -123,7 +123,7 @@ def none_kept(task: str, mixture: str, split: str, tally: Mapping[str, int]) -> 
     causes = [
         f"{value} {key.replace('_', ' ')}" for key, value in tally.items() if value and key not in ("read", "kept")
     ]
-    mend = "raise FEATURE_LENGTHS, which its wording alone fills," if tally.get("too_long") else "check its source,"
+    mend = "raise FEATURE_LENGTHS, which its templates alone fill," if tally.get("too_long") else "check its source,"
     return UserError(
         f"task {task!r} has no examples in split {split!r}: {tally.get('read', 0)} rows were read and none was kept "
         f"({', '.join(causes) or 'the source is empty'}); {mend} or take it out of {mixture!r}"

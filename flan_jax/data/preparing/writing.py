@@ -52,7 +52,7 @@ def write_part(job: Job, number: int, request: Request) -> Written:
 def _as_in_first(job: Job, number: int, request: Request, found: Iterator[Any]) -> Iterator[Any]:
     """The examples that the first draw keeps of a part's rows, in its order, as they are found in this draw.
 
-    A plan numbers a task's examples alike in all draws. One that another wording makes too long stays as it was first.
+    A plan numbers a task's examples alike in all draws. One that another template makes too long stays as it was first.
     """
     drawn = {str(example.id): example for example in found}
     first_job = dataclasses.replace(job, draw=0)

@@ -9,7 +9,7 @@ columns    each from a multiple of 64 bytes on; those of one value an example fi
   weights.values   the loss weight of each target token; absent where all are 1
   options.first    [N + 1] each example's first answer option        options.offsets, options.values
   answer           [N] index of the right option, -1 without         id.offsets, id.values    UTF-8
-  template         [N] which wording was drawn, -1 without           checksum  [N] CRC-32 of ids and weights
+  template         [N] which one was drawn, -1 without           checksum  [N] CRC-32 of ids and weights
                                                                      about_checksum  [N] of options, id, …
 """
 
