@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from flan_jax.tasks.rates import caps_of, mixture, proportional, rate_of
     from flan_jax.tasks.registry import declared, names
     from flan_jax.tasks.sources import (
+        Corpus,
+        Hub,
         array_record,
         csv,
         generator,
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChatTask",
+    "Corpus",
     "Example",
+    "Hub",
     "InstructionTask",
     "PrefixLanguageModel",
     "SpanCorruption",
@@ -75,7 +79,7 @@ _NAMES = {
     "span_corruption": "SpanCorruption",
     "rates": "caps_of mixture proportional rate_of",
     "registry": "declared names",
-    "sources": "array_record csv generator hugging_face json_array jsonl parquet text tfds tfrecord",
+    "sources": "Corpus Hub array_record csv generator hugging_face json_array jsonl parquet text tfds tfrecord",
     "templates": "Template",
     "vocabularies": "train_sentencepiece",
 }

@@ -39,6 +39,11 @@ class RandomChoices:
         state.update(f"{purpose}\x1f{example_id}".encode())
         return int.from_bytes(state.digest(), "little") % count
 
+    def order(self, example_id: str, purpose: str, count: int) -> list[int]:
+        """Draws an order of the indices below `count`."""
+        numbers = self.stream(example_id, purpose)
+        return sorted(range(count), key=lambda _: next(numbers))
+
     def stream(self, example_id: str, purpose: str) -> Iterator[int]:
         """Yields independent 64-bit integers without end."""
         number = 0

@@ -12,7 +12,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks import fingerprints, foreign, measures, registry, vocabularies
 from flan_jax.tasks.measures import Measured, Outputs
 from flan_jax.tasks.recipe import Example, Request
-from flan_jax.tasks.sources import GeneratorSource, SeqioSource, all_files, besides_files
+from flan_jax.tasks.sources import GeneratorSource, SeqioSource, TfdsSource, all_files, besides_files
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
 from flan_jax.tasks.user_functions import of_task
 
@@ -153,7 +153,10 @@ def is_ours(task_name: str) -> bool:
 def needs_tensorflow(task_name: str) -> bool:
     """Whether reading a task's examples runs TensorFlow."""
     recipe = registry.recipe(task_name)
-    return recipe is None or isinstance(recipe.source, SeqioSource)
+    if recipe is None:
+        return True
+    source = getattr(recipe.source, "inner", recipe.source)
+    return isinstance(source, SeqioSource) or (isinstance(source, TfdsSource) and not source.reads_anywhere)
 
 
 def splits(task_name: str) -> list[str]:
@@ -165,9 +168,10 @@ def splits(task_name: str) -> list[str]:
 def num_rows(task_name: str, split: str) -> int | None:
     """Rows of one of our tasks' splits as its files have them; None where nobody has counted."""
     recipe = registry.recipe(task_name)
-    if recipe is None or isinstance(recipe.source, SeqioSource | GeneratorSource):  # which only declare a number
+    source = None if recipe is None else getattr(recipe.source, "inner", recipe.source)
+    if source is None or isinstance(source, SeqioSource | GeneratorSource):  # which only declare a number
         return None
-    return recipe.source.num_rows(split)
+    return source.num_rows(split)
 
 
 def source_files(task_name: str) -> list[str]:

@@ -13,39 +13,39 @@ soup.\nOPTIONS:\n- good\n- bad" and the targets "good".
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import seqio
 
-from flan_jax.errors import UserError, nearest
+from flan_jax.errors import UserError
+from flan_jax.tasks import fewshot, registry
 from flan_jax.tasks import metrics as metric_functions
-from flan_jax.tasks import options, registry, run_form, vocabularies
-from flan_jax.tasks.encoding import DraftEncoder, Finisher, batched
 from flan_jax.tasks.options import DEFAULT_STYLES, check_styles
-from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Request
-from flan_jax.tasks.rendering import Renderer
-from flan_jax.tasks.sources import Row, Source
-from flan_jax.tasks.tally import OnBadRow
+from flan_jax.tasks.sources import Corpus, Row, Source
 from flan_jax.tasks.templates import OPTIONS, Template, as_templates
-from flan_jax.tasks.user_functions import of_task
+from flan_jax.tasks.variants import Variant
 from flan_jax.tasks.vocabularies import VocabularyLike
-from flan_jax.tasks.written_form import PlainText, WrittenForm, one_exchange
-from flan_jax.text.chat_templates import ChatTemplate
 
 
 @dataclasses.dataclass(frozen=True)
 class InstructionTask:
     """Declares a task; nothing is read before it is used.
 
-    `register()` adds to seqio's registry NAME; NAME.held_out_templates where there are held-out templates; where there
-    are inverted ones NAME.inverted, which draws from them alone, and NAME.with_inverted, which draws from them and the
-    others alike, as FLAN trains; NAME.K_shot for each K of `few_shot`; NAME.as_SIBLING for each sibling: this task's
-    rows and answers under the sibling's instruction, a control that tells whether a model heeds the instruction.
+    `register()` adds to seqio's registry NAME and, as far as the declaration has what they need,
+
+        NAME.held_out_templates   evaluates under templates that are kept from training
+        NAME.inverted             draws from the inverted templates alone
+        NAME.with_inverted        draws from them and the others alike, as FLAN trains
+        NAME.K_shot               puts exemplars first, for each K of `few_shot`; of a pair NAME.J_to_K_shot
+        NAME.no_options           leaves the options out of the prompts, as does NAME.K_shot.no_options
+        NAME.as_SIBLING           this task's rows and answers under a sibling's instruction: a control that tells
+                                  whether a model heeds it
 
     Attributes:
       name: the seqio task's name: letters, digits, `.`, `_`, `:`.
-      source: `jsonl(...)`, `csv(...)`, `json_array(...)`, `text(...)`, `generator(...)` or a seqio data source.
+      source: `jsonl(...)`, `csv(...)`, `json_array(...)`, `text(...)`, `generator(...)`, a `Corpus(...)`, whose place
+        the run chooses, or a seqio data source.
       templates: a plain text stands for `Template(text)`. One is drawn for each example and draw.
       held_out_templates: templates for evaluation only.
       inverted_templates: templates that show the answer and ask for a field; or, of the direction "open", that ask for
@@ -63,7 +63,9 @@ class InstructionTask:
       cluster: the kind of task, for leaving out clusters and for reports.
       siblings: names of tasks over the same rows whose instruction asks for something else.
       chance: the score of guessing, from 0 to 1; None for 1 over the number of fixed options.
-      few_shot: numbers of exemplars to derive tasks with.
+      few_shot: numbers of exemplars to derive tasks with; a pair is drawn between for each example, as in (0, 16).
+      exemplar_styles: names of the ways to lay out exemplars (`flan_jax.tasks.fewshot.STYLES`), one drawn for each
+        example.
       trim_field: the field to shorten when a prompt is too long; None shortens the longest.
       trim_from: "end" cuts a field's end; "middle" keeps its beginning and its end, for prompts that come as one text,
         whose instruction may stand on either side.
@@ -74,10 +76,12 @@ class InstructionTask:
         where one does and the run's FORM is not "plain".
       option_styles: names of the ways to write the options (`flan_jax.tasks.options.STYLES`), one drawn for each
         example. With a lettered one the answer is the letter.
+      without_options: whether to derive tasks whose prompts leave the options out.
+      shuffle_options: whether the options stand in an order that is drawn for each example.
     """
 
     name: str
-    source: Source | seqio.DataSource
+    source: Source | seqio.DataSource | Corpus
     templates: tuple[Template, ...]
     held_out_templates: tuple[Template, ...] = ()
     inverted_templates: tuple[Template, ...] = ()
@@ -90,19 +94,22 @@ class InstructionTask:
     cluster: str = ""
     siblings: tuple[str, ...] = ()
     chance: float | None = None
-    few_shot: tuple[int, ...] = ()
+    few_shot: tuple[int | tuple[int, int], ...] = ()
+    exemplar_styles: tuple[str, ...] = fewshot.DEFAULT_STYLES
     trim_field: str | None = None
     trim_from: str = "end"
     version: str = ""
     add_eos_to_inputs: bool | None = None
     chat_template: bool = True
     option_styles: tuple[str, ...] = DEFAULT_STYLES
+    shuffle_options: bool = False
+    without_options: bool = False
 
     def __post_init__(self):
         for field in ("templates", "held_out_templates"):
             object.__setattr__(self, field, as_templates(getattr(self, field)))
         object.__setattr__(self, "inverted_templates", as_templates(self.inverted_templates, "inverted"))
-        for field in ("metrics", "siblings", "few_shot", "option_styles"):
+        for field in ("metrics", "siblings", "few_shot", "option_styles", "exemplar_styles"):
             value = getattr(self, field)
             object.__setattr__(
                 self, field, (value,) if isinstance(value, str | int) or callable(value) else tuple(value)
@@ -140,6 +147,9 @@ class InstructionTask:
         ):
             raise UserError(f"options={self.options!r}; at least two different texts are wanted, none empty.")
         check_styles(self.option_styles)
+        fewshot.check(self.few_shot, self.exemplar_styles)
+        if self.without_options and not any(OPTIONS in one.prompt.fields for one in self.templates):
+            raise UserError("without_options is set, but no template shows {options}; leave it out.")
         for metric in self.metrics:
             metric_functions.function(metric)
         if self.trim_field and not any(self.trim_field in one.prompt.fields for one in self.templates):
@@ -148,8 +158,6 @@ class InstructionTask:
             raise UserError(f"trim_from={self.trim_from!r}; it is 'end' or 'middle'.")
         if self.cap is not None and self.cap < 1:
             raise UserError(f"cap={self.cap}; give a positive number of examples, or None.")
-        if any(shots < 1 for shots in self.few_shot):
-            raise UserError(f"few_shot={self.few_shot}; the numbers of exemplars must be positive.")
 
     def variants(self) -> "list[Variant]":
         """The tasks that registering adds, the plain one first."""
@@ -158,7 +166,13 @@ class InstructionTask:
             variants.append(Variant(self, f"{self.name}.held_out_templates", "held_out_templates"))
         if self.inverted_templates:
             variants += [Variant(self, f"{self.name}.{kind}", kind) for kind in ("inverted", "with_inverted")]
-        variants += [Variant(self, f"{self.name}.{shots}_shot", "few_shot", shots=shots) for shots in self.few_shot]
+        if self.without_options:
+            variants.append(Variant(self, f"{self.name}.no_options", "no_options", shows_options=False))
+        for fewest, most in map(fewshot.bounds, self.few_shot):
+            name = f"{self.name}.{most if fewest == most else f'{fewest}_to_{most}'}_shot"
+            variants.append(Variant(self, name, "few_shot", fewest, most))
+            if self.without_options:
+                variants.append(Variant(self, f"{name}.no_options", "few_shot", fewest, most, shows_options=False))
         variants += [
             Variant(self, f"{self.name}.as_{sibling}", "sibling", sibling=sibling) for sibling in self.siblings
         ]
@@ -176,150 +190,3 @@ class InstructionTask:
         self.check()
         registry.add(list(self.variants()))
         return self
-
-
-@dataclasses.dataclass(frozen=True)
-class Variant(OfDeclaration):
-    """One seqio task of an `InstructionTask`.
-
-    Attributes:
-      declaration: what the user declared.
-      name: the seqio task's name.
-      kind: "plain", "held_out_templates", "inverted", "with_inverted", "few_shot" or "sibling".
-      shots: how many exemplars stand before the prompt.
-      sibling: the name of the task whose instruction is used, for the kind "sibling".
-    """
-
-    declaration: InstructionTask
-    name: str
-    kind: str = "plain"
-    shots: int = 0
-    sibling: str = ""
-
-    @property
-    def has_options(self) -> bool:
-        """Whether the answer of every example is one of given options."""
-        return self.declaration.options is not None and "inverted" not in self.kind
-
-    @property
-    def metrics(self) -> tuple[str | Callable[..., Mapping[str, Any]], ...]:
-        """The declaration's metrics, or what fits the kind of answer; those of a task do not fit its inversion, and
-        where both are drawn there is the loss alone.
-        """
-        if self.kind == "with_inverted":
-            return ()
-        if self.declaration.metrics and self.kind != "inverted":
-            return self.declaration.metrics
-        return ("accuracy",) if self.has_options else ("exact_match",)
-
-    @property
-    def templates(self) -> tuple[Template, ...]:
-        """The templates that are drawn from.
-
-        Raises:
-          UserError: the sibling is not registered, or its templates ask for options that this task has not.
-        """
-        if self.kind == "held_out_templates":
-            return self.declaration.held_out_templates
-        if self.kind == "inverted":
-            return self.declaration.inverted_templates
-        if self.kind == "with_inverted":
-            return (*self.declaration.templates, *self.declaration.inverted_templates)
-        if self.kind != "sibling":
-            return self.declaration.templates
-        sibling = registry.declared(self.sibling)
-        if sibling is None or not hasattr(sibling, "templates"):
-            close = nearest(self.sibling, registry.names())
-            raise UserError(
-                f"Task {self.declaration.name!r} has the sibling {self.sibling!r}, which is no registered "
-                f"InstructionTask{close}."
-            )
-        return tuple(self._as_sibling(template) for template in sibling.templates)
-
-    def _as_sibling(self, template: Template) -> Template:
-        """A sibling's instruction with this task's answer, where its targets ask for something else."""
-        if not {"answer", self.declaration.answer} & set(template.response.fields):
-            template = dataclasses.replace(template, targets="{answer}")
-        template.check(self.declaration.options is not None, self.declaration.answer)
-        return template
-
-    def encoder(self, split: str, request: Request) -> Encoder:
-        """See `Recipe`."""
-        renderer = Renderer(self, split, request)
-        finisher = Finisher(self.name, self.written(), request)
-        encode = DraftEncoder(finisher, self.declaration.trim_field, self.declaration.trim_from, renderer.where)
-
-        def encoder(rows: Iterable[tuple[str, Row]]) -> Iterator[Example]:
-            for batch in batched(renderer.drafts(rows)):
-                yield from encode(batch)
-
-        return encoder
-
-    def written(self) -> WrittenForm:
-        """Its prompts and answers as ids: as one exchange of a chat, or as they stand."""
-        tokenizer, template = vocabularies.tokenizer(self.vocabulary), self._template()
-        return PlainText(tokenizer, self.add_eos_to_inputs) if template is None else one_exchange(tokenizer, template)
-
-    def _template(self) -> ChatTemplate | None:
-        return run_form.template_for(self.vocabulary, self.declaration.chat_template)
-
-    @property
-    def form(self) -> str:
-        """See `OfDeclaration`."""
-        return "plain" if self._template() is None else "chat"
-
-    def prompt_format(self) -> str:
-        """See `OfDeclaration`."""
-        template = self._template()
-        return "{}" if template is None else template.prompt_format()
-
-    def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
-        """See `Recipe`."""
-        renderer = Renderer(self, split, Request({}, on_bad_row=on_bad_row))
-        for draft in renderer.drafts(of_task(self.name, self.source.rows(split, on_bad_row))):
-            yield draft.inputs, draft.targets
-
-    def shaping(self) -> Any:
-        """See `Recipe`."""
-        task = self.declaration
-        styles = [options.STYLES[name] for name in task.option_styles]
-        rendering = (self.templates, styles, task.options, task.answer, task.preprocess)
-        return (
-            self.name,
-            self.kind,
-            self.shots,
-            rendering,
-            (task.trim_field, task.trim_from, self.add_eos_to_inputs),
-            task.version,
-            *(["chat"] if self.form == "chat" else []),
-        )
-
-    def describe(self) -> Description:
-        """See `Recipe`."""
-        task = self.declaration
-        fixed = list(task.options) if isinstance(task.options, tuple) else None
-        chance = 1.0 / len(fixed) if task.chance is None and fixed else task.chance
-        return Description(
-            task=task.name,
-            objective="instruction",
-            eval_kind="rank" if self.has_options else "generate" if self.metrics else "loss",
-            kind=self.kind,
-            cluster=task.cluster,
-            cap=task.cap,
-            chance=None if "inverted" in self.kind else chance,
-            siblings=list(task.siblings),
-            sibling=self.sibling or None,
-            shots=self.shots,
-            options=fixed if self.has_options else None,
-            metrics=[metric_functions.name_of(metric) for metric in self.metrics],
-            templates=[[template.inputs, template.targets] for template in self.templates],
-            held_out_templates=len(task.held_out_templates),
-            random=self._is_random(),
-            version=task.version,
-        )
-
-    def _is_random(self) -> bool:
-        """Whether another draw may give other tokens."""
-        task = self.declaration
-        styled = len(task.option_styles) > 1 and any(OPTIONS in template.prompt.fields for template in self.templates)
-        return len(self.templates) > 1 or self.shots > 0 or styled

@@ -40,8 +40,13 @@ class Worded(Protocol):
         ...
 
     @property
+    def fewest(self) -> int:
+        """How many exemplars stand before a prompt at least."""
+        ...
+
+    @property
     def shots(self) -> int:
-        """How many exemplars stand before a prompt."""
+        """How many do at most."""
         ...
 
 
@@ -81,6 +86,7 @@ class Renderer:
         self._draws = RandomChoices(request.seed, variant.name, request.draw)
         self._templates = variant.templates
         self._styles = [options.STYLES[name] for name in self._task.option_styles]
+        self._layouts = [fewshot.STYLES[name] for name in self._task.exemplar_styles]
         self._pool = fewshot.Pool(variant.name, variant.source) if variant.shots else None
 
     def drafts(self, rows: Iterable[tuple[str, Row]]) -> Iterator[Draft]:
@@ -118,14 +124,18 @@ class Renderer:
         template = self._templates[number]
         style = self._styles[self._draws.pick(row_id, "option style", len(self._styles))]
         rendered = self._word(row_id, fields, template, style)
-        inputs = template.prompt.render(rendered.values)
-        exemplars = self._exemplars(row_id, template, style, inputs) if self._pool else []
+        prompt, exemplars = template.prompt, []
+        if self._pool:
+            exemplars = self._exemplars(row_id, template, style, prompt.render(rendered.values))
+        if exemplars:
+            layout = self._layout(row_id)
+            prompt = prompt.within(layout.before, layout.between.rstrip())
         return Draft(
             id=row_id,
             template=number,
-            prompt=template.prompt,
+            prompt=prompt,
             values=rendered.values,
-            inputs="".join(exemplars) + inputs,
+            inputs="".join(exemplars) + prompt.render(rendered.values),
             targets=rendered.targets,
             options=rendered.choices,
             answer=rendered.answer,
@@ -136,7 +146,12 @@ class Renderer:
     def _exemplars(self, row_id: str, template: Template, style: options.OptionStyle, inputs: str) -> list[str]:
         """Rendered exemplars; the example's own row and rows that read the same are passed over."""
         assert self._pool is not None
+        wanted = self._variant.fewest
+        wanted += self._draws.pick(row_id, "shots", self._variant.shots - wanted + 1)
+        layout = self._layout(row_id)
         found: list[str] = []
+        if not wanted:
+            return found
         for exemplar_id, row in self._pool.order(row_id, self._draws):
             try:
                 fields = self._fields(row)
@@ -148,10 +163,13 @@ class Renderer:
             text = template.prompt.render(rendered.values)
             if text == inputs or not rendered.targets.strip():
                 continue
-            found.append(f"{text}\n{rendered.targets}{fewshot.SEPARATOR}")
-            if len(found) == self._variant.shots:
+            found.append(layout.exemplar(text, rendered.targets))
+            if len(found) == wanted:
                 break
         return found
+
+    def _layout(self, row_id: str) -> fewshot.ExemplarStyle:
+        return self._layouts[self._draws.pick(row_id, "exemplar style", len(self._layouts))]
 
     def _word(self, row_id: str, fields: Row, template: Template, style: options.OptionStyle) -> Rendered:
         """Finds the answer and the texts of the template's fields."""
@@ -159,7 +177,7 @@ class Renderer:
         wanted = [field for field in template.fields if field not in ("answer", task.answer)]
         values = values_for(wanted, fields, template.inputs)
         if task.options is not None:
-            return self._choose(fields, template, values, style)
+            return self._choose(row_id, fields, template, values, style)
         if len(wanted) == len(template.fields):  # no answer is asked for or shown
             targets = template.response.render(values)
             return Rendered(values, targets, (targets,))
@@ -168,11 +186,16 @@ class Renderer:
         worded = dict.fromkeys(self._answered(template, values, answer) for answer in answers)
         return Rendered(values, template.response.render(values), tuple(worded))
 
-    def _choose(self, fields: Row, template: Template, values: dict[str, str], style: options.OptionStyle) -> Rendered:
+    def _choose(
+        self, row_id: str, fields: Row, template: Template, values: dict[str, str], style: options.OptionStyle
+    ) -> Rendered:
         """A row whose answer is one of its options, rendered."""
         task = self._task
         choices = _choices(task.options, fields)
         answer = _answer_index(task.answer, fields, choices)
+        if task.shuffle_options:
+            order = self._draws.order(row_id, "option order", len(choices))
+            choices, answer = [choices[index] for index in order], order.index(answer)
         # A letter stands for an option only where the options are shown and asked for.
         asked = template.direction == "forward"
         lettered = asked and OPTIONS in template.prompt.fields

@@ -42,6 +42,14 @@ class Pattern:
         """How often a field occurs."""
         return sum(field == name for _, name in self.parts)
 
+    def within(self, before: str, after: str) -> "Pattern":
+        """The same with text before and after it.
+
+        >>> parse("Hi {name}").within("Q: ", " A:").render({"name": "Ann"})
+        'Q: Hi Ann A:'
+        """
+        return Pattern(((before, None), *self.parts, (after, None)))
+
     def render(self, values: Mapping[str, str]) -> str:
         """The text with each field replaced by its value.
 

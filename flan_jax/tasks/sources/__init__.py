@@ -14,16 +14,22 @@ from flan_jax.tasks.sources.readers import TEXT_UNITS
 from flan_jax.tasks.sources.source import Row, Source, plain
 
 if TYPE_CHECKING:
-    from flan_jax.tasks.sources.seqio_source import SeqioSource, as_source, tfds
+    from flan_jax.tasks.sources.corpus import Corpus, CorpusSource, Hub, as_source
+    from flan_jax.tasks.sources.seqio_source import SeqioSource
+    from flan_jax.tasks.sources.tfds_source import TfdsSource, tfds
 
 __all__ = [
     "TEXT_UNITS",
+    "Corpus",
+    "CorpusSource",
     "FileSource",
     "GeneratorSource",
+    "Hub",
     "HuggingFaceSource",
     "Row",
     "SeqioSource",
     "Source",
+    "TfdsSource",
     "all_files",
     "array_record",
     "as_source",
@@ -41,11 +47,15 @@ __all__ = [
 ]
 
 
+# Their modules import seqio or TFDS, which reading files does without.
+_LATER = {"SeqioSource": "seqio_source", "TfdsSource": "tfds_source", "tfds": "tfds_source"}
+_LATER |= dict.fromkeys(("Corpus", "CorpusSource", "Hub", "as_source"), "corpus")
+
+
 def __getattr__(name: str) -> Any:
-    if name not in ("SeqioSource", "as_source", "tfds"):
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Imports seqio, which reading files does without.
-    globals()[name] = found = getattr(importlib.import_module(f"{__name__}.seqio_source"), name)
+    globals()[name] = found = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
     return found
 
 
@@ -57,15 +67,15 @@ def besides_files(source: Source) -> Any:
         kind = source.path if source.data_files else ""
         files = tuple((split, ()) for split, _ in source.data_files)
         return dataclasses.replace(source, path=kind, data_files=files)
+    if inner := getattr(source, "inner", None):
+        return (besides_files(inner), source.adapt)  # type: ignore[attr-defined]
     return source
 
 
 def all_files(source: Source) -> list[str]:
     """The files of all splits of a source that can be found; empty where they are not known."""
-    from flan_jax.tasks.sources.seqio_source import SeqioSource
-
     # A TFDS source would have to read its builder to tell its splits, and has no file patterns.
-    splits = source.file_splits if isinstance(source, SeqioSource | HuggingFaceSource) else source.splits
+    splits = source.file_splits if hasattr(source, "file_splits") else source.splits
     found = set()
     for split in splits:
         with contextlib.suppress(UserError):  # whoever reads that split is told

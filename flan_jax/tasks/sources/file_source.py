@@ -14,7 +14,7 @@ from flan_jax.errors import UserError
 from flan_jax.files import filesystem
 from flan_jax.tasks.sources.parts import part
 from flan_jax.tasks.sources.readers import Reader
-from flan_jax.tasks.sources.source import Row, check_split
+from flan_jax.tasks.sources.source import Row, Unavailable, check_split
 from flan_jax.tasks.tally import BadRow, Tally, bad_row
 
 Pattern = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
@@ -58,7 +58,7 @@ class FileSource:
         pattern = dict(self.patterns)[split]
         found = filesystem.matching(pattern)
         if not found:
-            raise UserError(
+            raise Unavailable(
                 f"No file matches {pattern!r}, the {split} split's pattern; give a path or pattern that exists."
             )
         return found

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import glob
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from flan_jax.errors import UserError
 from flan_jax.files import filesystem
 from flan_jax.tasks.sources.file_source import CHEAP_BYTES, parse_slice
 from flan_jax.tasks.sources.parts import part
-from flan_jax.tasks.sources.source import Row, check_split, plain
+from flan_jax.tasks.sources.source import Row, Unavailable, check_split, plain
 from flan_jax.tasks.tally import Tally
 
 _COUNTS: dict[tuple[Any, ...], int] = {}
@@ -29,6 +30,7 @@ class HuggingFaceSource:
       data_files: (split, patterns) pairs.
       revision: the commit or tag on the hub.
       columns: those to read; empty for all.
+      is_shuffled: whether rows are read in a drawn order, always the same; a split is then loaded whole.
     """
 
     path: str
@@ -37,6 +39,7 @@ class HuggingFaceSource:
     data_files: tuple[tuple[str, tuple[str, ...]], ...] = ()
     revision: str | None = None
     columns: tuple[str, ...] = ()
+    is_shuffled: bool = False
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -146,8 +149,10 @@ class HuggingFaceSource:
             data = self._saved(own)
         else:
             files = {split: list(patterns) for split, patterns in self.data_files} or None
-            how = dict(split=own, data_files=files, revision=self.revision, streaming=True)
+            how = dict(split=own, data_files=files, revision=self.revision, streaming=not self.is_shuffled)
             data = self._asked("load_dataset", self.path, self.name, **how)
+        if self.is_shuffled:
+            data = data.select(sorted(range(len(data)), key=lambda row: hashlib.sha256(b"%d" % row).digest()))
         if self.columns:
             data = data.select_columns(list(self.columns))
         return data.skip(number) if number else data
@@ -156,14 +161,14 @@ class HuggingFaceSource:
         try:
             import datasets
         except ImportError:
-            raise UserError(
+            raise Unavailable(
                 f"hugging_face({self.path!r}) is read by the package datasets, which is not installed: "
                 f"pip install 'flan-jax[hf]'."
             ) from None
         try:
             return getattr(datasets, function)(*arguments, **keywords)
         except (OSError, ValueError) as error:
-            raise UserError(
+            raise Unavailable(
                 f"hugging_face({self.path!r}) cannot be read ({error}); check its path, name and revision, or save it "
                 f"beforehand with its save_to_disk and give that folder."
             ) from None

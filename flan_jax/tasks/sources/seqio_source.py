@@ -1,9 +1,8 @@
-"""Rows of any seqio data source, TFDS among them."""
+"""Rows of any seqio data source."""
 
 import contextlib
 import dataclasses
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import seqio
@@ -12,7 +11,7 @@ import tensorflow_datasets as tfds_library
 from flan_jax.errors import UserError
 from flan_jax.files import filesystem
 from flan_jax.tasks.sources.parts import part
-from flan_jax.tasks.sources.source import Row, Source, check_split, plain
+from flan_jax.tasks.sources.source import Row, check_split, plain
 from flan_jax.tasks.tally import Tally
 from flan_jax.tasks.user_functions import made_rows
 
@@ -85,36 +84,3 @@ def _told(source: seqio.DataSource) -> Iterator[None]:
             f"TFDS has no data set {wanted!r} ({str(error).splitlines()[0]}); check its name and version, or prepare "
             f"it (tfds build) and give its data_dir."
         ) from None
-
-
-def as_source(source: Source | seqio.DataSource) -> Source:
-    """Wraps a seqio data source; gives any other back as it is."""
-    if isinstance(source, seqio.DataSource):
-        return SeqioSource(source)
-    return source
-
-
-def tfds(
-    name: str,
-    *,
-    splits: Iterable[str] | Mapping[str, str] | None = None,
-    data_dir: str | None = None,
-) -> SeqioSource:
-    """A data set of TensorFlow Datasets, prepared beforehand (`tfds build`) or downloaded when it is first read.
-
-    Args:
-      name: with its version, and its configuration where it has some: "glue/cola:2.0.0". Without a version a new
-        release would change the data unseen.
-      splits: the names of the splits to use, or a mapping of names to TFDS's slices, for example
-        {"train": "train[1%:]", "validation": "train[:1%]"}; None for those it has.
-      data_dir: where data sets lie; TFDS's own place by default.
-
-    Raises:
-      UserError: the name has no version.
-    """
-    if not re.fullmatch(r"[^:]+:\d+\.\d+\.\d+", name):
-        raise UserError(
-            f"tfds({name!r}): a version is wanted, for example tfds('glue/cola:2.0.0'), so that the data stay the same."
-        )
-    named = dict(splits) if isinstance(splits, Mapping) else None if splits is None else list(splits)
-    return SeqioSource(seqio.TfdsDataSource(tfds_name=name, tfds_data_dir=data_dir, splits=named))

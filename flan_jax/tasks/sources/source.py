@@ -9,6 +9,10 @@ from flan_jax.tasks.tally import Tally
 Row = dict[str, Any]
 
 
+class Unavailable(UserError):
+    """A source whose rows cannot be had: files or a data set that are not there."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """What a task needs of its source.

@@ -59,6 +59,6 @@ def test_a_version_is_wanted():
 
 def test_a_data_set_that_is_not_there_is_told_in_a_sentence(tmp_path):
     for ask in (lambda s: s.splits, lambda s: s.num_rows("train"), lambda s: list(s.rows("train"))):
-        with pytest.raises(UserError, match=r"TFDS has no data set 'no_such_set:1\.0\.0' .*tfds build") as told:
+        with pytest.raises(UserError, match=r"TFDS cannot give 'no_such_set:1\.0\.0' .*tfds build") as told:
             ask(tfds("no_such_set:1.0.0", data_dir=str(tmp_path)))
         assert len(str(told.value)) < 400

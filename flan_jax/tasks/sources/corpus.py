@@ -1,0 +1,257 @@
+"""Published data sets by name: where a run takes their rows from is its setting, not another task.
+
+    Corpus("rte", tfds="super_glue/rte:1.0.2", hub=Hub("aps/super_glue", "rte"),
+           splits={"train": "train[:-200]", "validation": "train[-200:]", "test": "validation"},
+           rows={"train": 2490, "validation": 277}, sample={"premise": ..., "hypothesis": ..., "label": 0})
+
+The run's `Data.corpora` says which is read: "tfds", "hugging_face", or a pattern of files. Rows look as TFDS has them,
+whichever it is.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import seqio
+
+from flan_jax.errors import UserError
+from flan_jax.files import filesystem
+from flan_jax.tasks.sources.declared import array_record, csv, json_array, jsonl, parquet, tfrecord
+from flan_jax.tasks.sources.file_source import FileSource, parse_slice
+from flan_jax.tasks.sources.hugging_face import HuggingFaceSource, hugging_face
+from flan_jax.tasks.sources.seqio_source import SeqioSource
+from flan_jax.tasks.sources.source import Row, Source, Unavailable
+from flan_jax.tasks.sources.tfds_source import TfdsSource, tfds
+from flan_jax.tasks.tally import Tally
+
+HUB, TFDS = "hugging_face", "tfds"
+_FORMATS: dict[str, Callable[..., FileSource]] = {
+    ".jsonl": jsonl,
+    ".jsonl.gz": jsonl,
+    ".json": json_array,
+    ".csv": csv,
+    ".parquet": parquet,
+    ".tfrecord": tfrecord,
+    ".array_record": array_record,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Hub:
+    """The copy of a data set on the hub of Hugging Face.
+
+    Attributes:
+      path: its name there.
+      name: its configuration.
+      revision: commit, tag or branch; by default the hub's own Parquet copy, which needs no script of the data set's.
+      splits: what TFDS's splits are called there, where they are called otherwise.
+      row: turns a row of the hub's into one as TFDS has it; None where they are alike.
+      sample: the same as the corpus's sample as a row there; None where they are alike.
+      is_sorted: whether its rows lie sorted, by label say. They are then read in a drawn order, as TFDS's are.
+    """
+
+    path: str
+    name: str | None = None
+    revision: str | None = "refs/convert/parquet"
+    splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    row: Callable[[Row], Row] | None = None
+    sample: Row | None = None
+    is_sorted: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """Declares a published data set; nothing is read before it is used.
+
+    Attributes:
+      name: how settings call it.
+      tfds: its name, configuration and version in TFDS.
+      splits: our splits as slices of TFDS's: {"train": "train[:-200]", "validation": "train[-200:]"}.
+      rows: how many rows each of TFDS's splits has that is sliced.
+      sample: a row as TFDS has it, made up: what estimates, previews and tests use where the data are not at hand.
+      hub: its copy on the hub; None where there is none.
+      gone: which of "tfds" and "hugging_face" cannot be downloaded any more, as far as is known.
+    """
+
+    name: str
+    tfds: str
+    splits: Mapping[str, str]
+    rows: Mapping[str, int]
+    sample: Row
+    hub: Hub | None = None
+    gone: tuple[Literal["tfds", "hugging_face"], ...] = ()
+
+    def count(self, split: str) -> int:
+        """The rows that a split is declared to have.
+
+        >>> Corpus("c", "c:1.0.0", {"train": "train[:-200]"}, {"train": 2490}, {}).count("train")
+        2290
+        """
+        own, bracket, inner = self.splits[split].partition("[")
+        return len(range(*slice(*parse_slice(bracket + inner or "[:]")).indices(self.rows[own])))
+
+
+@dataclasses.dataclass(frozen=True)
+class RunCorpora:
+    """The run's part of its corpora.
+
+    Attributes:
+      places: "tfds", "hugging_face" or a pattern of files with {corpus} and {split} in it, perhaps after
+        "hugging_face:" where their rows look as the hub has them; or a mapping of corpora's names to these, whose "*"
+        stands for all others.
+      on_missing: "error", or "skip" to do without corpora that cannot be had.
+    """
+
+    places: str | Mapping[str, str] = TFDS
+    on_missing: Literal["error", "skip"] = "error"
+
+    def place(self, corpus: str) -> str:
+        """Where a corpus is read from."""
+        if isinstance(self.places, str):
+            return self.places
+        return self.places.get(corpus, self.places.get("*", TFDS))
+
+
+_run = RunCorpora()
+
+
+def use(run: RunCorpora) -> None:
+    """Says where corpora are read from, for every task that is asked from here on."""
+    global _run
+    _run = run
+
+
+def skips_missing() -> bool:
+    """Whether the run does without corpora that cannot be had."""
+    return _run.on_missing == "skip"
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusSource:
+    """The rows of a corpus where the run takes them from.
+
+    Attributes:
+      corpus: what is declared.
+      inner: the source that the run's settings choose.
+      adapt: turns its rows into rows as TFDS has them; None where they are.
+    """
+
+    corpus: Corpus
+    inner: Source
+    adapt: Callable[[Row], Row] | None = None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the declared splits."""
+        return tuple(self.corpus.splits)
+
+    @property
+    def file_splits(self) -> tuple[str, ...]:
+        """The splits that are read from files that can be named."""
+        return getattr(self.inner, "file_splits", self.inner.splits)
+
+    def files(self, split: str) -> list[str]:
+        """See `Source`."""
+        return self.inner.files(split)
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether its rows can be read without a download, as far as can be told without the network."""
+        if isinstance(self.inner, HuggingFaceSource):
+            return bool(self.inner.file_splits)
+        if isinstance(self.inner, TfdsSource):
+            return self.inner.is_at_hand
+        return all(filesystem.matching(pattern) for _, pattern in getattr(self.inner, "patterns", ()))
+
+    def rows(
+        self, split: str, on_bad_row: str = "error", tally: Tally | None = None, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[str, Row]]:
+        """Yields (id, row) as TFDS has it; see `Source`."""
+        with self._told():
+            for row_id, row in self.inner.rows(split, on_bad_row, tally, start, stop):
+                yield row_id, row if self.adapt is None else self.adapt(row)
+
+    def check(self, split: str) -> None:
+        """Sees whether the rows of a split can be had; may download them.
+
+        Raises:
+          Unavailable: they cannot.
+        """
+        with self._told():
+            if isinstance(self.inner, TfdsSource | HuggingFaceSource):
+                self.inner.num_rows(split)
+            else:
+                self.inner.files(split)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Unavailable as fault:
+            others = [place for place in (TFDS, HUB) if place not in self.corpus.gone and place != self._place]
+            elsewhere = " or ".join([*map(repr, others), "a pattern of files"])
+            raise Unavailable(
+                f"corpus {self.corpus.name!r} cannot be had from {self._place}: {str(fault).rstrip('.')}. Set "
+                f"Data.corpora (for this corpus: {{{self.corpus.name!r}: ...}}) to {elsewhere}, or "
+                f"Data.on_missing_corpus='skip' to do without it."
+            ) from None
+
+    @property
+    def _place(self) -> str:
+        return _run.place(self.corpus.name)
+
+    def where(self, split: str, row_id: str) -> str:
+        """The place of a row."""
+        return self.inner.where(split, row_id)
+
+    def num_rows(self, split: str) -> int | None:
+        """The declared number of rows."""
+        return self.corpus.count(split)
+
+
+def as_source(source: Any) -> Source:
+    """The source that a declaration's stands for: of a corpus the one that the run chooses, of a seqio data source one
+    that reads it; any other as it is.
+
+    Raises:
+      UserError: the run chooses a place that the corpus has not.
+    """
+    if isinstance(source, seqio.DataSource):
+        return SeqioSource(source)
+    return _chosen(source, _run.place(source.name)) if isinstance(source, Corpus) else source
+
+
+def _chosen(corpus: Corpus, place: str) -> CorpusSource:
+    if place == TFDS:
+        return CorpusSource(corpus, tfds(corpus.tfds, splits=corpus.splits))
+    if place == HUB:
+        if corpus.hub is None:
+            raise UserError(
+                f"corpus {corpus.name!r} has no copy on the hub that is known; set Data.corpora for it to 'tfds' or to "
+                f"a pattern of files."
+            )
+        return CorpusSource(corpus, _on_hub(corpus, corpus.hub), corpus.hub.row)
+    schema, colon, pattern = place.partition(":")
+    adapt = corpus.hub.row if corpus.hub and schema == HUB and colon else None
+    return CorpusSource(corpus, _files(corpus, pattern if schema in (HUB, TFDS) and colon else place), adapt)
+
+
+def _on_hub(corpus: Corpus, hub: Hub) -> HuggingFaceSource:
+    places = {}
+    for split, place in corpus.splits.items():
+        own, bracket, inner = place.partition("[")
+        places[split] = hub.splits.get(own, own) + bracket + inner
+    source = hugging_face(hub.path, hub.name, splits=places, revision=hub.revision)
+    return dataclasses.replace(source, is_shuffled=True) if hub.is_sorted else source
+
+
+def _files(corpus: Corpus, pattern: str) -> FileSource:
+    """Files of our splits, which are cut already."""
+    known = next((ending for ending in sorted(_FORMATS, key=len, reverse=True) if pattern.endswith(ending)), None)
+    if known is None or "{split}" not in pattern:
+        raise UserError(
+            f"Data.corpora has {pattern!r} for corpus {corpus.name!r}; it is 'tfds', 'hugging_face', or a pattern of "
+            f"files such as 'data/{{corpus}}/{{split}}*.jsonl' (or {', '.join(_FORMATS)}) that has {{split}} in it."
+        )
+    return _FORMATS[known]({split: pattern.format(corpus=corpus.name, split=split) for split in corpus.splits})
