@@ -40,7 +40,8 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
     parts = zip(members, data.plan.tasks, seen, means, strict=True)
     rows = [_row(task, planned.share, examples, mean) for task, planned, examples, mean in parts]
     forms = collections.Counter(task.about.get("form", "plain") for task in members)
-    return _finish(config, rows, steps, filled, data.resolved.vocabulary, forms, exact=True)
+    table = _finish(config, rows, steps, filled, data.resolved.vocabulary, forms, exact=True)
+    return {**table, "missing": dict(data.resolved.missing)}
 
 
 def _seen(data: setup.Data, rows: int) -> np.ndarray:
@@ -157,7 +158,8 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
         rows.append(_row(about, shares[number], seen, mean))
     filled = dict(zip(shape.capacities, full.tolist(), strict=True))
     forms = collections.Counter(member["form"] for member in sampled)
-    return _finish(config, rows, steps, filled, answer["vocabulary"], forms, exact=False)
+    table = _finish(config, rows, steps, filled, answer["vocabulary"], forms, exact=False)
+    return {**table, "from_samples": [member["name"] for member in sampled if member["from_sample"]]}
 
 
 def render_plan(table: dict[str, Any], most: int = 40) -> str:
@@ -181,6 +183,10 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         read_as(table["vocabulary"], table["forms"]),
         f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
     ]
+    if missing := table.get("missing"):
+        lines.append(f"left out, as their corpora cannot be had: {', '.join(missing)}")
+    if by_hand := table.get("from_samples"):
+        lines.append(f"lengths from a made-up row each, counts as declared: {', '.join(by_hand)}")
     if "seconds" in table:
         minutes, speed = table["seconds"] / 60, table["tokens_per_second"]
         lines.append(f"about {minutes:.0f} min at the {speed:,.0f} tokens/s of this run's last steps")

@@ -80,6 +80,8 @@ def worker_of(config: RunConfig, beam_options: Sequence[str] | None = None) -> W
         vocabulary=vocabulary_of(config),
         vocabulary_is_learnt=learns_vocabulary(config),
         form=config.form,
+        corpora=config.data.corpora,
+        on_missing_corpus=config.data.on_missing_corpus,
         beam_options=None if beam_options is None else tuple(beam_options),
     )
     return Worker(setup, on_progress=WorkerProgress())

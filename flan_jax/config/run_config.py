@@ -25,6 +25,10 @@ class DataConfig:
       prefetch: batches that are loaded ahead.
       threads: threads that load.
       split: the split that is trained on.
+      corpora: where published data sets are read from: "tfds", "hugging_face", or a pattern of files such as
+        "data/{corpus}/{split}*.jsonl" (after "hugging_face:" where their rows look as the hub has them); or these by
+        the name of a corpus, "*" for all others.
+      on_missing_corpus: "error" ends at a data set that cannot be had, "skip" does without it.
       on_changed_plan: "refuse" ends when the run folder was written by another plan, "continue" goes on by the new one.
     """
 
@@ -36,6 +40,8 @@ class DataConfig:
     prefetch: int = 4
     threads: int = 1
     split: str = "train"
+    corpora: str | dict[str, str] = "tfds"
+    on_missing_corpus: Literal["error", "skip"] = "error"
     on_changed_plan: Literal["refuse", "continue"] = "refuse"
 
 

@@ -32,6 +32,8 @@ class WorkerSetup:
       vocabulary: the run's, which tasks that declare none are read with; it may be made later.
       vocabulary_is_learnt: whether it is learnt from `data_files`, and so says nothing that they do not.
       form: the run's: whether instructions and conversations are written "plain", as a "chat", or as the model has it.
+      corpora: where published data sets are read from; see `DataConfig`.
+      on_missing_corpus: "error", or "skip" to do without those that cannot be had.
       beam_options: flags of Apache Beam, which then fills the stores; None fills them by processes of this machine.
     """
 
@@ -43,6 +45,8 @@ class WorkerSetup:
     vocabulary: str = "starter"
     vocabulary_is_learnt: bool = False
     form: Literal["auto", "plain", "chat"] = "auto"
+    corpora: str | Mapping[str, str] = "tfds"
+    on_missing_corpus: Literal["error", "skip"] = "error"
     beam_options: tuple[str, ...] | None = None
 
     @property
@@ -59,6 +63,7 @@ class WorkerSetup:
             "held_out": self.data_held_out,
             "vocabulary": "" if self.vocabulary_is_learnt else self.vocabulary,
             "form": self.form,
+            "corpora": [self.corpora, self.on_missing_corpus],
         }
 
 

@@ -54,11 +54,12 @@ class ResolvedTask:
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
-    """A resolved mixture: its tasks and the vocabulary they share."""
+    """A resolved mixture: its tasks, the vocabulary they share, and why tasks of it are left out, by name."""
 
     request: Request
     tasks: tuple[ResolvedTask, ...]
     vocabulary: Mapping[str, Any]
+    missing: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def plan(self, capacities: Mapping[str, int], packed: bool, largest_window: int) -> Plan:
         """The plan of training on this mixture."""
@@ -99,7 +100,7 @@ def resolve(request: Request, worker: Worker, setting: str = "MIXTURE") -> Resol
                 print(line, file=sys.stderr)
             _keep(path, known)
     tasks = tuple(ResolvedTask(**task) for task in known["tasks"])
-    return Resolved(request, tasks, known["vocabulary"])
+    return Resolved(request, tasks, known["vocabulary"], known.get("missing", {}))
 
 
 def check_evals(request: Request, beside: str | None, worker: Worker) -> list[str]:

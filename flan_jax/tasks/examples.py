@@ -12,7 +12,14 @@ from flan_jax.errors import UserError
 from flan_jax.tasks import fingerprints, foreign, measures, registry, vocabularies
 from flan_jax.tasks.measures import Measured, Outputs
 from flan_jax.tasks.recipe import Example, Request
-from flan_jax.tasks.sources import GeneratorSource, SeqioSource, TfdsSource, all_files, besides_files
+from flan_jax.tasks.sources import (
+    CorpusSource,
+    GeneratorSource,
+    SeqioSource,
+    TfdsSource,
+    all_files,
+    besides_files,
+)
 from flan_jax.tasks.tally import OnBadRow, OnLong, Tally
 from flan_jax.tasks.user_functions import of_task
 
@@ -50,6 +57,7 @@ def examples(
     stop: int | None = None,
     only: Collection[str] | None = None,
     with_text: bool = True,
+    from_sample: bool = False,
 ) -> Iterator[Example]:
     """Yields the examples of a task's split, in the source's order.
 
@@ -67,6 +75,7 @@ def examples(
       start: the first row to read; only tasks of ours can start elsewhere than at 0.
       stop: the row before which to stop, counted like `start`.
       only: ids of the rows wanted; None wants all. Only for tasks of ours.
+      from_sample: whether to read the row that its corpus declares as a sample, and no other.
       with_text: whether text is wanted beside the ids; leaving it out is faster for tasks of other code.
 
     Raises:
@@ -80,14 +89,18 @@ def examples(
             raise UserError(f"{name}={value!r}: it is one of {', '.join(map(repr, known))}.")
     task = registry.seqio_task(task_name)
     recipe = registry.recipe(task_name)
-    request = Request(dict(lengths), seed, draw, on_long, on_bad_row, Tally() if tally is None else tally)
+    request = Request(dict(lengths), seed, draw, on_long, on_bad_row, Tally() if tally is None else tally, from_sample)
     found: Iterator[Example]
     if recipe is None and not with_text:
         found = foreign.without_text(task, split, request)
     elif recipe is None:
         found = (example for example, _ in foreign.examples(task, split, request))
     else:
-        rows = of_task(task_name, recipe.source.rows(split, on_bad_row, request.tally, start, stop))
+        source = recipe.source
+        if from_sample and isinstance(source, CorpusSource):
+            rows = iter(source.sample_rows())
+        else:
+            rows = of_task(task_name, source.rows(split, on_bad_row, request.tally, start, stop))
         if only is not None:
             rows = _only(rows, set(only))
         found = recipe.encoder(split, request)(rows)
@@ -148,6 +161,12 @@ def prompt_facts(task_name: str) -> dict[str, Any]:
 def is_ours(task_name: str) -> bool:
     """Whether a task is one of this library's declarations, whose rows become examples one by one."""
     return registry.recipe(task_name) is not None
+
+
+def only_sample(task_name: str) -> bool:
+    """Whether a task's rows cannot be read without a download, so that only its corpus's sample is at hand."""
+    recipe = registry.recipe(task_name)
+    return recipe is not None and isinstance(recipe.source, CorpusSource) and not recipe.source.is_at_hand
 
 
 def needs_tensorflow(task_name: str) -> bool:

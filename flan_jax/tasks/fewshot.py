@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 
 from flan_jax.errors import UserError, nearest
 from flan_jax.tasks.drawing import RandomChoices
-from flan_jax.tasks.sources import Row, Source
+from flan_jax.tasks.sources import CorpusSource, Row, Source
 from flan_jax.tasks.user_functions import of_task
 
 VERSION = 2  # raise it when the same declaration comes to draw other exemplars
 POOL_ROWS = 4_096
+_SAMPLES = 64
 _AMONG = 65_536  # the first so many train rows, of which the pool is chosen: what a shard of preparing reads is bounded
 
 
@@ -83,12 +84,15 @@ class Pool:
     Args:
       task: the task's name, for errors.
       source: the task's source.
+      from_sample: whether the sample of the source's corpus stands for all rows.
     """
 
-    def __init__(self, task: str, source: Source):
+    def __init__(self, task: str, source: Source, from_sample: bool = False):
         self._task = task
         self._source = source
         self._rows: list[tuple[str, Row]] | None = None
+        if from_sample and isinstance(source, CorpusSource):
+            self._rows = [(f"exemplar {number}", source.corpus.sample) for number in range(_SAMPLES)]
 
     def rows(self) -> list[tuple[str, Row]]:
         """The (id, row) pairs; rows that are bad are not among them.

@@ -56,6 +56,7 @@ class Request:
       on_long: what to do with an example that is too long: "truncate", "refuse" (an error) or "drop".
       on_bad_row: what to do with a row that cannot be used: "error" or "skip".
       tally: counts what becomes of the rows.
+      from_sample: whether rows and exemplars are the sample that a corpus declares, since it is not at hand.
     """
 
     lengths: Mapping[str, int | None]
@@ -64,6 +65,7 @@ class Request:
     on_long: OnLong = "truncate"
     on_bad_row: OnBadRow = "error"
     tally: Tally = dataclasses.field(default_factory=Tally)
+    from_sample: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -87,7 +87,7 @@ class Renderer:
         self._templates = variant.templates
         self._styles = [options.STYLES[name] for name in self._task.option_styles]
         self._layouts = [fewshot.STYLES[name] for name in self._task.exemplar_styles]
-        self._pool = fewshot.Pool(variant.name, variant.source) if variant.shots else None
+        self._pool = fewshot.Pool(variant.name, variant.source, request.from_sample) if variant.shots else None
 
     def drafts(self, rows: Iterable[tuple[str, Row]]) -> Iterator[Draft]:
         """The drafts of rows, in order; rows without one are counted."""
@@ -161,7 +161,7 @@ class Renderer:
             except BadRow:
                 continue
             text = template.prompt.render(rendered.values)
-            if text == inputs or not rendered.targets.strip():
+            if (text == inputs and not self._request.from_sample) or not rendered.targets.strip():
                 continue
             found.append(layout.exemplar(text, rendered.targets))
             if len(found) == wanted:

@@ -30,7 +30,8 @@ def estimate_in_child(
         tally = examples.Tally()
         options = {**request.reading(), "limit": sample, "tally": tally}
         lengths, trainable, rows_met = [], [], set()
-        for example in examples.examples(name, request.split, request.lengths, **options):
+        from_sample = examples.only_sample(name)
+        for example in examples.examples(name, request.split, request.lengths, from_sample=from_sample, **options):
             lengths.append([len(example.inputs), len(example.targets)])
             loss = example.weights
             trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
@@ -38,8 +39,10 @@ def estimate_in_child(
         if not lengths:
             raise none_kept(name, mixture, request.split, dataclasses.asdict(tally))
         rows = seqio.get_mixture_or_task(name).num_input_examples(request.split)
-        count, scaled = _of_whole(len(lengths), len(rows_met), tally, rows if len(lengths) == sample else None)
+        is_part = from_sample or len(lengths) == sample
+        count, scaled = _of_whole(len(lengths), len(rows_met), tally, rows if is_part else None)
         facts = {"lengths": lengths, "trainable": trainable, "rows": rows, "form": examples.prompt_facts(name)["form"]}
+        facts["from_sample"] = from_sample
         found.append({"name": name, **facts, "count": count, "tally": scaled})
     rate_of = rates.rate_of(mixture, {task["name"]: task["count"] for task in found})
     caps = rates.caps_of(mixture)

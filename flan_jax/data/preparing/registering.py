@@ -44,9 +44,12 @@ def register_tasks(setup: WorkerSetup) -> None:
     """
     sys.path += [folder for folder in setup.folders if folder not in sys.path]
     try:
-        from flan_jax.tasks import run_form  # before any task is registered
+        from flan_jax.tasks import run_form
+        from flan_jax.tasks.sources import corpus
 
+        # Before any task is registered.
         run_form.use(run_form.RunForm(setup.vocabulary or None, setup.form))
+        corpus.use(corpus.RunCorpora(setup.corpora, setup.on_missing_corpus))
         import_mixtures()
         for name in setup.modules:
             import_module(name)

@@ -10,7 +10,7 @@ from flan_jax.data.preparing.jobs import Job, store_folder
 from flan_jax.data.preparing.registering import watched_files
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.stores import store as stores
-from flan_jax.errors import UserError, nearest
+from flan_jax.errors import UserError, nearest, together
 from flan_jax.files import filesystem, opened
 
 
@@ -29,10 +29,13 @@ def resolve_in_child(*, setup: WorkerSetup, progress: Callable[..., None], reque
     watched: list[Any] = [[file, filesystem.watched(file)] for file in sorted(set(files))]
     jobs = first_draws(names, request)
     stores.refresh(job.target for job in jobs)
+    missing = _missing(jobs, request.split, setup)
+    jobs = [job for job in jobs if job.task not in missing]
     notes = freshness.drop_stale(jobs, request, progress)
     fill_stores(jobs, request, setup, progress, f"preparing {request.split}")
     tasks = []
-    for name, job in zip(names, jobs, strict=True):
+    for job in jobs:
+        name = job.task
         about, manifest = _about(examples.describe(name)), stores.read_manifest(job.target)
         about |= examples.prompt_facts(name)
         if not manifest["count"]:
@@ -41,13 +44,62 @@ def resolve_in_child(*, setup: WorkerSetup, progress: Callable[..., None], reque
         facts = {"folder": job.folder, "fingerprint": job.fingerprint, "count": manifest["count"]}
         facts["tally"] = manifest["tally"]
         tasks.append({"name": name, **facts, "draws": draws, "about": about})
-    counts = {task["name"]: task["count"] for task in tasks}
+        notes += _unlike_declared(name, request, manifest)
+    counts = dict.fromkeys(missing, 0) | {task["name"]: task["count"] for task in tasks}
     rate_of = rates.rate_of(mixture, counts)
     caps = rates.caps_of(mixture)
     for task in tasks:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     watched += opened.found(began, except_in=request.store_dir, known={file for file, _ in watched})
-    return {"tasks": tasks, "vocabulary": vocabulary, "watched": watched, "notes": notes}
+    notes += [f"left out: task {name!r}, whose {why}" for name, why in missing.items()]
+    return {"tasks": tasks, "vocabulary": vocabulary, "watched": watched, "missing": missing, "notes": notes}
+
+
+def _missing(jobs: Sequence[Job], split: str, setup: WorkerSetup) -> dict[str, str]:
+    """Tasks that are not prepared and whose corpora cannot be had, and why.
+
+    Raises:
+      UserError: there are some and the run does not do without them, or there are no others.
+    """
+    from flan_jax.tasks import registry
+    from flan_jax.tasks.sources import CorpusSource
+    from flan_jax.tasks.sources.source import Unavailable
+
+    why: dict[str, str | None] = {}  # by corpus
+    missing = {}
+    for job in jobs:
+        recipe = registry.recipe(job.task)
+        source = recipe.source if recipe else None
+        if not isinstance(source, CorpusSource) or stores.whole(job.target):
+            continue
+        if source.corpus.name not in why:
+            try:
+                source.check(split)
+                why[source.corpus.name] = None
+            except Unavailable as fault:
+                why[source.corpus.name] = str(fault)
+        if (said := why[source.corpus.name]) is not None:
+            missing[job.task] = said
+    faults = [said for said in why.values() if said is not None]
+    if faults and (setup.on_missing_corpus == "error" or len(missing) == len(jobs)):
+        raise UserError(together(faults, many="{} corpora cannot be had:"))
+    return missing
+
+
+def _unlike_declared(name: str, request: Request, manifest: Mapping[str, Any]) -> list[str]:
+    """What to say where a corpus gives another number of examples than its task declares, by more than 1%."""
+    import seqio
+
+    from flan_jax.tasks import registry
+    from flan_jax.tasks.sources import CorpusSource
+
+    recipe = registry.recipe(name)
+    if request.limit is not None or recipe is None or not isinstance(recipe.source, CorpusSource):
+        return []
+    declared, kept = seqio.get_mixture_or_task(name).num_input_examples(request.split), manifest["count"]
+    if declared and abs(kept - declared) > 0.01 * declared:
+        return [f"task {name!r}: {declared:,} examples are declared, {kept:,} were kept; its rate goes by those"]
+    return []
 
 
 def check_evals_in_child(

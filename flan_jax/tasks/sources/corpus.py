@@ -122,11 +122,6 @@ def use(run: RunCorpora) -> None:
     _run = run
 
 
-def skips_missing() -> bool:
-    """Whether the run does without corpora that cannot be had."""
-    return _run.on_missing == "skip"
-
-
 @dataclasses.dataclass(frozen=True)
 class CorpusSource:
     """The rows of a corpus where the run takes them from.
@@ -171,6 +166,10 @@ class CorpusSource:
         with self._told():
             for row_id, row in self.inner.rows(split, on_bad_row, tally, start, stop):
                 yield row_id, row if self.adapt is None else self.adapt(row)
+
+    def sample_rows(self) -> list[tuple[str, Row]]:
+        """The declared sample as the only row."""
+        return [("sample", self.corpus.sample)]
 
     def check(self, split: str) -> None:
         """Sees whether the rows of a split can be had; may download them.

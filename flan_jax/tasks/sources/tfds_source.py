@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import os
 import re
+import socket
+import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -69,6 +71,11 @@ class TfdsSource:
           Unavailable: it cannot be had.
         """
         kept = {} if self.is_at_hand else {"file_format": "array_record"}
+        if kept and _is_offline():  # TFDS would try for minutes
+            raise Unavailable(
+                f"TFDS's {self.name!r} is not prepared in {self._place}, and no name of the network is found from here; "
+                f"prepare it elsewhere (tfds build --file_format=array_record) and give that folder (TFDS_DATA_DIR)."
+            )
         try:
             builder = tfds_library.builder(self.name, data_dir=self.data_dir, **kept)
             builder.download_and_prepare()
@@ -114,6 +121,18 @@ class TfdsSource:
             return len(_opened(self, own))
         known = self._builder.info.splits
         return known[own].num_examples if own.partition("[")[0] in known else None
+
+
+@functools.cache
+def _is_offline() -> bool:
+    """Whether the network knows no names; behind a proxy it need not."""
+    if urllib.request.getproxies():
+        return False
+    try:
+        socket.getaddrinfo("storage.googleapis.com", 443)
+    except OSError:
+        return True
+    return False
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,0 +1,31 @@
+"""What the tasks of FLAN 2021 have in common."""
+
+from typing import Any
+
+from flan_jax.tasks import Corpus, InstructionTask
+
+TRAIN = 30_000  # training examples that are used of a data set
+VALIDATION = 200
+EXEMPLARS = (0, 16)  # of few-shot prompts, drawn for each
+
+# Of options that are classes; those that differ from row to row are lettered too, as FLAN 2022 has them.
+CLASSES = ("dashes", "stars", "line", "or", "slashes")
+CHOICES = (*CLASSES, "numbers", "letters", "lettered_lines")
+_EXEMPLARS = ("blank_lines", "question_answer", "input_output", "examples", "rules", "problem_solution")
+
+
+def flan_task(name: str, cluster: str, source: Corpus, **fields: Any) -> InstructionTask:
+    """An `InstructionTask` with what all of FLAN's have: options in drawn styles and order, few-shot prompts.
+
+    Args:
+      name: the task's.
+      cluster: the folder that the file is in.
+      source: the data set.
+      **fields: all else that an `InstructionTask` takes.
+    """
+    options = fields.get("options")
+    of_options = {} if options is None else {"shuffle_options": True, "without_options": True}
+    if options is not None:
+        of_options["option_styles"] = CHOICES if isinstance(options, str) else CLASSES
+    of_train = {"few_shot": (EXEMPLARS,), "exemplar_styles": _EXEMPLARS} if "train" in source.splits else {}
+    return InstructionTask(name=name, cluster=cluster, source=source, **{**of_options, **of_train, **fields})

@@ -1,0 +1,1 @@
+"""Natural language inference: what follows from a text, what contradicts it, and what does neither."""
