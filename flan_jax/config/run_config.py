@@ -10,6 +10,7 @@ from flan_jax.config.training_settings import LossConfig, OptimizerConfig
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel.rules import DEFAULT_SHAPE
+from flan_jax.text.vocabulary_names import Form
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class RunConfig:
     model_name: str | None = None
     init_from: str | None = None
     vocabulary: str | None = None
-    form: Literal["auto", "plain", "chat"] = "auto"
+    form: Form = "auto"
     feature_lengths: dict[str, int] = field(default_factory=lambda: {"inputs": 512, "targets": 128})
     batch_size: int = 32
     microbatches: int = 1
