@@ -47,7 +47,7 @@ def export_adapter(
         return 0
     folder = peft_folders.read_adapter(target)
     lora = peft_folders.fitted(folder, config.model, base)
-    again = peft_params.load_adapter(folder, config.model, lora, meshes.make_mesh({"data": 1}, jax.local_devices()[:1]))
+    again = peft_params.load_adapter(folder, config.model, lora, meshes.make_mesh(devices=jax.local_devices()[:1]))
     same = (lora.scale, nnx.to_flat_state(again).paths) == (config.lora.scale, nnx.to_flat_state(params).paths)
     pairs = zip(jax.tree.leaves(again), jax.tree.leaves(params), strict=True)
     if not same or not (scales or all(np.array_equal(one, other) for one, other in pairs)):

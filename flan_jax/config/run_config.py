@@ -9,6 +9,8 @@ from flan_jax.config.macros import SECTIONS
 from flan_jax.config.training_settings import LossConfig, OptimizerConfig
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
+from flan_jax.parallel.rules import DEFAULT_SHAPE
+from flan_jax.text.vocabulary_names import Form
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,13 @@ class RunConfig:
     model_name: str | None = None
     init_from: str | None = None
     vocabulary: str | None = None
-    form: Literal["auto", "plain", "chat"] = "auto"
+    form: Form = "auto"
     feature_lengths: dict[str, int] = field(default_factory=lambda: {"inputs": 512, "targets": 128})
     batch_size: int = 32
     microbatches: int = 1
     steps: int | None = None
     epochs: float | None = None
-    mesh: dict[str, int] = field(default_factory=lambda: {"data": 1, "fsdp": -1})
+    mesh: dict[str, int] = field(default_factory=lambda: dict(DEFAULT_SHAPE))
     eval_mixture: str | None = None
     eval_period: int = 0
     save_period: int = 1000

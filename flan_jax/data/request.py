@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from flan_jax.data.stores import store as stores
 from flan_jax.files import filesystem
+from flan_jax.text.vocabulary_names import Form
 
 _VERSIONS = ("flan-jax", "seqio", "tensorflow", "tensorflow-text", "tensorflow-datasets", "sentencepiece", "numpy")
 _SHAPING = ("split", "lengths", "seed", "on_long", "on_bad_row", "limit")
@@ -44,7 +45,7 @@ class WorkerSetup:
     data_held_out: int | None = None
     vocabulary: str = "starter"
     vocabulary_is_learnt: bool = False
-    form: Literal["auto", "plain", "chat"] = "auto"
+    form: Form = "auto"
     corpora: str | Mapping[str, str] = "tfds"
     on_missing_corpus: Literal["error", "skip"] = "error"
     beam_options: tuple[str, ...] | None = None

@@ -17,6 +17,7 @@ from flan_jax.data.planning.packing import pack
 from flan_jax.data.rows import RowShape, Segment, assemble
 from flan_jax.data.stores.store import Store
 from flan_jax.inference.model import InferenceModel, merged, refuse_nan
+from flan_jax.parallel.mesh import row_ways
 from flan_jax.training.loss import losses_of
 
 
@@ -34,7 +35,7 @@ def mean_loss(model: InferenceModel, store: Store, shape: RowShape, batch_size: 
     for row, one in zip(row_of, examples, strict=True):
         rows[row].append(Segment(one.inputs, one.targets, one.weights))
     # A batch that is mostly empty costs as much as a full one.
-    while batch_size % (2 * model.mesh.size) == 0 and -(-len(rows) // batch_size) * batch_size > 1.1 * len(rows):
+    while batch_size % (2 * row_ways(model.mesh)) == 0 and -(-len(rows) // batch_size) * batch_size > 1.1 * len(rows):
         batch_size //= 2
     total, weight = 0.0, 0.0
     for start in range(0, len(rows), batch_size):

@@ -17,7 +17,7 @@ from flan_jax.inference.decoding.tokens import Choice, Progress, row_keys
 from flan_jax.inference.generation import GenerationConfig
 from flan_jax.inference.prompts import filled_up, trimmed
 from flan_jax.models.model import Model
-from flan_jax.parallel.mesh import batch_sharding
+from flan_jax.parallel.mesh import row_sharding
 
 STOP_PERIOD = 16  # tokens made between two looks for what ends an answer besides its tokens
 _PROGRAMS = 16  # models whose programs are kept
@@ -125,8 +125,11 @@ class InferenceModel:
         return answers
 
     def placed(self, *arrays: np.ndarray) -> list[jax.Array]:
-        """Arrays of a batch, [B, ...], on the mesh: every host has them whole, and keeps its devices' rows."""
-        sharding = batch_sharding(self.mesh)
+        """Arrays of a batch, [B, ...], on the mesh: every host has them whole, and keeps its devices' rows.
+
+        Lengths stay whole: prompts and options are of any.
+        """
+        sharding = row_sharding(self.mesh)
         return [jax.make_array_from_callback(array.shape, sharding, array.__getitem__) for array in arrays]
 
     def _search(self, placed: list[jax.Array], generation: GenerationConfig) -> Decoded:

@@ -11,6 +11,7 @@ from flan_jax.inference.generation import GenerationConfig
 from flan_jax.inference.model import InferenceModel
 from flan_jax.inference.prompts import filled_up, padded
 from flan_jax.inference.stops import Stops
+from flan_jax.parallel.mesh import row_ways
 from flan_jax.text.codec import Codec
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -115,4 +116,5 @@ class TextGenerator:
 
     def _rows(self, prompts: int) -> int:
         """Rows of a batch of so many prompts: the mesh divides them."""
-        return -(-prompts // self.model.mesh.size) * self.model.mesh.size
+        ways = row_ways(self.model.mesh)
+        return -(-prompts // ways) * ways

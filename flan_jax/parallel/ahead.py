@@ -25,7 +25,8 @@ import jax
 from jax.sharding import Mesh
 
 from flan_jax.errors import UserError, nearest
-from flan_jax.parallel.mesh import DEFAULT_SHAPE, make_mesh
+from flan_jax.parallel.mesh import make_mesh
+from flan_jax.parallel.rules import DEFAULT_SHAPE
 
 # JAX itself stays on the CPU, no metadata server is asked, and one machine may load several compilers at a time.
 CHILD_ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}

@@ -1,7 +1,7 @@
 """Logical axes: what a dimension means, and over which axes of the mesh it is split.
 
-Modules name the dimensions of their parameters and activations ("embed", "mlp", ...); `LOGICAL_RULES` says where each
-name goes. Nothing else in the package knows the mesh's axes, so a new layout is a change of this table.
+Modules name the dimensions of their parameters and activations ("embed", "mlp", ...), and batches theirs;
+`rules.LOGICAL_RULES` says where each name goes.
 """
 
 import math
@@ -12,19 +12,7 @@ import jax
 from flax import nnx
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
-Rule = str | tuple[str, ...] | None
-
-LOGICAL_RULES: dict[str, Rule] = {
-    "batch": ("data", "fsdp"),
-    "length": None,
-    "embed": "fsdp",
-    "heads": "tensor",
-    "kv_heads": "tensor",
-    "head_dim": None,
-    "mlp": "tensor",
-    "vocab": "tensor",
-    "layers": None,
-}
+from flan_jax.parallel.rules import LOGICAL_RULES, Rule
 
 _T = TypeVar("_T")
 
@@ -51,8 +39,7 @@ def spec(*axes: str | None, rules: Mapping[str, Rule] = LOGICAL_RULES) -> Partit
     taken: set[str] = set()
     for axis in axes:
         rule = rules[axis] if axis is not None else None
-        names = (rule,) if isinstance(rule, str) else tuple(rule or ())
-        names = tuple(name for name in names if name not in taken)
+        names = tuple(name for name in mesh_axes(rule) if name not in taken)
         taken.update(names)
         entries.append(names if len(names) > 1 else names[0] if names else None)
     return PartitionSpec(*entries)
@@ -69,12 +56,25 @@ def fitted_spec(shape: tuple[int, ...], axes: tuple[str | None, ...], mesh: Mesh
     stacked = ("layers",) * (len(shape) - len(axes))
     entries: list[Rule] = []
     for size, entry in zip(shape, spec(*stacked, *axes), strict=True):
-        names = (entry,) if isinstance(entry, str) else tuple(entry or ())
-        names = tuple(name for name in names if name in mesh.axis_names)
-        while names and size % math.prod(mesh.shape[name] for name in names):
+        names = tuple(name for name in mesh_axes(entry) if name in mesh.axis_names)
+        while size % ways(names, mesh):
             names = names[:-1]
         entries.append(names if len(names) > 1 else names[0] if names else None)
     return PartitionSpec(*entries)
+
+
+def mesh_axes(*entries: Rule) -> tuple[str, ...]:
+    """The mesh axes that entries of a partition spec name.
+
+    >>> mesh_axes(("data", "fsdp"), None, "tensor")
+    ('data', 'fsdp', 'tensor')
+    """
+    return tuple(name for entry in entries for name in ((entry,) if isinstance(entry, str) else entry or ()))
+
+
+def ways(entry: Rule, mesh: Mesh | AbstractMesh) -> int:
+    """Into how many parts an entry of a partition spec cuts a dimension; 1 where the mesh has none of its axes."""
+    return math.prod(mesh.shape.get(name, 1) for name in mesh_axes(entry))
 
 
 def shard(x: jax.Array, *axes: str | None) -> jax.Array:
@@ -126,7 +126,7 @@ def left_whole(params: Any, mesh: Mesh) -> list[str]:
         names = (*stacked, *param.axes)
         wanted, got = spec(*names), fitted_spec(shape, param.axes, mesh)
         for size, name, want, have in zip(shape, names, wanted, got, strict=True):
-            over = math.prod(mesh.shape.get(axis, 1) for axis in ((want,) if isinstance(want, str) else want or ()))
+            over = ways(want, mesh)
             if over > 1 and want != have:
                 sentences.append(f"{jax.tree_util.keystr(path)}: {name} {size} is not a multiple of {over} ({want})")
     return sentences

@@ -9,10 +9,8 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 
 from flan_jax.errors import UserError, nearest
-from flan_jax.parallel.axes import spec
-
-MESH_AXES = ("data", "fsdp", "tensor")
-DEFAULT_SHAPE: Mapping[str, int] = {"data": 1, "fsdp": -1, "tensor": 1}
+from flan_jax.parallel.axes import mesh_axes, spec, ways
+from flan_jax.parallel.rules import DEFAULT_SHAPE, LOGICAL_RULES, MESH_AXES
 
 
 def make_mesh(shape: Mapping[str, int] = DEFAULT_SHAPE, devices: Sequence[Any] | None = None) -> Mesh:
@@ -63,21 +61,31 @@ def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
     Raises:
       UserError: names the batch, its parts and the nearest sizes that would do.
     """
-    ways = mesh.shape.get("data", 1) * mesh.shape.get("fsdp", 1)
-    parts = ways * microbatches
+    devices, axes = row_ways(mesh), " x ".join(mesh_axes(LOGICAL_RULES["batch"]))
+    parts = devices * microbatches
     if batch_size < 1 or microbatches < 1 or batch_size % parts:
         below = batch_size // max(parts, 1) * parts
         advice = f"{below} or {below + parts}" if below > 0 else f"{parts}"
         raise UserError(
-            f"A batch of {batch_size} rows cannot be split into {microbatches} microbatches over {ways} devices "
-            f"(data x fsdp): set BATCH_SIZE to a multiple of {parts}, such as {advice}, or change MESH or "
+            f"A batch of {batch_size} rows cannot be split into {microbatches} microbatches over {devices} devices "
+            f"({axes}): set BATCH_SIZE to a multiple of {parts}, such as {advice}, or change MESH or "
             "MICROBATCHES."
         )
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The sharding of a batch's arrays [B, L]: rows over "data" and "fsdp", lengths whole."""
-    return NamedSharding(mesh, spec("batch", None))
+    """The sharding of a batch's arrays [B, L]."""
+    return NamedSharding(mesh, spec("batch", "length"))
+
+
+def row_sharding(mesh: Mesh) -> NamedSharding:
+    """The sharding of arrays [B, ...] of which only the rows are split."""
+    return NamedSharding(mesh, spec("batch"))
+
+
+def row_ways(mesh: Mesh) -> int:
+    """Into how many parts the rows of a batch are cut."""
+    return ways(LOGICAL_RULES["batch"], mesh)
 
 
 def local_rows(batch_size: int, mesh: Mesh) -> range:
@@ -85,9 +93,9 @@ def local_rows(batch_size: int, mesh: Mesh) -> range:
 
     Args:
       batch_size: B, rows of the global batch.
-      mesh: the mesh; hosts that only differ along "tensor" hold the same rows.
+      mesh: the mesh; hosts that only differ along an axis that rows are not split over hold the same rows.
     """
-    here = batch_sharding(mesh).addressable_devices_indices_map((batch_size, 1)).values()
+    here = row_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
     spans = [rows[0].indices(batch_size) for rows in here if rows is not None]
     return range(min(start for start, _, _ in spans), max(stop for _, stop, _ in spans))
 

@@ -6,14 +6,13 @@ nobody has said anything, in a user's own Python, the packaged starter vocabular
 """
 
 import dataclasses
+import typing
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import vocabularies
 from flan_jax.tasks.vocabularies import VocabularyLike
 from flan_jax.text.chat_templates import ChatTemplate
-from flan_jax.text.vocabulary_names import STARTER
-
-FORMS = ("auto", "plain", "chat")
+from flan_jax.text.vocabulary_names import STARTER, Form
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +39,9 @@ def use(run: RunForm) -> None:
       UserError: there is no such form.
     """
     global _run
-    if run.form not in FORMS:
-        raise UserError(f"FORM is {run.form!r}, wanted one of {', '.join(map(repr, FORMS))}")
+    forms = typing.get_args(Form)
+    if run.form not in forms:
+        raise UserError(f"FORM is {run.form!r}, wanted one of {', '.join(map(repr, forms))}")
     _run = run
 
 

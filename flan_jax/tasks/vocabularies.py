@@ -133,7 +133,7 @@ def chat_template(vocabulary: VocabularyLike) -> ChatTemplate | None:
     """
     found = load(vocabulary)
     if isinstance(found, TokenizerJsonVocabulary):
-        return _template_of(found.tokenizer)
+        return ChatTemplate.of(found.tokenizer)
     folder, _, name = getattr(found, "sentencepiece_model_file", "").rpartition(os.sep)
     if name in (T5_MODEL, LLAMA_MODEL) and TokenizerFolder(folder).chat_template:
         raise UserError(
@@ -143,11 +143,6 @@ def chat_template(vocabulary: VocabularyLike) -> ChatTemplate | None:
             "Assistant:."
         )
     return None
-
-
-@functools.lru_cache(maxsize=64)
-def _template_of(tokenizer: TokenizerFolder) -> ChatTemplate | None:
-    return ChatTemplate.of(tokenizer)  # which renders something to see that it can: once for all tasks
 
 
 def ends_inputs(vocabulary: VocabularyLike) -> bool:

@@ -158,8 +158,9 @@ class ChatTemplate:
         )
 
     @classmethod
+    @functools.lru_cache(maxsize=64)
     def of(cls, tokenizer: TokenizerFolder) -> "ChatTemplate | None":
-        """The chat template that comes with a tokenizer, None where none does.
+        """The chat template that comes with a tokenizer, None where none does; compiled and tried once.
 
         Raises:
           UserError: it cannot be rendered, or does not write what the user says: prompts would go without it.

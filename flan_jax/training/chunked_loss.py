@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from flan_jax.config.training_settings import LossConfig
 from flan_jax.models.activations import capped
 from flan_jax.models.fast.cpu_products import transposed
-from flan_jax.parallel.axes import fitted_spec
+from flan_jax.parallel.axes import fitted_spec, mesh_axes, ways
 
 LEAST_TOKENS = 512  # each chunk reads the table and adds to its gradient: fewer tokens would not pay for that
 CHUNK_BYTES = {"cpu": 8 * 2**20}  # what is still in a cache by the second pass
@@ -57,16 +57,30 @@ class Readout:
 
 @dataclasses.dataclass(frozen=True)
 class _Way:
-    """What is fixed about a computation; `vocab_axes` and `batch_axes` are mesh axes inside `shard_map`."""
+    """What is fixed about a computation, and inside `shard_map` how the arrays are split.
+
+    Attributes:
+      tokens: the partition spec of [B, L].
+      table: that of the table's gradient [V, D].
+    """
 
     readout: Readout
     z_loss: float
     label_smoothing: float
     chunk: int
     mesh: AbstractMesh | None = None
-    batch_axes: tuple[str, ...] = ()
-    vocab_axes: tuple[str, ...] = ()
-    spec: PartitionSpec = PartitionSpec()
+    tokens: PartitionSpec = PartitionSpec(None, None)
+    table: PartitionSpec = PartitionSpec(None, None)
+
+    @property
+    def token_axes(self) -> tuple[str, ...]:
+        """The mesh axes that tokens are split over, by rows or by length."""
+        return mesh_axes(*self.tokens)
+
+    @property
+    def vocab_axes(self) -> tuple[str, ...]:
+        """The mesh axes that the vocabulary is split over."""
+        return mesh_axes(self.table[0])
 
 
 def chunk_tokens(tokens: int, vocab: int, platform: str) -> int:
@@ -88,13 +102,8 @@ def chunk_tokens(tokens: int, vocab: int, platform: str) -> int:
 def local_sizes(tokens: tuple[int, ...], vocab: int) -> tuple[int, int]:
     """How many of a batch's tokens [B, L] and of the table's entries one device of the current mesh holds."""
     mesh = jax.sharding.get_abstract_mesh()
-    share = 1
-    for axis in _axes(fitted_spec(tokens, ("batch", "length"), mesh)[0]):
-        share *= mesh.shape[axis]
-    of_vocab = 1
-    for axis in _axes(fitted_spec((vocab,), ("vocab",), mesh)[0]):
-        of_vocab *= mesh.shape[axis]
-    return tokens[0] * tokens[1] // share, vocab // of_vocab
+    rows, length, entries = _split(tokens, vocab, mesh)
+    return tokens[0] * tokens[1] // ways(mesh_axes(rows, length), mesh), vocab // ways(entries, mesh)
 
 
 def chunked_losses(
@@ -125,12 +134,15 @@ def chunked_losses(
     way = _Way(readout, config.z_loss, config.label_smoothing, chunk)
     mesh = jax.sharding.get_abstract_mesh()
     if not mesh.empty and mesh.size > 1:
-        rows, vocab = (
-            fitted_spec(x.shape, ("batch", "length", "embed"), mesh)[0],
-            fitted_spec(table.shape, ("vocab", "embed"), mesh),
-        )
-        way = dataclasses.replace(way, mesh=mesh, batch_axes=_axes(rows), vocab_axes=_axes(vocab[0]), spec=vocab)
+        *tokens, entries = _split(targets.shape, table.shape[0], mesh)
+        gradient = PartitionSpec(entries, fitted_spec(table.shape, ("vocab", "embed"), mesh)[1])
+        way = dataclasses.replace(way, mesh=mesh, tokens=PartitionSpec(*tokens), table=gradient)
     return Losses(*_losses(x, table, targets, weights.astype(jnp.float32), way))
+
+
+def _split(tokens: tuple[int, ...], vocab: int, mesh: AbstractMesh) -> PartitionSpec:
+    """How logits [B, L, V] are split: devices that share a token's entries have the same tokens."""
+    return fitted_spec((*tokens, vocab), ("batch", "length", "vocab"), mesh)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -165,10 +177,10 @@ def _placed(
     table = table.astype(x.dtype)
     if way.mesh is None:
         return on_device(x, table, targets, weights)
-    rows, entries = PartitionSpec(way.batch_axes or None), PartitionSpec(way.vocab_axes or None)
-    out = ((PartitionSpec(), rows, rows), rows if x_grad else None, way.spec if table_grad else None)
+    of_tokens, entries = way.tokens, PartitionSpec(way.table[0])
+    out = ((PartitionSpec(), of_tokens, of_tokens), of_tokens if x_grad else None, way.table if table_grad else None)
     return jax.shard_map(
-        on_device, mesh=way.mesh, in_specs=(rows, entries, rows, rows), out_specs=out, check_vma=False
+        on_device, mesh=way.mesh, in_specs=(of_tokens, entries, of_tokens, of_tokens), out_specs=out, check_vma=False
     )(x, table, targets, weights)
 
 
@@ -186,7 +198,7 @@ def _all_chunks(
     ts, ws = sorted_by(targets.reshape(-1)), sorted_by(flat)
     turns = (jnp.sum(counts) + chunk - 1) // chunk
     if way.vocab_axes:  # devices with the same tokens talk to each other in each turn: let all take as many
-        turns = jax.lax.pmax(turns, (*way.batch_axes, *way.vocab_axes))
+        turns = jax.lax.pmax(turns, (*way.token_axes, *way.vocab_axes))
 
     def turn(i: Array, kept: tuple[Any, ...]) -> tuple[Any, ...]:
         cut = lambda a: jax.lax.dynamic_slice_in_dim(a, i * chunk, chunk)
@@ -208,11 +220,11 @@ def _all_chunks(
     place = jnp.cumsum(counts) - 1
     unsorted = lambda a: jnp.where(counts.reshape(-1, *[1] * (a.ndim - 1)), a[place], 0.0)
     losses, z = unsorted(losses), unsorted(z)
-    total = _over_mesh(jnp.sum(losses * flat), way.batch_axes)
+    total = _over_mesh(jnp.sum(losses * flat), way.token_axes)
     if x_grad:
         x_sum = (_over_mesh(unsorted(x_sum), way.vocab_axes) * way.readout.scale).reshape(shape)
     if table_grad:
-        table_sum = _over_mesh(table_sum, way.batch_axes, _axes(way.spec[1]) if way.mesh is not None else ())
+        table_sum = _over_mesh(table_sum, way.token_axes, mesh_axes(way.table[1]))
     return (total, losses.reshape(targets.shape), z.reshape(targets.shape)), x_sum, table_sum
 
 
@@ -259,8 +271,3 @@ def _over_mesh(value: Array, axes: tuple[str, ...], scattered: tuple[str, ...] =
             value = jax.lax.dynamic_slice_in_dim(value, jax.lax.axis_index(axis) * size, size, axis=-1)
     rest = tuple(axis for axis in axes if axis not in scattered)
     return jax.lax.psum(value, rest) if rest else value
-
-
-def _axes(entry: Any) -> tuple[str, ...]:
-    """The mesh axes that an entry of a partition spec names."""
-    return (entry,) if isinstance(entry, str) else tuple(entry or ())

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from flan_jax.parallel.mesh import batch_sharding, compiler_options
+from flan_jax.parallel.mesh import batch_sharding, compiler_options, local_rows, row_ways
 from flan_jax.training.objective import Objective
 from flan_jax.training.optimizer import Schedule
 
@@ -25,10 +25,15 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Ar
       mesh: the mesh.
 
     Returns:
-      Global arrays `[B, L]`, sharded over the mesh's data axes.
+      Global arrays `[B, L]`.
     """
-    sharding = batch_sharding(mesh)
-    return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
+    sharding, parts = batch_sharding(mesh), row_ways(mesh)
+    here = len(local_rows(parts, mesh))
+    # Left to JAX, the whole shape is guessed: wrongly, where processes hold parts of a length that all of them load.
+    return {
+        name: jax.make_array_from_process_local_data(sharding, value, (len(value) * parts // here, *value.shape[1:]))
+        for name, value in batch.items()
+    }
 
 
 def make_train_step(
@@ -58,7 +63,7 @@ def make_train_step(
       state_shardings: from `state.state_sharding`.
       schedule: the learning rate of a step, for the metrics.
       num_tasks: T; `decoder_task_ids` are in [0, T).
-      microbatches: M; the batch must divide into M times the mesh's data shards (`parallel.mesh.check_batch`).
+      microbatches: M; each must divide into the mesh's parts of a batch (`parallel.mesh.check_batch`).
       seed: of the dropout masks, drawn anew for each (seed, step, microbatch).
       dropout: whether the objective gets a key.
       frozen_shardings: of the parameters that are not in the state and stay as they are, which are given to each step.

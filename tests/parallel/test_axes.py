@@ -6,7 +6,8 @@ from flax import nnx
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from flan_jax.models import abstract_model
-from flan_jax.parallel.axes import LOGICAL_RULES, fitted_spec, left_whole, shard, sharding_of, spec
+from flan_jax.parallel.axes import fitted_spec, left_whole, shard, sharding_of, spec
+from flan_jax.parallel.rules import LOGICAL_RULES
 from tests.models.batches import ALL
 
 is_param = lambda leaf: isinstance(leaf, nnx.Variable)

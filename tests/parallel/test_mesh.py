@@ -7,6 +7,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from flan_jax.errors import UserError
 from flan_jax.parallel.mesh import batch_sharding, check_batch, compiler_options, make_mesh
+from flan_jax.parallel.rules import LOGICAL_RULES
 
 
 def test_the_rest_is_filled_in():
@@ -45,6 +46,16 @@ def test_batches_must_divide():
     for bad in ((0, 1), (16, 0)):
         with pytest.raises(UserError):
             check_batch(*bad, mesh)
+
+
+def test_batches_follow_the_table(monkeypatch):
+    monkeypatch.setitem(LOGICAL_RULES, "batch", "fsdp")
+    monkeypatch.setitem(LOGICAL_RULES, "length", ("data", "tensor"))
+    mesh = jax.sharding.AbstractMesh((2, 4, 2), ("data", "fsdp", "tensor"))
+    check_batch(40, 2, mesh)
+    with pytest.raises(UserError, match=r"over 4 devices \(fsdp\): set BATCH_SIZE to a multiple of 8"):
+        check_batch(12, 2, mesh)
+    assert batch_sharding(make_mesh({"fsdp": -1})).spec == PartitionSpec("fsdp", ("data", "tensor"))
 
 
 def test_rows_of_a_batch_go_over_both_data_axes():

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.text.chat_templates import answer_ends
+from flan_jax.text.chat_templates import ChatTemplate, answer_ends
 from flan_jax.text.tokenizer_folder import TokenizerFolder, named_ends
 from tests.tokenizer_folders import byte_level, with_bos
 
@@ -150,3 +150,9 @@ def test_a_chat_template_that_is_no_text_is_told(tmp_path):
     (folder / "chat_template.jinja").write_bytes("{{ messages }}".encode("utf-16"))
     with pytest.raises(UserError, match="chat_template.jinja cannot be read as UTF-8"):
         _ = TokenizerFolder(folder).chat_template
+
+
+def test_a_template_is_tried_once(qwen, monkeypatch):
+    answer_ends(qwen)
+    monkeypatch.setattr(ChatTemplate, "_check", lambda template: pytest.fail("tried again"))
+    assert answer_ends(qwen) and ChatTemplate.of(qwen) is not None

@@ -13,7 +13,8 @@ from flax import nnx
 
 from flan_jax.models.activations import capped
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.training.chunked_loss import Readout, chunk_tokens, chunked_losses
+from flan_jax.parallel.rules import LOGICAL_RULES
+from flan_jax.training.chunked_loss import Readout, chunk_tokens, chunked_losses, local_sizes
 from flan_jax.training.loss import LossConfig, losses_of, token_losses, z_losses
 from tests.models.batches import ALL as ALL_MODELS
 from tests.models.batches import VOCAB as VOCAB_OF_MODELS
@@ -128,12 +129,22 @@ def test_chunks_suit_the_device():
     assert chunk_tokens(1024, 32_128, "tpu") == 0
 
 
+TABLES = [  # of logical axes, with tokens and entries of the vocabulary on a device
+    ({}, (ROWS * LENGTH // 4, VOCAB // 2)),
+    ({"batch": "data", "length": "fsdp"}, (ROWS * LENGTH // 4, VOCAB // 2)),
+    ({"batch": ("data", "fsdp"), "length": "tensor"}, (ROWS * LENGTH // 8, VOCAB)),  # where the vocabulary would be
+]
+
+
 def on_meshes():
-    """Equal to whole logits on one device, where everything is split; run in a process with 8 devices."""
+    """Equal to whole logits on one device, wherever what is split; run in a process with 8 devices."""
     case = list(CASES.values())[1]
     wanted = both(*case, 4)[1]
-    with jax.set_mesh(make_mesh({"data": 2, "fsdp": 2, "tensor": 2})):
-        check_close(both(*case, 4)[0], wanted, 3e-6)
+    for rules, sizes in TABLES:
+        LOGICAL_RULES.update(rules)
+        with jax.set_mesh(make_mesh({"data": 2, "fsdp": 2, "tensor": 2})):
+            assert local_sizes((ROWS, LENGTH), VOCAB) == sizes
+            check_close(both(*case, 4)[0], wanted, 3e-6)
     print("equal on", jax.device_count())
 
 

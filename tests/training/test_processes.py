@@ -18,7 +18,8 @@ def one_process(index: str, port: str, folder: str) -> None:
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(index))
-    from flan_jax.parallel.mesh import make_mesh
+    from flan_jax.parallel.mesh import local_rows, make_mesh
+    from flan_jax.parallel.rules import LOGICAL_RULES
     from flan_jax.training.checkpoints import Checkpoints
     from flan_jax.training.objective import likelihood
     from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
@@ -65,6 +66,13 @@ def one_process(index: str, port: str, folder: str) -> None:
     checkpoints.wait()
     found.append(checkpoints.latest())
     checkpoints.close()
+    # Of a length that is split over processes each of them loads the whole, and places its part.
+    LOGICAL_RULES.update(batch="fsdp", length="data")
+    whole = np.arange(48, dtype=np.int32).reshape(8, 6)
+    placed = place_batch({"tokens": whole}, mesh)["tokens"]
+    parts = placed.addressable_shards
+    assert placed.shape == (8, 6) and {part.data.shape for part in parts} == {(4, 3)}
+    assert local_rows(8, mesh) == range(8) and all(np.array_equal(part.data, whole[part.index]) for part in parts)
     print(json.dumps({"losses": losses, "found": found, "extra": extra}), flush=True)
     jax.distributed.shutdown()
 

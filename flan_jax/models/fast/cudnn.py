@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from flan_jax.models.fast.splash import of_window
 from flan_jax.models.kv_cache import Source
 from flan_jax.models.masks import PackedMask
+from flan_jax.parallel.axes import shard
 
 
 def attend(
@@ -30,6 +31,7 @@ def attend(
 
 
 def _one_window(window: int, q: Array, k: Array, v: Array, segments: Array) -> Array:
+    q, k, v = (shard(x, "batch", None, "kv_heads", "head_dim") for x in (q, k, v))  # cuDNN reads rows whole
     own = (segments[:, :, None] == segments[:, None, :])[:, None]
     near: dict[str, Any] = {"local_window_size": (window - 1, 0)} if window else {}
     return jax.nn.dot_product_attention(q, k, v, mask=own, scale=1.0, is_causal=True, implementation="cudnn", **near)

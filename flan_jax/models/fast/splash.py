@@ -54,13 +54,13 @@ def of_window(
 
 
 def _on_mesh(cap: float, window: int, q: Array, k: Array, v: Array, segments: Array) -> Array:
-    """Each device runs the kernel on its rows and heads."""
+    """Each device runs the kernel on its rows and heads; rows are whole there, as the kernel reads them."""
     on_device = functools.partial(_on_device, cap=cap, window=window)
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
         return on_device(q, k, v, segments)
-    rows, _, heads, _ = fitted_spec(k.shape, ("batch", "length", "kv_heads", "head_dim"), mesh)
-    of_heads, of_rows = PartitionSpec(rows, None, heads, None), PartitionSpec(rows, None)
+    of_heads = fitted_spec(k.shape, ("batch", None, "kv_heads", "head_dim"), mesh)
+    of_rows = PartitionSpec(*of_heads[:2])
     placed = jax.shard_map(
         on_device, mesh=mesh, in_specs=(of_heads, of_heads, of_heads, of_rows), out_specs=of_heads, check_vma=False
     )

@@ -24,6 +24,7 @@ from flan_jax.models.hugging_face.names import Placement, placements
 from flan_jax.models.hugging_face.safetensors_file import opened
 from flan_jax.models.model import abstract_model
 from flan_jax.parallel.axes import sharding_of
+from flan_jax.parallel.mesh import make_mesh
 
 _BLOCK = 128
 
@@ -89,7 +90,7 @@ def _placed_leaves(
     placements: Iterable[Placement], read: Opener, config: ModelConfig, mesh: Mesh | None
 ) -> Iterator[tuple[Any, nnx.Param]]:
     if mesh is None:
-        mesh = Mesh(np.array(jax.devices()[:1]).reshape(1, 1, 1), ("data", "fsdp", "tensor"))
+        mesh = make_mesh(devices=jax.devices()[:1])
     abstract = nnx.split(abstract_model(config), nnx.Param)[1]
     by_path: dict[tuple[Any, ...], list[Placement]] = {}
     for place in placements:

@@ -11,7 +11,7 @@ from flax import nnx
 
 from flan_jax.models.fast import splash
 from tests.models.batches import CAUSAL, examples, model_of, rows
-from tests.models.fast.packed_rows import given
+from tests.models.fast.packed_rows import given, traced_with_split_lengths
 from tests.models.fast.written_out import assert_the_same
 
 
@@ -21,6 +21,13 @@ def test_splash_is_the_plain_form(window, cap):
     assert_the_same(
         functools.partial(splash.attend, packed=packed), query, [source], read=read, biased=False, softcap=cap
     )
+
+
+def test_the_kernel_reads_rows_whole_whatever_the_table_says_of_lengths(monkeypatch):
+    equations, whole = traced_with_split_lengths(splash.attend, monkeypatch)
+    (placed,) = [one for one in equations if one.primitive.name == "shard_map"]
+    *_, query, key, value, _ = placed.params["in_specs"]  # constants of the kernel come first
+    assert (query, key, value) == (whole,) * 3
 
 
 def test_a_model_with_local_and_global_layers_has_the_same_logits_and_gradients():
