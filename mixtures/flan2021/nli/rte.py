@@ -11,7 +11,7 @@ OPTIONS:
 from flan_jax.mixtures.flan2021.declaring import flan_task
 from flan_jax.tasks import Corpus, Hub
 
-TASK = flan_task(
+_RTE = flan_task(
     name="rte",
     cluster="nli",
     source=Corpus(
@@ -30,7 +30,7 @@ TASK = flan_task(
     options=("yes", "no"),
     answer="label",
     templates=(
-        "{premise}\nDoes it follow that \"{hypothesis}\"?\n{options}",
+        '{premise}\nDoes it follow that "{hypothesis}"?\n{options}',
         "Read the text and say whether the sentence below it must then be true.\n\nText: {premise}\nSentence: "
         "{hypothesis}\n\n{options}",
         "Suppose this is all we know: {premise}\n\nMay we conclude the following? {hypothesis}\n{options}",
@@ -38,14 +38,16 @@ TASK = flan_task(
         "Premise: {premise}\nConclusion: {hypothesis}\nIs the conclusion sound?\n{options}",
         "A friend tells you: {premise}\nYou answer: so {hypothesis}\nAre you right to say so?\n{options}",
         "Decide if the second statement is implied by the first one.\n1) {premise}\n2) {hypothesis}\n{options}",
-        "Given the news item \"{premise}\", would a careful reader accept that {hypothesis}\n{options}",
+        "News item: {premise}\nWould a careful reader of it accept this claim? {hypothesis}\n{options}",
         "{premise} Therefore, {hypothesis} Is this reasoning valid?\n{options}",
     ),
     inverted_templates=(
-        ("{premise}\nWrite a sentence for which the answer to \"does it follow?\" is {answer}.", "{hypothesis}"),
+        ('{premise}\nWrite a sentence for which the answer to "does it follow?" is {answer}.', "{hypothesis}"),
     ),
     held_out_templates=(
-        "Here is a passage.\n{premise}\nCan one infer \"{hypothesis}\" from it?\n{options}",
-        "Taking \"{premise}\" as a fact, is \"{hypothesis}\" a fact as well?\n{options}",
+        'Here is a passage.\n{premise}\nCan one infer "{hypothesis}" from it?\n{options}',
+        'Taking "{premise}" as a fact, is "{hypothesis}" a fact as well?\n{options}',
     ),
-)  # fmt: skip
+)
+
+TASKS = (_RTE,)
