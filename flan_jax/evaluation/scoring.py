@@ -93,7 +93,7 @@ def score(
     measured: dict[str, dict[str, Any]] = {}
     for done, task in enumerate(resolved.tasks):
         store, kind, wants = open_store(task.store()), _kind(task, measure), _wants(task)
-        job: dict[str, Any] = {"task": task.name}
+        job: dict[str, Any] = {"task": task.name, "store": task.store()}
         if kind == "loss":
             loss = mean_loss(model, store, shape, batch_size)
             measured[task.name] = {"figures": {"loss": loss}, "score": "loss", "unit": "loss", "failures": []}

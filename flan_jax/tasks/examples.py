@@ -5,7 +5,7 @@ preprocessors.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
@@ -33,6 +33,7 @@ __all__ = [
     "measured",
     "needs_tensorflow",
     "num_rows",
+    "reference",
     "references",
     "score",
     "source_files",
@@ -241,15 +242,19 @@ def references(
         request = Request(dict(lengths), **arguments)
         yield from _first(foreign.references(task, split, request), limit)
         return
-    for example in examples(task_name, split, lengths, limit=limit, **arguments):
-        known = {
-            "id": example.id,
-            "inputs_pretokenized": example.inputs_text,
-            "targets_pretokenized": example.targets_text,
-            "template": example.template,
-            "answer": example.answer,
-        }
-        yield list(example.references) or [example.targets_text], known
+    yield from map(reference, examples(task_name, split, lengths, limit=limit, **arguments))
+
+
+def reference(example: Example) -> tuple[list[str], dict[str, Any]]:
+    """What `references` gives for an example of a task of ours; all of it fit for JSON."""
+    known = {
+        "id": example.id,
+        "inputs_pretokenized": example.inputs_text,
+        "targets_pretokenized": example.targets_text,
+        "template": example.template,
+        "answer": example.answer,
+    }
+    return list(example.references) or [example.targets_text], known
 
 
 def score(
@@ -290,26 +295,24 @@ def score(
         raise UserError(
             f"Task {task_name!r} has no metric of predictions; give it some by metrics= (metric_fns= in a seqio task)."
         )
-    found = measured(task_name, split, Outputs(predictions), lengths, **how)
+    found = measured(task_name, split, Outputs(predictions), list(references(task_name, split, lengths, **how)))
     if found.failures:
         raise UserError(" ".join(found.failures))
     return {name: value for name, value in found.figures.items() if value is not None}
 
 
-def measured(task_name: str, split: str, outputs: Outputs, lengths: Mapping[str, int | None], **how: Any) -> Measured:
+def measured(task_name: str, split: str, outputs: Outputs, found: Sequence[tuple[Any, Mapping[str, Any]]]) -> Measured:
     """Runs all metrics of a task on what a model gave; one that fails is told and the others stay.
 
     Args:
       task_name: a registered seqio task's name.
       split: the split that the model was asked about.
-      outputs: what it gave for each example of `examples` called with the same arguments.
-      lengths: as given to `examples`.
-      **how: "seed", "draw", "on_long", "on_bad_row" and "limit", as given to `examples`.
+      outputs: what it gave for each example.
+      found: what `references` gives for these examples.
 
     Raises:
       UserError: there are more or fewer outputs than examples.
     """
-    found = list(references(task_name, split, lengths, **how))
     given = outputs.scores if outputs.predictions is None else outputs.predictions
     if len(found) != len(given or ()):
         raise UserError(

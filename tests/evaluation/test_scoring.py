@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from flan_jax import setup
 from flan_jax.config.kept import load_run
+from flan_jax.data.preparing import references
 from flan_jax.data.resolve import resolve
 from flan_jax.data.stores.store import open_store
 from flan_jax.evaluation.scoring import rank, score
@@ -96,6 +98,8 @@ def test_scores_are_the_tasks_own_metrics_of_these_choices(run, resolved, worker
     capitals = scores["capitals"]
     assert (capitals.kind, capitals.examples, capitals.chance) == ("generate", 6, None)
     assert set(capitals.metrics) == {"exact_match"}
+    # The next scoring finds what these were compared with beside the tokens.
+    assert all(pathlib.Path(task.store(), references.NAME).exists() for task in resolved.tasks)
 
 
 def test_a_task_of_other_code_is_scored_by_its_own_metric(run, project, worker):
@@ -116,15 +120,14 @@ def test_a_task_of_other_code_is_scored_by_its_own_metric(run, project, worker):
     assert found.metrics["equal"] == pytest.approx(hits / 12)
     # Perfect answers get a perfect score: predictions and examples are in the same order.
     answers = [codec.decode(store.tokens("targets", i)) for i in range(12)]
-    assert worker.call("score", jobs=[{"task": "shout", "predictions": answers}], request=request) == [
+    job = {"task": "shout", "store": task.tasks[0].store()}
+    assert worker.call("score", jobs=[{**job, "predictions": answers}], request=request) == [
         {"figures": {"equal": 1.0}, "score": "equal", "unit": "equal", "failures": []}
     ]
     wrong = [*answers[1:], answers[0]]
-    assert worker.call("score", jobs=[{"task": "shout", "predictions": wrong}], request=request)[0]["figures"] == {
-        "equal": 0.0
-    }
+    assert worker.call("score", jobs=[{**job, "predictions": wrong}], request=request)[0]["figures"] == {"equal": 0.0}
     # A task that cannot be scored is told, and leaves the others alone.
-    jobs = [{"task": "shout", "predictions": answers[:3]}, {"task": "shout", "predictions": answers}]
+    jobs = [{**job, "predictions": answers[:3]}, {**job, "predictions": answers}]
     told, sound = worker.call("score", jobs=jobs, request=request)
     assert sound["figures"] == {"equal": 1.0} and not told["figures"]
     assert told["failures"] == [

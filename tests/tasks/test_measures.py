@@ -6,7 +6,7 @@ import seqio
 import tensorflow as tf
 
 from flan_jax.errors import UserError
-from flan_jax.tasks.examples import describe, measured, score
+from flan_jax.tasks.examples import describe, measured, references, score
 from flan_jax.tasks.measures import Outputs
 
 BYTES = seqio.ByteVocabulary()
@@ -71,6 +71,10 @@ def register(**how):
     )
 
 
+def measured_theirs():
+    return measured("theirs", "validation", OUTPUTS, list(references("theirs", "validation", LENGTHS)))
+
+
 def by_seqio():
     """What seqio's evaluator makes of the same outputs."""
     evaluator = seqio.Evaluator(
@@ -105,7 +109,7 @@ def by_seqio():
 )
 def test_figures_are_those_of_seqios_evaluator(how, wants, first):
     register(**how)
-    found = measured("theirs", "validation", OUTPUTS, LENGTHS)
+    found = measured_theirs()
     assert found.figures == pytest.approx(by_seqio()) and not found.failures
     assert (found.score, found.unit) == (first, first)
     described = describe("theirs")
@@ -140,7 +144,7 @@ def nothing(targets, predictions):
 )
 def test_a_metric_that_fails_is_told_and_the_others_stay(metric, said):
     register(metric_fns=[metric, right, margin])
-    found = measured("theirs", "validation", OUTPUTS, LENGTHS)
+    found = measured_theirs()
     (sentence,) = found.failures
     assert said in sentence and sentence.endswith(".")
     assert {name: value for name, value in found.figures.items() if value is not None} == {"right": 2, "margin": 2.75}
@@ -152,7 +156,7 @@ def test_a_metric_that_fails_is_told_and_the_others_stay(metric, said):
 
 def test_other_faults_of_metrics_are_told():
     register(metric_fns=[right, right], metric_objs=[Inner()])
-    twice, inner = measured("theirs", "validation", OUTPUTS, LENGTHS).failures
+    twice, inner = measured_theirs().failures
     assert "gives a figure called 'right', as one before it does" in twice
     assert inner.startswith("The metric 'Inner' of task 'theirs': it wants the model's intermediate values")
 
@@ -167,7 +171,7 @@ def test_a_postprocessor_that_raises_is_told(monkeypatch):
     register(metric_fns=[right])
     task = seqio.TaskRegistry.get("theirs")
     monkeypatch.setattr(task, "_postprocess_fn", lambda text, is_target, **_: text if is_target else [][0])
-    (sentence,) = measured("theirs", "validation", OUTPUTS, LENGTHS).failures
+    (sentence,) = measured_theirs().failures
     assert sentence.startswith("The postprocessor of task 'theirs' raised IndexError: list index out of range (")
 
 
@@ -178,6 +182,7 @@ def test_our_own_metrics_count_in_percent(fruits):
     fruits(metrics=("accuracy", confidence)).register()
     assert describe("fruits")["wants"] == ["predictions", "scores"]
     outputs = Outputs(["fruit"] * 12, scores=[-2.0] * 12)
-    found = measured("fruits", "validation", outputs, {"inputs": 64, "targets": 8})
+    compared = list(references("fruits", "validation", {"inputs": 64, "targets": 8}))
+    found = measured("fruits", "validation", outputs, compared)
     assert found.figures == {"accuracy": pytest.approx(100 * 4 / 12), "confidence": -2.0}
     assert (found.score, found.unit) == ("accuracy", "%")

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from flan_jax.data.preparing.references import references
 from flan_jax.data.preparing.resolving import members, none_kept, vocabulary_of
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.errors import UserError
@@ -85,18 +86,19 @@ def score_in_child(
 ) -> list[dict[str, Any]]:
     """Answers `score`: the tasks' own metrics of what a model gave, one job a task.
 
-    A job has "task" and the fields of `measures.Outputs`; each answer those of `measures.Measured`. A task that cannot
-    be scored at all is told like a metric that fails.
+    A job has "task", "store" (the folder that holds the examples which were predicted) and the fields of
+    `measures.Outputs`; each answer those of `measures.Measured`. A task that cannot be scored at all is told like a
+    metric that fails.
     """
     from flan_jax.tasks import examples, measures
     from flan_jax.tasks.user_functions import raised
 
-    same = {"lengths": request.lengths, **request.reading()}
     answers = []
     for job in jobs:
-        outputs = measures.Outputs(**{name: value for name, value in job.items() if name != "task"})
+        outputs = measures.Outputs(**{name: value for name, value in job.items() if name not in ("task", "store")})
         try:
-            found = examples.measured(job["task"], request.split, outputs, **same)
+            compared = references(job["task"], job["store"], request)
+            found = examples.measured(job["task"], request.split, outputs, compared)
         except (Exception, SystemExit) as error:
             said = str(error) if isinstance(error, UserError) else raised(error)
             found = measures.Measured(failures=[f"Task {job['task']!r} could not be scored: {said.rstrip('.')}."])

@@ -6,6 +6,8 @@ A store is a folder of parts (`parts.py`) and a manifest:
     part-00001.bin     those of the next ones, …
     manifest.json      counts, digests of the parts, what the tokens were made from; written last
 
+What metrics compare with may stand beside them, see `flan_jax.data.preparing.references`.
+
 Which rows a part covers depends on nothing but their number, so any number of processes or machines write the same
 bytes. A folder without a manifest is unfinished work, and goes on from the parts that are whole.
 """
