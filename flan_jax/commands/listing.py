@@ -13,7 +13,7 @@ def tasks_command(config: RunConfig, query: str | None = None) -> int:
     with setup.worker_of(config) as worker:
         found = registrations.listing(worker)
     words = (query or "").lower().split()
-    chosen = [entry for entry in found if all(word in _text(entry) for word in words)]
+    chosen = [entry for entry in found if entry["kind"] != "broken" and all(word in _text(entry) for word in words)]
     mixtures = [entry for entry in chosen if entry["kind"] == "mixture"]
     tasks = [entry for entry in chosen if entry["kind"] == "task"]
     if mixtures:
@@ -24,6 +24,8 @@ def tasks_command(config: RunConfig, query: str | None = None) -> int:
             [t["name"], t.get("cluster") or "-", _scored(t), t.get("templates"), t.get("objective", "-")] for t in tasks
         ]
         print(tables.table(heads, rows))
+    for entry in (entry for entry in found if entry["kind"] == "broken"):
+        print(f"\n{entry['name']} cannot be imported ({entry['why']}); mixtures that need it are not registered")
     if not chosen:
         names = [entry["name"] for entry in found]
         print(f"nothing among {len(names)} names matches {query!r}{nearest(query or '', names)}")

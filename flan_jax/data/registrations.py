@@ -23,7 +23,7 @@ from flan_jax.files import atomic, opened
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1]  # of flan_jax
 # A mixture that looks at more than its modules and the files that it opens may register otherwise at any time.
-_LOOKS_AROUND = re.compile(rb"\b(environ|getenv|listdir|scandir|iterdir|r?glob|walk|exists|is_file|is_dir)\b")
+_LOOKS_AROUND = re.compile(rb"\b(environ\b|(getenv|listdir|scandir|iterdir|r?glob|walk|exists|is_file|is_dir)\()")
 
 
 def listing(worker: Worker) -> list[dict[str, Any]]:
@@ -59,17 +59,23 @@ def refuse_unknown(worker: Worker, names: Mapping[str, str | None], ask: bool = 
     if worker.setup.has_users_tasks:
         return
     entries = listing(worker) if ask else _kept(_path(), _circumstances(worker.setup.folders))
-    known = None if entries is None else {entry["name"] for entry in entries}
+    if entries is None:
+        return
+    known = {entry["name"] for entry in entries if entry["kind"] != "broken"}
+    broken = {entry["name"]: entry["why"] for entry in entries if entry["kind"] == "broken"}
     for setting, name in names.items():
-        if known is not None and name is not None and name not in known:
-            raise unknown(name, known, setting)
+        if name is not None and name not in known:
+            raise unknown(name, known, setting, broken)
 
 
-def unknown(name: str, known: Collection[str], setting: str = "MIXTURE") -> UserError:
-    """What to say of a name that is not registered."""
+def unknown(name: str, known: Collection[str], setting: str, broken: Mapping[str, str]) -> UserError:
+    """What to say of a name that is not registered; `broken` are modules that could not be imported, and why."""
     return UserError(
         f"no task or mixture is called {name!r}{nearest(name, known) or '.'} "
         f"Set {setting} to one that `flan-jax tasks` lists; your own need --module"
+        + "".join(
+            f". It may be one that needs {module}, which cannot be imported ({why})" for module, why in broken.items()
+        )
     )
 
 

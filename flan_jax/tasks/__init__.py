@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flan_jax.tasks.foreign import set_version
     from flan_jax.tasks.formats import task_from_file
     from flan_jax.tasks.instruction import InstructionTask
+    from flan_jax.tasks.label_metrics import binary_f1
     from flan_jax.tasks.prefix_lm import PrefixLanguageModel
     from flan_jax.tasks.rates import caps_of, mixture, proportional, rate_of
     from flan_jax.tasks.registry import declared, names
@@ -44,6 +45,7 @@ __all__ = [
     "Tally",
     "Template",
     "array_record",
+    "binary_f1",
     "caps_of",
     "csv",
     "declared",
@@ -75,6 +77,7 @@ _NAMES = {
     "foreign": "set_version",
     "formats": "task_from_file",
     "instruction": "InstructionTask",
+    "label_metrics": "binary_f1",
     "prefix_lm": "PrefixLanguageModel",
     "span_corruption": "SpanCorruption",
     "rates": "caps_of mixture proportional rate_of",

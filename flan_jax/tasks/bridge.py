@@ -125,7 +125,7 @@ def _packed(examples: list[Example]) -> list[np.ndarray]:
         [one.id for one in examples],
         [one.inputs_text for one in examples],
         [one.targets_text for one in examples],
-        [json.dumps(one.references, ensure_ascii=False) for one in examples],
+        [json.dumps(one.metric_target, ensure_ascii=False) for one in examples],
     ]
     return [
         np.concatenate([np.zeros(0, np.int32), *(one.inputs for one in examples)]),

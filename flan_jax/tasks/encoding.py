@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Draft:
       options: the targets that each option would give.
       answer: the right option's index.
       references: all right targets.
+      metric_field: as in `Example`.
       exemplars: rendered exemplars, each with the blank line that ends it.
     """
 
@@ -45,6 +46,7 @@ class Draft:
     options: list[str] | None
     answer: int | None
     references: tuple[str, ...]
+    metric_field: Any
     exemplars: list[str]
 
 
@@ -172,6 +174,7 @@ class DraftEncoder:
             targets_text=draft.targets,
             cut_tokens=cut + over,
             references=draft.references,
+            metric_field=draft.metric_field,
         )
 
     def _shorten(self, draft: Draft, ids: list[int]) -> tuple[str, list[int], int] | None:

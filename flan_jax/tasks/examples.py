@@ -245,7 +245,7 @@ def references(
     yield from map(reference, examples(task_name, split, lengths, limit=limit, **arguments))
 
 
-def reference(example: Example) -> tuple[list[str], dict[str, Any]]:
+def reference(example: Example) -> tuple[Any, dict[str, Any]]:
     """What `references` gives for an example of a task of ours; all of it fit for JSON."""
     known = {
         "id": example.id,
@@ -254,7 +254,7 @@ def reference(example: Example) -> tuple[list[str], dict[str, Any]]:
         "template": example.template,
         "answer": example.answer,
     }
-    return list(example.references) or [example.targets_text], known
+    return example.metric_target, known
 
 
 def score(

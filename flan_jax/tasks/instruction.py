@@ -57,6 +57,8 @@ class InstructionTask:
         are.
       metrics: names ("accuracy", "exact_match", "f1") or functions of (targets, predictions); empty for accuracy with
         options and exact_match without.
+      metric_field: the row's field that metrics get beside the right answers, for those that group examples or compare
+        with more than text; None for none. See `flan_jax.tasks.metrics`.
       vocabulary: None for the run's, so that the task serves every model; or one that it insists on: "starter", a
         SentencePiece model's path, a Hugging Face folder, or a seqio vocabulary.
       cap: the most examples that count for mixing rates; None leaves it to the mixture.
@@ -89,6 +91,7 @@ class InstructionTask:
     answer: str = "answer"
     preprocess: Callable[[Row], Row | None] | None = None
     metrics: tuple[str | Callable[..., Mapping[str, Any]], ...] = ()
+    metric_field: str | None = None
     vocabulary: VocabularyLike | None = None
     cap: int | None = None
     cluster: str = ""

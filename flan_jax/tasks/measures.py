@@ -112,7 +112,7 @@ def measure(task: seqio.Task, found: Sequence[tuple[Any, Mapping[str, Any]]], ou
     of_function = {id(function): arguments for functions, arguments in given.values() for function in functions}
     for number, function in enumerate(task.metric_fns):
         call = lambda function=function: function(*of_function[id(function)]())
-        unit = "%" if function in metrics.METRICS.values() else ""
+        unit = metrics.unit_of(function)
         _run(result, task.name, metrics.name_of(function), call, unit, first=number == 0)
     examples = [dict(known) for _, known in found]
     for number, metric in enumerate(_objects(task)):

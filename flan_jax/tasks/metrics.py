@@ -1,89 +1,41 @@
 """Metric functions by name; each takes targets and predictions in the same order and gives named figures.
 
-A target is a text or a list of texts that are all right; then the best of them counts. Figures are percentages, as in
-seqio's tasks.
+A target is a text or a list of texts that are all right; in a task with a `metric_field` it is {"references": that
+list, "field": the field's value}. Figures are percentages, as in seqio's tasks, but for edit distances.
 """
 
-import collections
-import re
-import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError, nearest
+from flan_jax.tasks.answer_metrics import accuracy, exact_match, f1, normalise
+from flan_jax.tasks.label_metrics import binary_f1, macro_f1, matthews, multirc, pearson
+from flan_jax.tasks.text_metrics import bleu, edit_distance, rouge
 
-Target = str | Sequence[str]
+__all__ = ["METRICS", "MetricFunction", "binary_f1", "function", "name_of", "normalise", "numbers", "unit_of"]
+
 MetricFunction = Callable[..., Mapping[str, Any]]
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+METRICS: dict[str, MetricFunction] = {
+    "accuracy": accuracy,
+    "exact_match": exact_match,
+    "f1": f1,
+    "macro_f1": macro_f1,
+    "matthews": matthews,
+    "pearson": pearson,
+    "multirc": multirc,
+    "rouge": rouge,
+    "bleu": bleu,
+    "edit_distance": edit_distance,
+}
+_EDITS = (edit_distance,)
 
 
-def _best(targets: Sequence[Target], predictions: Sequence[str], score: Callable[[str, str], float]) -> float:
-    if len(targets) != len(predictions):
-        raise UserError(
-            f"There are {len(targets)} targets and {len(predictions)} predictions; give one prediction an example."
-        )
-    if not targets:
-        return float("nan")
-    total = 0.0
-    for target, prediction in zip(targets, predictions, strict=True):
-        references = [target] if isinstance(target, str) else target
-        total += max(score(reference, prediction) for reference in references)
-    return 100.0 * total / len(targets)
-
-
-def accuracy(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float]:
-    """Percentage of predictions that equal a target, but for blanks at the ends.
-
-    >>> accuracy(["yes", "no"], ["yes ", "yes"])
-    {'accuracy': 50.0}
-    """
-    return {"accuracy": _best(targets, predictions, lambda target, prediction: target.strip() == prediction.strip())}
-
-
-def normalise(text: str) -> str:
-    """Lower case, without punctuation, English articles and superfluous blanks, as SQuAD's evaluation has it.
-
-    >>> normalise("The  cat, sat.")
-    'cat sat'
-    """
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-
-
-def _same(target: str, prediction: str) -> bool:
-    wanted, given = normalise(target), normalise(prediction)
-    # An answer that is all punctuation or an article ("+", "A") normalises to nothing: compare it as it stands.
-    return wanted == given if wanted and given else target.strip() == prediction.strip()
-
-
-def exact_match(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float]:
-    """Percentage of predictions that equal a target once both are normalised.
-
-    >>> exact_match([["A cat", "dog"]], ["cat."])
-    {'exact_match': 100.0}
-    """
-    return {"exact_match": _best(targets, predictions, _same)}
-
-
-def _overlap(target: str, prediction: str) -> float:
-    wanted, given = normalise(target).split(), normalise(prediction).split()
-    if not wanted or not given:
-        return float(_same(target, prediction))
-    shared = sum((collections.Counter(wanted) & collections.Counter(given)).values())
-    return 2.0 * shared / (len(wanted) + len(given))
-
-
-def f1(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float]:
-    """Mean percentage of the harmonic mean of precision and recall over normalised words.
-
-    >>> f1(["red green"], ["green blue"])
-    {'f1': 50.0}
-    """
-    return {"f1": _best(targets, predictions, _overlap)}
-
-
-METRICS: dict[str, MetricFunction] = {"accuracy": accuracy, "exact_match": exact_match, "f1": f1}
+def unit_of(metric: MetricFunction) -> str:
+    """What the first figure of a metric is counted in: "%", "edits", or "" where only its own author knows."""
+    if metric in _EDITS:
+        return "edits"
+    return "%" if metric in METRICS.values() or getattr(metric, "unit", "") == "%" else ""
 
 
 def function(metric: str | MetricFunction) -> MetricFunction:

@@ -28,7 +28,8 @@ class Example:
       inputs_text: the prompt.
       targets_text: the targets.
       cut_tokens: how many tokens were cut so that it fits.
-      references: all right answers as text, the one in `targets_text` among them; what metrics compare with.
+      references: all right answers as text, the one in `targets_text` among them.
+      metric_field: the value of the task's `metric_field`, fit for JSON; None where it has none.
     """
 
     id: str
@@ -43,6 +44,13 @@ class Example:
     targets_text: str = ""
     cut_tokens: int = 0
     references: tuple[str, ...] = ()
+    metric_field: Any = None
+
+    @property
+    def metric_target(self) -> Any:
+        """What metrics compare with: all right answers, or {"references": those, "field": the metric field's value}."""
+        every = list(self.references) or [self.targets_text]
+        return every if self.metric_field is None else {"references": every, "field": self.metric_field}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from flan_jax.tasks import fewshot, options
 from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.encoding import Draft
 from flan_jax.tasks.recipe import Request
-from flan_jax.tasks.sources import Row, Source
+from flan_jax.tasks.sources import Row, Source, plain
 from flan_jax.tasks.tally import BadRow, bad_row
 from flan_jax.tasks.templates import OPTIONS, Template, text_of, values_for
 from flan_jax.tasks.user_functions import BrokenFunction, preprocessed
@@ -140,8 +140,20 @@ class Renderer:
             options=rendered.choices,
             answer=rendered.answer,
             references=rendered.references,
+            metric_field=self._metric_field(fields),
             exemplars=exemplars,
         )
+
+    def _metric_field(self, fields: Row) -> Any:
+        name = self._task.metric_field
+        if name is None:
+            return None
+        if fields.get(name) is None:
+            known = [str(field) for field in fields]
+            raise BadRow(
+                f"there is no field {name!r} for the metrics, the row has {', '.join(known)}{nearest(name, known)}"
+            )
+        return plain(fields[name])
 
     def _exemplars(self, row_id: str, template: Template, style: options.OptionStyle, inputs: str) -> list[str]:
         """Rendered exemplars; the example's own row and rows that read the same are passed over."""

@@ -146,6 +146,7 @@ class Variant(OfDeclaration):
             (task.trim_field, task.trim_from, self.add_eos_to_inputs),
             task.version,
             *(["chat"] if self.form == "chat" else []),
+            *([task.metric_field] if task.metric_field else []),  # it is kept beside the tokens
             *(["options in a drawn order"] if task.shuffle_options else []),
             *([self.fewest, fewshot.VERSION, layouts] if self.shots else []),
         )

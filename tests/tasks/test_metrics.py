@@ -43,5 +43,5 @@ def test_names_and_functions():
 
     assert metrics.function("f1") is metrics.f1 and metrics.function(own) is own
     assert (metrics.name_of("f1"), metrics.name_of(own)) == ("f1", "own")
-    with pytest.raises(UserError, match="no metric 'rouge'"):
-        metrics.function("rouge")
+    with pytest.raises(UserError, match="no metric 'rougue' .*did you mean 'rouge'"):
+        metrics.function("rougue")

@@ -14,9 +14,10 @@ def list_in_child(*, setup: WorkerSetup, progress: Callable[..., None]) -> dict[
     """Answers `list`: the entries, and the files that they rest on."""
     import seqio
 
+    from flan_jax.mixtures import BROKEN
     from flan_jax.tasks import examples
 
-    entries = []
+    entries: list[dict[str, Any]] = []
     for name in sorted(seqio.MixtureRegistry.names()):
         members = [task.name for task in seqio.MixtureRegistry.get(name).tasks]
         entries.append({"name": name, "kind": "mixture", "tasks": members})
@@ -24,6 +25,7 @@ def list_in_child(*, setup: WorkerSetup, progress: Callable[..., None]) -> dict[
         described = examples.describe(name)
         templates = len(described.get("templates") or ())
         entries.append({**described, "name": name, "kind": "task", "templates": templates or None})
+    entries += [{"name": name, "kind": "broken", "why": why} for name, why in sorted(BROKEN.items())]
     sources = watched_files(setup.modules)
     read = opened.found(opened.mark(), except_in=os.devnull, known=sources)
     return {"entries": entries, "package": str(PACKAGE), "sources": digests(sources), "read": dict(read)}

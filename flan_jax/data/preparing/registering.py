@@ -25,7 +25,7 @@ def import_module(name: str) -> None:
 
 
 def import_mixtures() -> None:
-    """Imports every module of `flan_jax.mixtures`; each only declares."""
+    """Imports every module of `flan_jax.mixtures` that can be; each only declares."""
     import flan_jax.mixtures
     import flan_jax.tasks
 
@@ -33,7 +33,7 @@ def import_mixtures() -> None:
         getattr(flan_jax.tasks, name)
     for module in pkgutil.walk_packages(flan_jax.mixtures.__path__, "flan_jax.mixtures."):
         if not module.name.endswith(".__main__"):
-            importlib.import_module(module.name)
+            flan_jax.mixtures.module_or_none(module.name)
 
 
 def register_tasks(setup: WorkerSetup) -> None:

@@ -161,13 +161,15 @@ def members(mixture: str, setting: str = "MIXTURE") -> list[str]:
     """The tasks of a mixture, or the task itself, in a stable order; `setting` is what named it."""
     import seqio
 
+    from flan_jax.mixtures import BROKEN
+
     mixtures, tasks = set(seqio.MixtureRegistry.names()), set(seqio.TaskRegistry.names())
     if mixture in mixtures:
         names = [task.name for task in seqio.MixtureRegistry.get(mixture).tasks]
         return sorted(set(names), key=names.index)
     if mixture in tasks:
         return [mixture]
-    raise registrations.unknown(mixture, mixtures | tasks, setting)
+    raise registrations.unknown(mixture, mixtures | tasks, setting, BROKEN)
 
 
 def none_kept(task: str, mixture: str, split: str, tally: Mapping[str, int]) -> UserError:

@@ -73,8 +73,8 @@ class TfdsSource:
         kept = {} if self.is_at_hand else {"file_format": "array_record"}
         if kept and _is_offline():  # TFDS would try for minutes
             raise Unavailable(
-                f"TFDS's {self.name!r} is not prepared in {self._place}, and no name of the network is found from here; "
-                f"prepare it elsewhere (tfds build --file_format=array_record) and give that folder (TFDS_DATA_DIR)."
+                f"TFDS's {self.name!r} is not prepared in {self._place}, and no name of the network is found from "
+                f"here; prepare it elsewhere (tfds build --file_format=array_record), and set TFDS_DATA_DIR to that."
             )
         try:
             builder = tfds_library.builder(self.name, data_dir=self.data_dir, **kept)
