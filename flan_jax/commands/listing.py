@@ -8,11 +8,15 @@ from flan_jax.data import registrations
 from flan_jax.errors import counted, nearest
 
 
-def tasks_command(config: RunConfig, query: str | None = None) -> int:
-    """Prints the registered mixtures and tasks whose name, cluster or kind holds every word of the query."""
-    with setup.worker_of(config) as worker:
-        found = registrations.listing(worker)
+def tasks_command(config: RunConfig, query: str | None = None, check: bool = False) -> int:
+    """Prints the registered mixtures and tasks whose name, cluster or kind holds every word of the query; with `check`
+    what is wrong with those tasks' templates, see `flan_jax.tasks.template_check`.
+    """
     words = (query or "").lower().split()
+    with setup.worker_of(config) as worker:
+        if check:
+            return _checked(worker.call("check templates", words=words))
+        found = registrations.listing(worker)
     chosen = [entry for entry in found if entry["kind"] != "broken" and all(word in _text(entry) for word in words)]
     mixtures = [entry for entry in chosen if entry["kind"] == "mixture"]
     tasks = [entry for entry in chosen if entry["kind"] == "task"]
@@ -33,6 +37,14 @@ def tasks_command(config: RunConfig, query: str | None = None) -> int:
     there_are = f"{counted(len(mixtures), 'mixture')}, {counted(len(tasks), 'task')}"
     print(f"\n{there_are}; `flan-jax inspect --task NAME` shows examples of one")
     return 0
+
+
+def _checked(answer: dict[str, Any]) -> int:
+    for fault in answer["faults"]:
+        print(fault)
+    of = f"{counted(answer['templates'], 'template')} of {counted(answer['tasks'], 'declaration')}"
+    print(f"{counted(len(answer['faults']), 'fault')} in {of}")
+    return 1 if answer["faults"] else 0
 
 
 def _text(entry: dict[str, Any]) -> str:

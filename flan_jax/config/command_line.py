@@ -219,6 +219,7 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
         option("--num", read_whole, "N", "how many examples or rows", 3)
     if command == "tasks":
         parser.add_argument("query", nargs="?", default="", help="show only names or clusters that hold this word")
+        parser.add_argument("--check", action="store_true", help="look for faults in the templates of these tasks")
     if command == "vocab":
         option("--size", read_whole, "N", "how many pieces", 8000)
         option("--output", str, "FILE", "where the model goes", "vocabulary.model")

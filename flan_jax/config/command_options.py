@@ -106,7 +106,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
         "inspect": ("task", "step", "num", "split"),
         "plan": ("estimate",),
         "prepare": ("runner", "beam_options", "repair"),
-        "tasks": ("query",),
+        "tasks": ("query", "check"),
         "vocab": ("size", "output", "max_examples"),
     }
     own = {name: getattr(options, name) for name in names.get(command, ())}

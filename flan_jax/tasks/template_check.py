@@ -24,7 +24,7 @@ _ASKS = frozenset(
         correct cut decide describe determine draft express figure fill find finish fix form generate give guess
         identify imagine insert invent judge label link list make mark name pick point predict produce provide put rate
         read rephrase reply report respond restore rewrite say score select sentence shorten solve sort split state sum
-        summarise summarize tell translate turn use work write
+        summarise summarize take tell translate turn use work write
         """
     )
 )
@@ -88,16 +88,14 @@ def _of_one(task: InstructionTask, template: Template, fields: dict[str, Any] | 
             values_for([field for field in template.fields if field not in answer], fields, template.inputs)
         except BadRow as fault:
             yield f"does not fit the sample: {fault}"
-    if template.direction == "forward" and task.options is not None and OPTIONS not in prompt:
+    # Options that differ from row to row are answers that a question may have without them.
+    if template.direction == "forward" and isinstance(task.options, tuple) and OPTIONS not in prompt:
         yield from _unseen_labels(task.options, template)
     if not _asks(template):
         yield "asks for nothing: it has no question, no request and no beginning to go on from"
 
 
-def _unseen_labels(options: tuple[str, ...] | str, template: Template) -> Iterator[str]:
-    if isinstance(options, str):
-        yield f"shows none of the options that differ from row to row; put {{options}} or {{{options}}} in its inputs"
-        return
+def _unseen_labels(options: tuple[str, ...], template: Template) -> Iterator[str]:
     text = template.inputs.lower()
     if "?" in text and any({option.lower() for option in options} <= known for known in _OF_COURSE):
         return

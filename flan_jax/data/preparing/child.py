@@ -20,6 +20,7 @@ OPERATIONS = {
     "prepare": "flan_jax.data.preparing.filling:prepare_in_child",
     "repair": "flan_jax.data.preparing.repair:repair_in_child",
     "estimate": "flan_jax.data.preparing.answers:estimate_in_child",
+    "check templates": "flan_jax.data.preparing.listing:check_templates_in_child",
     "list": "flan_jax.data.preparing.listing:list_in_child",
     "preview": "flan_jax.data.preparing.answers:preview_in_child",
     "score": "flan_jax.data.preparing.answers:score_in_child",
