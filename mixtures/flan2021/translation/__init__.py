@@ -1,0 +1,1 @@
+"""Translation between English and another language, either way."""
