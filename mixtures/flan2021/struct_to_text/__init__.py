@@ -1,0 +1,1 @@
+"""Structured data, such as triples, attributes or key words, put into sentences."""
