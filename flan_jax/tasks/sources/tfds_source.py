@@ -70,14 +70,11 @@ class TfdsSource:
         Raises:
           Unavailable: it cannot be had.
         """
-        kept = {} if self.is_at_hand else {"file_format": "array_record"}
-        if kept and _is_offline():  # TFDS would try for minutes
-            raise Unavailable(
-                f"TFDS's {self.name!r} is not prepared in {self._place}, and no name of the network is found from "
-                f"here; prepare it elsewhere (tfds build --file_format=array_record), and set TFDS_DATA_DIR to that."
-            )
+        how = {} if self.is_at_hand else {"file_format": "array_record"}
         try:
-            builder = tfds_library.builder(self.name, data_dir=self.data_dir, **kept)
+            builder = tfds_library.builder(self.name, data_dir=self.data_dir, **how)
+            if how and _is_offline():  # TFDS would try for minutes
+                raise ConnectionError(f"it is not prepared in {self._place}, and from here the network knows no names")
             builder.download_and_prepare()
         except Exception as error:  # each data set downloads in its own way, and fails in its own
             said = str(error).strip().partition("\n")[0][:200]
