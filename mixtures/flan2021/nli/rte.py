@@ -1,7 +1,7 @@
 """RTE (SuperGLUE): whether a second text follows from a first.
 
 The old mill by the river was turned into a library in 1998.
-Does it follow that the town has a library?
+Does it follow that "The town has a library."?
 OPTIONS:
 - yes
 - no
@@ -36,10 +36,10 @@ _RTE = flan_task(
         "Suppose this is all we know: {premise}\n\nMay we conclude the following? {hypothesis}\n{options}",
         "{hypothesis}\n\nIs that backed up by what comes next? {premise}\n{options}",
         "Premise: {premise}\nConclusion: {hypothesis}\nIs the conclusion sound?\n{options}",
-        "A friend tells you: {premise}\nYou answer: so {hypothesis}\nAre you right to say so?\n{options}",
+        'A friend tells you: {premise}\nYou reply: "{hypothesis}"\nAre you right to say so?\n{options}',
         "Decide if the second statement is implied by the first one.\n1) {premise}\n2) {hypothesis}\n{options}",
         "News item: {premise}\nWould a careful reader of it accept this claim? {hypothesis}\n{options}",
-        "{premise} Therefore, {hypothesis} Is this reasoning valid?\n{options}",
+        "{premise} Therefore: {hypothesis} Is this reasoning valid?\n{options}",
     ),
     inverted_templates=(
         ('{premise}\nWrite a sentence for which the answer to "does it follow?" is {answer}.', "{hypothesis}"),

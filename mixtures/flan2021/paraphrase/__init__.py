@@ -1,0 +1,1 @@
+"""Paraphrase: whether two texts mean the same, and how nearly."""
