@@ -26,6 +26,8 @@ from flan_jax.tasks.sources.tfds_source import TfdsSource, tfds
 from flan_jax.tasks.tally import Tally
 
 HUB, TFDS = "hugging_face", "tfds"
+# The hub's own copy of every data set: CONFIGURATION/SPLIT/0000.parquet, and no card that names configurations.
+PARQUET = "refs/convert/parquet"
 _FORMATS: dict[str, Callable[..., FileSource]] = {
     ".jsonl": jsonl,
     ".jsonl.gz": jsonl,
@@ -46,6 +48,7 @@ class Hub:
       name: its configuration.
       revision: commit, tag or branch; by default the hub's own Parquet copy, which needs no script of the data set's.
       splits: what TFDS's splits are called there, where they are called otherwise.
+      rows: how many rows those of TFDS's splits have there that have another number of them.
       row: turns a row of the hub's into one as TFDS has it; None where they are alike.
       sample: the same as the corpus's sample as a row there; None where they are alike.
       is_sorted: whether its rows lie sorted, by label say. They are then read in a drawn order, as TFDS's are.
@@ -53,8 +56,9 @@ class Hub:
 
     path: str
     name: str | None = None
-    revision: str | None = "refs/convert/parquet"
+    revision: str | None = PARQUET
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    rows: Mapping[str, int] = dataclasses.field(default_factory=dict)
     row: Callable[[Row], Row] | None = None
     sample: Row | None = None
     is_sorted: bool = False
@@ -88,8 +92,19 @@ class Corpus:
         >>> Corpus("c", "c:1.0.0", {"train": "train[:-200]"}, {"train": 2490}, {}).count("train")
         2290
         """
-        own, bracket, inner = self.splits[split].partition("[")
-        return len(range(*slice(*parse_slice(bracket + inner or "[:]")).indices(self.rows[own])))
+        _, first, last = placed(self.splits[split], self.rows)
+        return last - first
+
+
+def placed(place: str, rows: Mapping[str, int]) -> tuple[str, int, int]:
+    """A slice's split, first and last row, counted from the split's beginning.
+
+    >>> placed("train[-200:]", {"train": 2490})
+    ('train', 2290, 2490)
+    """
+    own, bracket, inner = place.partition("[")
+    first, last, _ = slice(*parse_slice(bracket + inner or "[:]")).indices(rows[own])
+    return own, first, max(first, last)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,10 +254,11 @@ def _chosen(corpus: Corpus, place: str) -> CorpusSource:
 def _on_hub(corpus: Corpus, hub: Hub) -> HuggingFaceSource:
     places = {}
     for split, place in corpus.splits.items():
-        own, bracket, inner = place.partition("[")
-        places[split] = hub.splits.get(own, own) + bracket + inner
-    source = hugging_face(hub.path, hub.name, splits=places, revision=hub.revision)
-    return dataclasses.replace(source, is_shuffled=True) if hub.is_sorted else source
+        own, first, last = placed(place, {**corpus.rows, **hub.rows})
+        places[split] = f"{hub.splits.get(own, own)}[{first}:{last}]" if "[" in place else hub.splits.get(own, own)
+    folder = (hub.name or "default") if hub.revision == PARQUET else None
+    source = hugging_face(hub.path, None if folder else hub.name, splits=places, revision=hub.revision)
+    return dataclasses.replace(source, data_dir=folder, is_shuffled=hub.is_sorted)
 
 
 def _files(corpus: Corpus, pattern: str) -> FileSource:

@@ -30,6 +30,7 @@ class HuggingFaceSource:
       data_files: (split, patterns) pairs.
       revision: the commit or tag on the hub.
       columns: those to read; empty for all.
+      data_dir: the folder of the data set that is read, where it is not all of it.
       is_shuffled: whether rows are read in a drawn order, always the same; a split is then loaded whole.
     """
 
@@ -39,6 +40,7 @@ class HuggingFaceSource:
     data_files: tuple[tuple[str, tuple[str, ...]], ...] = ()
     revision: str | None = None
     columns: tuple[str, ...] = ()
+    data_dir: str | None = None
     is_shuffled: bool = False
 
     @property
@@ -149,7 +151,8 @@ class HuggingFaceSource:
             data = self._saved(own)
         else:
             files = {split: list(patterns) for split, patterns in self.data_files} or None
-            how = dict(split=own, data_files=files, revision=self.revision, streaming=not self.is_shuffled)
+            how: dict[str, Any] = dict(split=own, data_files=files, data_dir=self.data_dir, revision=self.revision)
+            how["streaming"] = not self.is_shuffled
             data = self._asked("load_dataset", self.path, self.name, **how)
         if self.is_shuffled:
             data = data.select(sorted(range(len(data)), key=lambda row: hashlib.sha256(b"%d" % row).digest()))

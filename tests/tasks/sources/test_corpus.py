@@ -134,3 +134,18 @@ def test_a_task_whose_corpus_is_not_at_hand_shows_its_sample(tmp_path, monkeypat
     assert (one.inputs_text, one.targets_text) == ("What is a plum?", "1")
     (one,) = examples("kinds.2_shot", "train", {}, from_sample=True)
     assert one.inputs_text.count("What is a plum?\n1\n\n") == 2
+
+
+def test_the_hubs_own_parquet_copy_is_read_by_configuration_and_split(tmp_path):
+    """Laid out as the hub's branch is, whose splits say no number of rows."""
+    for split, count in (("train", 10), ("validation", 4)):
+        for configuration in ("fine", "coarse"):
+            folder = tmp_path / "copy" / configuration / split
+            folder.mkdir(parents=True)
+            rows = [{"text": f"{configuration} {number}", "label-coarse": 0} for number in range(count)]
+            datasets.Dataset.from_list(rows).to_parquet(folder / "0000.parquet")
+    corpus.use(corpus.RunCorpora("hugging_face"))
+    source = as_source(trec(Hub(str(tmp_path / "copy"), "coarse")))
+    assert [row["text"] for _, row in source.rows("train")] == [f"coarse {number}" for number in range(8)]
+    assert [row["text"] for _, row in source.rows("validation")] == ["coarse 8", "coarse 9"]
+    assert [row["text"] for _, row in source.rows("test")] == [f"coarse {number}" for number in range(4)]
