@@ -59,8 +59,8 @@ _MULTIRC = flan_task(
         "{question}\nA pupil wrote: {response}\nShould the teacher accept that, going by the text below?\n\n"
         "{paragraph}\n\n{options}",
         "{paragraph}\nOne reader asked, another replied. Was the reply right?\n- {question}\n- {response}\n{options}",
-        "More than one answer may be right. What about this one, yes or no?\nParagraph: {paragraph}\nQuestion: {question}\n"
-        "Candidate: {response}\n{options}",
+        "More than one answer may be right. What about this one, yes or no?\nParagraph: {paragraph}\n"
+        "Question: {question}\nCandidate: {response}\n{options}",
         "I was asked: {question}\nI said: {response}\nThis is what I had read: {paragraph}\nDid I get it right?\n"
         "{options}",
         "Suppose that all of the following is true.\n{paragraph}\nSomeone asks: {question}\nWould it be correct to "
