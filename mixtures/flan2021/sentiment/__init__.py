@@ -1,0 +1,1 @@
+"""Sentiment: whether a review or a tweet is negative or positive."""
