@@ -1,0 +1,1 @@
+"""Commonsense: which ending, cause, effect or method is the plausible one."""
