@@ -186,7 +186,8 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
     if missing := table.get("missing"):
         lines.append(f"left out, as their corpora cannot be had: {', '.join(missing)}")
     if by_hand := table.get("from_samples"):
-        lines.append(f"lengths from a made-up row each, counts as declared: {', '.join(by_hand)}")
+        which = f"{counted(len(by_hand), 'task')}" if len(by_hand) > 5 else ", ".join(by_hand)
+        lines.append(f"not at hand, so counts are as declared and lengths of a made-up row: {which}")
     if "seconds" in table:
         minutes, speed = table["seconds"] / 60, table["tokens_per_second"]
         lines.append(f"about {minutes:.0f} min at the {speed:,.0f} tokens/s of this run's last steps")

@@ -53,6 +53,7 @@ class InstructionTask:
       options: the answers to choose from, or the name of the row's field that lists them; None for free text.
       answer: the row's field that holds the answer: one of the options or its index; for free text a text, or a list of
         right ones.
+      draw_answer: whether one of several right answers is drawn for each example; else the first is learnt.
       preprocess: turns a row into the fields that templates name, or None to leave the row out; None takes rows as they
         are.
       metrics: names ("accuracy", "exact_match", "f1") or functions of (targets, predictions); empty for accuracy with
@@ -89,6 +90,7 @@ class InstructionTask:
     inverted_templates: tuple[Template, ...] = ()
     options: tuple[str, ...] | str | None = None
     answer: str = "answer"
+    draw_answer: bool = True
     preprocess: Callable[[Row], Row | None] | None = None
     metrics: tuple[str | Callable[..., Mapping[str, Any]], ...] = ()
     metric_field: str | None = None

@@ -194,7 +194,8 @@ class Renderer:
             targets = template.response.render(values)
             return Rendered(values, targets, (targets,))
         answers = _references(task.answer, fields)
-        values["answer"] = values[task.answer] = answers[self._draws.pick(row_id, "reference", len(answers))]
+        chosen = self._draws.pick(row_id, "reference", len(answers)) if task.draw_answer else 0
+        values["answer"] = values[task.answer] = answers[chosen]
         worded = dict.fromkeys(self._answered(template, values, answer) for answer in answers)
         return Rendered(values, template.response.render(values), tuple(worded))
 

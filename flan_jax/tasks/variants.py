@@ -147,6 +147,7 @@ class Variant(OfDeclaration):
             task.version,
             *(["chat"] if self.form == "chat" else []),
             *([task.metric_field] if task.metric_field else []),  # it is kept beside the tokens
+            *([] if task.draw_answer else ["the first answer"]),
             *(["options in a drawn order"] if task.shuffle_options else []),
             *([self.fewest, fewshot.VERSION, layouts] if self.shots else []),
         )

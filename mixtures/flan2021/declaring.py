@@ -11,6 +11,7 @@ EXEMPLARS = (0, 16)  # of few-shot prompts, drawn for each
 # Of options that are classes; those that differ from row to row are lettered too, as FLAN 2022 has them.
 CLASSES = ("dashes", "stars", "line", "or", "slashes")
 CHOICES = (*CLASSES, "numbers", "letters", "lettered_lines")
+SENTENCES = ("dashes", "stars", "numbers", "letters", "lettered_lines")  # of options too long for one line
 _EXEMPLARS = ("blank_lines", "question_answer", "input_output", "examples", "rules", "problem_solution")
 
 
@@ -27,5 +28,8 @@ def flan_task(name: str, cluster: str, source: Corpus, **fields: Any) -> Instruc
     of_options = {} if options is None else {"shuffle_options": True, "without_options": True}
     if options is not None:
         of_options["option_styles"] = CHOICES if isinstance(options, str) else CLASSES
-    of_train = {"few_shot": (EXEMPLARS,), "exemplar_styles": _EXEMPLARS} if "train" in source.splits else {}
+    # Of several right answers the first is learnt, as in its code; all of them count.
+    of_train: dict[str, Any] = {"draw_answer": False}
+    if "train" in source.splits:
+        of_train |= {"few_shot": (EXEMPLARS,), "exemplar_styles": _EXEMPLARS}
     return InstructionTask(name=name, cluster=cluster, source=source, **{**of_options, **of_train, **fields})

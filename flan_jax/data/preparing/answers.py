@@ -11,6 +11,7 @@ from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.errors import UserError
 
 _LEAST_PIECES = 512
+_SAMPLE_DRAWS = 16
 _LEAST_SAMPLE, _WHOLE_SAMPLE = 20, 8000  # examples that an estimate looks at: of each task, and of all
 
 
@@ -32,7 +33,7 @@ def estimate_in_child(
         options = {**request.reading(), "limit": sample, "tally": tally}
         lengths, trainable, rows_met = [], [], set()
         from_sample = examples.only_sample(name)
-        for example in examples.examples(name, request.split, request.lengths, from_sample=from_sample, **options):
+        for example in _sampled(name, request, from_sample, options):
             lengths.append([len(example.inputs), len(example.targets)])
             loss = example.weights
             trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
@@ -40,8 +41,9 @@ def estimate_in_child(
         if not lengths:
             raise none_kept(name, mixture, request.split, dataclasses.asdict(tally))
         rows = seqio.get_mixture_or_task(name).num_input_examples(request.split)
-        is_part = from_sample or len(lengths) == sample
-        count, scaled = _of_whole(len(lengths), len(rows_met), tally, rows if is_part else None)
+        count, scaled = _of_whole(len(lengths), len(rows_met), tally, rows if len(lengths) == sample else None)
+        if from_sample:
+            count, scaled = rows or count, {}
         facts = {"lengths": lengths, "trainable": trainable, "rows": rows, "form": examples.prompt_facts(name)["form"]}
         facts["from_sample"] = from_sample
         found.append({"name": name, **facts, "count": count, "tally": scaled})
@@ -51,6 +53,15 @@ def estimate_in_child(
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     progress(what="sampling", done=len(names), total=len(names), unit="task", name="")
     return {"tasks": found, "vocabulary": vocabulary}
+
+
+def _sampled(name: str, request: Request, from_sample: bool, options: Mapping[str, Any]) -> Iterable[Any]:
+    """The first examples of a task; where its corpus is not at hand, the corpus's own sample as many draws word it."""
+    from flan_jax.tasks import examples
+
+    for draw in range(_SAMPLE_DRAWS if from_sample else 1):
+        how = {**options, "draw": draw, "from_sample": from_sample}
+        yield from examples.examples(name, request.split, request.lengths, **how)
 
 
 def _of_whole(looked_at: int, rows_met: int, tally: Any, rows: int | None) -> tuple[int, dict[str, int]]:

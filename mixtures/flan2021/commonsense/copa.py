@@ -9,7 +9,7 @@ OPTIONS:
 → It had rained for three days.
 """
 
-from flan_jax.mixtures.flan2021.declaring import flan_task
+from flan_jax.mixtures.flan2021.declaring import SENTENCES, flan_task
 from flan_jax.tasks import Corpus, Hub
 from flan_jax.tasks.sources import Row
 
@@ -51,7 +51,7 @@ _COPA = flan_task(
     ),
     preprocess=_fields,
     options="choices",
-    option_styles=("dashes", "stars", "numbers", "letters", "lettered_lines"),  # on lines: they are sentences
+    option_styles=SENTENCES,
     answer="label",
     chance=0.5,
     templates=(

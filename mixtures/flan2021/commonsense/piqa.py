@@ -8,7 +8,7 @@ OPTIONS:
 → Push a wooden wedge under it.
 """
 
-from flan_jax.mixtures.flan2021.declaring import flan_task
+from flan_jax.mixtures.flan2021.declaring import SENTENCES, flan_task
 from flan_jax.tasks import Corpus, Hub
 from flan_jax.tasks.sources import Row
 
@@ -36,7 +36,7 @@ _PIQA = flan_task(
     ),
     preprocess=_fields,
     options="choices",
-    option_styles=("dashes", "stars", "numbers", "letters", "lettered_lines"),  # on lines: they are sentences
+    option_styles=SENTENCES,
     answer="label",
     chance=0.5,
     templates=(

@@ -9,7 +9,7 @@ OPTIONS:
 → They were both proud of the little plant.
 """
 
-from flan_jax.mixtures.flan2021.declaring import flan_task
+from flan_jax.mixtures.flan2021.declaring import SENTENCES, flan_task
 from flan_jax.tasks import Corpus
 from flan_jax.tasks.sources import Row
 
@@ -38,7 +38,7 @@ _STORY_CLOZE = flan_task(
     ),
     preprocess=_fields,
     options="choices",
-    option_styles=("dashes", "stars", "numbers", "letters", "lettered_lines"),  # on lines: they are sentences
+    option_styles=SENTENCES,
     answer="label",
     chance=0.5,
     templates=(

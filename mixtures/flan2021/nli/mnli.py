@@ -57,7 +57,7 @@ def _mnli(kind: str) -> InstructionTask:
         name=f"mnli_{kind}",
         cluster="nli",
         source=Corpus(
-            "mnli",
+            f"mnli_{kind}",
             tfds="glue/mnli:2.0.0",
             hub=Hub("nyu-mll/glue", "mnli"),
             splits={"train": "train[:30000]", "validation": "train[-200:]", "test": f"validation_{kind}"},
