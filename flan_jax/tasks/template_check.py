@@ -24,7 +24,7 @@ _ASKS = frozenset(
         correct cut decide describe determine draft express figure fill find finish fix form generate give guess
         identify imagine insert invent judge label link list make mark name pick point predict produce provide put rate
         read rephrase reply report respond restore rewrite say score select sentence shorten solve sort split state sum
-        summarise summarize take tell translate turn use work write
+        summarise summarize take tell translate turn use wanted work write
         """
     )
 )
@@ -106,7 +106,8 @@ def _unseen_labels(options: tuple[str, ...], template: Template) -> Iterator[str
 
 def _asks(template: Template) -> bool:
     literals = " ".join(literal for literal, _ in template.prompt.parts)
-    text = template.prompt.parts[-1][0].rstrip()
+    text = template.inputs.replace(f"{{{OPTIONS}}}", "").rstrip()
+    text = "" if text.endswith("}") else text
     words = {word.lower() for word in _WORDS.findall(literals)}
     goes_on = bool(text) and text[-1] not in ".!"  # the targets go on from there
     return "?" in literals or bool(words & _ASKS) or (bool(words) and goes_on)
