@@ -244,7 +244,7 @@ def prepared(request, process, capsys):
     return found, capsys.readouterr().err, max(totals, default=0)
 
 
-def test_a_file_that_was_read_for_any_row_is_noticed_and_a_touch_is_none(request_for, process, place, capsys):
+def test_a_file_that_was_read_for_any_row_is_noticed_and_a_touch_is_none(request_for, process, another, place, capsys):
     request = request_for("by_files")
     found, _, _ = prepared(request, process, capsys)
     folders = {task.name: pathlib.Path(task.store()) for task in found.tasks}
@@ -253,7 +253,7 @@ def test_a_file_that_was_read_for_any_row_is_noticed_and_a_touch_is_none(request
     # Of two tasks with the same function, the second finds in memory what the first one read.
     assert files == {"late": own, "late.inverted": own, "made": [str(place / "words.jsonl")], "plain": []}
     # An answer rests on them also where the stores stood there before and only the first rows are looked at.
-    again = process.call("resolve", request=dataclasses.replace(request, max_draws=2))
+    again = another.call("resolve", request=dataclasses.replace(request, max_draws=2))
     assert set(own) < {path for path, _ in again["watched"]}
     before = (folders["late"] / stores.MANIFEST).read_bytes()
     (place / "row 90.txt").write_text("row 90")  # another time, the same content
