@@ -65,8 +65,10 @@ def drop_stale(jobs: Sequence[Job], request: Request, progress: Callable[..., No
     options = {"chunksize": 16} if pool else {}
     looked_at = itertools.chain(
         by_files.items(),
-        zip(ours, spread(stale, ours, itertools.repeat(request), **options), strict=False),
-        ((job, stale(job, request)) for job in foreign),
+        zip(
+            ours, spread(_other_example, ours, itertools.repeat(0), itertools.repeat(request), **options), strict=False
+        ),
+        ((job, _other_example(job, 0, request)) for job in foreign),
     )
     total = len(by_files) + len(ours) + len(foreign)
     for done, (job, found) in enumerate(looked_at, 1):
@@ -138,17 +140,19 @@ def stale(job: Job, request: Request) -> str | None:
     Returns:
       How one differs; None where none does.
     """
-    return _other_file(files_of(job)) or stale_part(job, 0, request)
+    return _other_file(files_of(job)) or _other_example(job, 0, request)
 
 
 def stale_part(job: Job, number: int, request: Request) -> str | None:
     """Compares the files and a few examples of a part with what is there now, see `stale`; only tasks of ours can be
     read from elsewhere than their beginning.
     """
+    return _other_file(files_of_part(job, number)) or _other_example(job, number, request)
+
+
+def _other_example(job: Job, number: int, request: Request) -> str | None:
     from flan_jax.tasks import examples
 
-    if (found := _other_file(files_of_part(job, number))) is not None:
-        return found
     ours = examples.is_ours(job.task)
     try:
         store = OnePart(stores.part_path(job.target, number))
