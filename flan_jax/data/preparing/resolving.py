@@ -29,6 +29,9 @@ def resolve_in_child(*, setup: WorkerSetup, progress: Callable[..., None], reque
     watched: list[Any] = [[file, filesystem.watched(file)] for file in sorted(set(files))]
     jobs = first_draws(names, request)
     stores.refresh(job.target for job in jobs)
+    known = {file for file, _ in watched}
+    read = {path for job in jobs for path, *_ in freshness.files_of(job)}
+    watched += [[file, filesystem.watched(file)] for file in sorted(read - known)]
     notes = freshness.drop_stale(jobs, request, progress)
     fill_stores(jobs, request, setup, progress, f"preparing {request.split}")
     tasks = []
