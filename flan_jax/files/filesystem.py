@@ -125,19 +125,29 @@ def state(path: str) -> tuple[int, str, str]:
     if is_remote(path):
         about = _info(path)
         changed = next((f"{key}={about[key]}" for key in _CHANGES if about.get(key)), "")
-        return int(about.get("size") or 0), changed, "" if changed else _sample(path, int(about.get("size") or 0))
+        return int(about.get("size") or 0), changed, "" if changed else digest(path, int(about.get("size") or 0))
     stat = _stat(path)
     # The time of the inode's own change moves at every write, also where the time of change is set back.
     key = (os.path.abspath(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     if key not in _SAMPLES:
-        _SAMPLES[key] = _sample(path, stat.st_size)
+        _SAMPLES[key] = digest(path, stat.st_size)
     return stat.st_size, str(stat.st_mtime_ns), _SAMPLES[key]
 
 
-def _sample(path: str, length: int) -> str:
+def digest(path: str, length: int, whole: int = SAMPLE_BLOCK * SAMPLE_BLOCKS) -> str:
+    """A digest of a file's content, see `state`.
+
+    Args:
+      path: the file.
+      length: its bytes.
+      whole: of a file with more bytes a sample is read.
+
+    Raises:
+      UserError: the file cannot be opened.
+    """
     digest = hashlib.blake2b(digest_size=16)
     with open_raw(path) as file:
-        if length <= SAMPLE_BLOCK * SAMPLE_BLOCKS:
+        if length <= whole:
             digest.update(file.read())
             return digest.hexdigest()
         blocks = length // SAMPLE_BLOCK

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from flan_jax.errors import UserError, users_line
+from flan_jax.files import opened
 from flan_jax.tasks.tally import BadRow
 
 # What a user's function raises at a row that is not as it expects; other exceptions are faults of the function itself.
@@ -35,6 +36,7 @@ def preprocessed(function: Callable[[Any], Any], row: Any) -> Any:
       BadRow: the row is not as the function expects.
       BrokenFunction: it raised anything else.
     """
+    opened.RUNNING.function = function
     try:
         return function(row)
     except (BadRow, UserError):
@@ -42,6 +44,8 @@ def preprocessed(function: Callable[[Any], Any], row: Any) -> Any:
     except Exception as error:
         said = f"its preprocess function {name_of(function)!r} failed with {raised(error)}"
         raise (BadRow if isinstance(error, ROW_FAULTS) else BrokenFunction)(said) from error
+    finally:
+        opened.RUNNING.function = None
 
 
 def made_rows(
@@ -59,13 +63,18 @@ def made_rows(
       BrokenFunction: it raised anything; no row comes after that one.
     """
     number = first
+    opened.RUNNING.function = within
     try:
         for row in make():
+            opened.RUNNING.function = None  # whoever takes the row runs now
             yield row
             number += 1
-    except UserError:
-        raise
+            opened.RUNNING.function = within
+        opened.RUNNING.function = None
     except Exception as error:
+        opened.RUNNING.function = None
+        if isinstance(error, UserError):
+            raise
         raise BrokenFunction(f"its source failed at {where(number)} with {raised(error, within)}") from error
 
 

@@ -31,6 +31,9 @@ def resolve_in_child(*, setup: WorkerSetup, progress: Callable[..., None], reque
     stores.refresh(job.target for job in jobs)
     missing = _missing(jobs, request.split, setup)
     jobs = [job for job in jobs if job.task not in missing]
+    known = {file for file, _ in watched}
+    read = {path for job in jobs for path, *_ in freshness.files_of(job)}
+    watched += [[file, filesystem.watched(file)] for file in sorted(read - known)]
     notes = freshness.drop_stale(jobs, request, progress)
     fill_stores(jobs, request, setup, progress, f"preparing {request.split}")
     tasks = []

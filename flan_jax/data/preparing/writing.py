@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,9 @@ from flan_jax.data.request import Request
 from flan_jax.data.stores import mirror, parts, remote
 from flan_jax.data.stores import store as stores
 from flan_jax.errors import UserError
+from flan_jax.files import filesystem, opened
+
+_MOST_FILES = 1000  # that are kept of a store; a manifest is read often
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +35,14 @@ class Written:
 
 def write_part(job: Job, number: int, request: Request) -> Written:
     """Writes one part unless it stands there sound; writes none where the source has no such rows."""
+    from flan_jax.tasks import rendered_by
+
     path = stores.part_path(job.target, number)
     facts = _sound(path)
     # What the fingerprint cannot see may have changed since the part was written.
     if facts is None or freshness.stale_part(job, number, request) is not None:
         start = number * stores.PART_ROWS
+        opened.settle(rendered_by.functions(job.task))
         found, tally = _examples(job, request, start=start, stop=start + stores.PART_ROWS)
         writer = _writer(job)
         for example in _as_in_first(job, number, request, found) if job.draw else found:
@@ -43,6 +50,9 @@ def write_part(job: Job, number: int, request: Request) -> Written:
         if not tally.read and number:
             return Written(0, 0, last=True)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if facts is not None:
+            mirror.remove(path)  # it must not be taken for what the files of now give
+        _write_files(job, number, request)
         facts = writer.write(mirror.staged(path), dataclasses.asdict(tally))
         mirror.publish(path)
     # Tasks read an example or more from each row.
@@ -70,6 +80,9 @@ def write_whole(job: Job, request: Request) -> Written:
     """Writes all parts of a store from one pass over its examples, also those that stand there: what is read anew is
     what the task gives now.
     """
+    from flan_jax.tasks import rendered_by
+
+    opened.settle(rendered_by.functions(job.task))
     found, tally = _examples(job, request)
     job.target.mkdir(parents=True, exist_ok=True)
     before: dict[str, int] = {}
@@ -82,6 +95,7 @@ def write_whole(job: Job, request: Request) -> Written:
             return Written(number, examples, last=True)
         now = dataclasses.asdict(tally)
         path = stores.part_path(job.target, number)
+        _write_files(job, number, request)
         writer.write(mirror.staged(path), {key: value - before.get(key, 0) for key, value in now.items()})
         mirror.publish(path)
         before = now
@@ -99,7 +113,7 @@ def finish_store(job: Job, number: int, request: Request) -> dict[str, Any]:
     Returns:
       The manifest.
     """
-    from flan_jax.tasks import examples
+    from flan_jax.tasks import examples, rendered_by
 
     found = []
     for k in range(number):
@@ -107,7 +121,26 @@ def finish_store(job: Job, number: int, request: Request) -> dict[str, Any]:
         found.append({**part.header, "bytes": part.size})
     about = {"task": job.task, "draw": job.draw, "fingerprint": job.fingerprint, **request.shaping()}
     about["objective"] = examples.describe(job.task).get("objective", "instruction")
+    # What `freshness` goes by.
+    if (renderer := rendered_by.rendered_by(job.task)) is not None:
+        about["rendered_by"] = renderer
+    if rendered_by.functions(job.task):
+        read = [file for k in range(number) for file in freshness.files_of_part(job, k)]
+        about["files"] = [json.loads(file) for file in sorted(set(map(json.dumps, read)))[:_MOST_FILES]]
     return stores.write_manifest(job.target, found, about)
+
+
+def _write_files(job: Job, number: int, request: Request) -> None:
+    """Lists what files a part that is about to be written was made of."""
+    from flan_jax.tasks import examples, rendered_by
+
+    path = stores.files_path(job.target, number)
+    functions = rendered_by.functions(job.task)
+    known = {filesystem.absolute(file) for file in examples.source_files(job.task)} if functions else set()
+    if read := opened.read_by(functions, except_in=request.store_dir, known=known)[:_MOST_FILES]:
+        mirror.write_json(path, read)
+    elif path.exists():
+        mirror.remove(path)
 
 
 def _examples(job: Job, request: Request, **rows: Any) -> tuple[Iterator[Any], Any]:

@@ -4,6 +4,7 @@ A store is a folder of parts (`parts.py`) and a manifest:
 
     part-00000.bin     the examples of the split's first PART_ROWS rows
     part-00001.bin     those of the next ones, …
+    part-00000.files.json   which files the user's code read for a part, and their states; where it read any
     manifest.json      counts, digests of the parts, what the tokens were made from; written last
 
 What metrics compare with may stand beside them, see `flan_jax.data.preparing.references`.
@@ -144,6 +145,11 @@ def open_part(path: str) -> Part:
 def part_path(folder: pathlib.Path, number: int) -> pathlib.Path:
     """The file of a store's part."""
     return folder / f"part-{number:05}.bin"
+
+
+def files_path(folder: pathlib.Path, number: int) -> pathlib.Path:
+    """The file that lists what files a part was made of, where there are any that no fingerprint covers."""
+    return folder / f"part-{number:05}.files.json"
 
 
 def damaged(part: Part, at: int) -> UserError:

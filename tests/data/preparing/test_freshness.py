@@ -10,16 +10,20 @@ import pytest
 
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.resolve import resolve
+from flan_jax.data.stores import mirror
 from flan_jax.data.stores import store as stores
 from flan_jax.data.stores.store import Store
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 
 TASKS = """
-import json, os
+import functools, json, os
 import seqio
 import tensorflow as tf
-from flan_jax.tasks import ChatTask, InstructionTask, jsonl, mixture
+from flan_jax.data.stores import store
+from flan_jax.tasks import ChatTask, InstructionTask, generator, jsonl, mixture
+
+store.PART_ROWS = 80  # `late` has two parts
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BYTES = seqio.ByteVocabulary()
@@ -48,8 +52,9 @@ InstructionTask(
 
 
 def otherwise(row):
-    # Nothing of this is in the prompt; of two answers that are cut at the same place only the number differs.
-    mood = told({"word": ""})["word"]
+    # Nothing of this is in the prompt; of two answers that are cut at the same place only the number differs. The file
+    # is not opened, so that nothing but the examples tells.
+    mood = "loud " if os.path.getsize(HERE + "/mood.txt") else ""
     ask, say = {"role": "user", "content": row["word"]}, {"role": "assistant", "content": "Yes."}
     return row | {
         "said": mood + row["word"],
@@ -67,6 +72,31 @@ ChatTask("other_weights", **other).register()
 InstructionTask("other_options", answer="word", options="choices", **asking).register()
 InstructionTask("other_answer", answer="longer", options="long_choices", **asking).register()
 mixture("others", ["other_targets", "other_weights", "other_options", "other_answer"])
+
+
+def read(n):
+    with open(f"{HERE}/row {n}.txt") as file:
+        return file.read()
+
+
+kept = functools.cache(read)
+
+
+def late(row):
+    # Of the hundred rows, one at the beginning and one at the end are told by a file each.
+    return row | {"word": row["word"] or (kept if row["n"] == "3" else read)(row["n"])}
+
+
+def made(split):
+    for line in open(HERE + "/words.jsonl"):
+        yield json.loads(line)
+
+
+rows = {"source": jsonl(HERE + "/rows.jsonl"), "templates": "Say {word}.", "answer": "n", "vocabulary": BYTES}
+InstructionTask("late", preprocess=late, inverted_templates=(("{answer}", "{word}"),), **rows).register()
+made_from = generator(made, ("train",))
+InstructionTask("made", source=made_from, templates="Say {word}.", answer="word", vocabulary=BYTES).register()
+mixture("by_files", ["late", "late.inverted", "made", "plain"])
 
 
 def say(i):
@@ -92,18 +122,35 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("moods")
     (folder / "moody_tasks.py").write_text(TASKS)
     (folder / "words.jsonl").write_text("".join(f'{{"word": "word {i}"}}\n' for i in range(30)))
+    words = ("" if i in (3, 90) else f"word {i}" for i in range(100))
+    (folder / "rows.jsonl").write_text("".join(f'{{"n": "{i}", "word": "{word}"}}\n' for i, word in enumerate(words)))
     return folder
 
 
 @pytest.fixture(scope="module")
 def process(place):
-    with Worker(WorkerSetup(("moody_tasks",), (str(place),))) as one:
+    with _process(place) as one:
         yield one
 
 
 @pytest.fixture
+def another(place):
+    """A process that has read nothing yet."""
+    with _process(place) as one:
+        yield one
+
+
+def _process(place):
+    reports = []
+    process = Worker(WorkerSetup(("moody_tasks",), (str(place),)), reports.append)
+    process.reports = reports
+    return process
+
+
+@pytest.fixture
 def request_for(place, tmp_path):
-    (place / "mood.txt").write_text("")
+    for name in ("mood", "row 3", "row 90"):
+        (place / f"{name}.txt").write_text("" if name == "mood" else name)
 
     def make(mixture, **changes):
         base = Request(mixture, "train", {"inputs": 64, "targets": 16}, 0, str(tmp_path))
@@ -141,8 +188,8 @@ def test_what_code_reads_and_no_fingerprint_sees_is_noticed_and_prepared_anew(re
     after = resolve(request_for("three"), process)
     assert [task.fingerprint for task in before.tasks] == [task.fingerprint for task in after.tasks]
     err, loud = capsys.readouterr().err, contents(after)
-    for name in ("moody", "foreign"):
-        assert f"task {name!r}: example " in err and "has other inputs now than its store holds; it is prepared" in err
+    assert f"task 'moody': {place}/mood.txt, which its code reads, is not what it was when its store was written" in err
+    assert "task 'foreign': example " in err and "has other inputs now than its store holds; it is prepared" in err
     assert "plain" not in err and loud["plain"] == calm["plain"]
     assert all("loud " in text for text in loud["moody"] + loud["foreign"])
     assert [text.replace("loud ", "") for text in loud["moody"]] == calm["moody"]
@@ -186,6 +233,74 @@ def test_an_answer_is_used_again_only_while_the_files_that_code_read_are_as_they
         texts = contents(resolve(request, asked))["moody"]
         assert all(text.startswith((f"Say {mood}word", f"{mood}word")) for text in texts)
         assert asked.asked == ["resolve"] * calls
+
+
+def prepared(request, process, capsys):
+    """Resolves; what is said, and how many stores were looked at."""
+    process.reports.clear()
+    capsys.readouterr()
+    found = resolve(request, process)
+    totals = [one["total"] for one in process.reports if one["what"] == "looking again at stores"]
+    return found, capsys.readouterr().err, max(totals, default=0)
+
+
+def test_a_file_that_was_read_for_any_row_is_noticed_and_a_touch_is_none(request_for, process, another, place, capsys):
+    request = request_for("by_files")
+    found, _, _ = prepared(request, process, capsys)
+    folders = {task.name: pathlib.Path(task.store()) for task in found.tasks}
+    files = {name: [path for path, *_ in stores.read_manifest(one).get("files", ())] for name, one in folders.items()}
+    own = [str(place / "row 3.txt"), str(place / "row 90.txt")]
+    # Of two tasks with the same function, the second finds in memory what the first one read.
+    assert files == {"late": own, "late.inverted": own, "made": [str(place / "words.jsonl")], "plain": []}
+    # An answer rests on them also where the stores stood there before and only the first rows are looked at.
+    again = another.call("resolve", request=dataclasses.replace(request, max_draws=2))
+    assert set(own) < {path for path, _ in again["watched"]}
+    before = (folders["late"] / stores.MANIFEST).read_bytes()
+    (place / "row 90.txt").write_text("row 90")  # another time, the same content
+    assert prepared(request, process, capsys)[1:] == ("", 3)
+    assert (folders["late"] / stores.MANIFEST).read_bytes() == before
+    (place / "row 90.txt").write_text("row XC")
+    after, err, _ = prepared(request, process, capsys)
+    for name in ("late", "late.inverted"):
+        said = f"task {name!r}: {place}/row 90.txt, which its code reads, is not what it was when its store was written"
+        assert f"{said}; it is prepared anew" in err
+    assert err.count("\n") == 2 and contents(after)["late"][90] == "Say row XC."
+    # What is not there may be another machine's file.
+    (place / "row 90.txt").unlink()
+    assert prepared(request, process, capsys)[1:] == ("", 3)
+
+
+def test_a_part_that_was_written_before_an_interruption_keeps_its_files(request_for, another, place, capsys):
+    request = request_for("late")
+    folder = pathlib.Path(prepared(request, another, capsys)[0].tasks[0].store())
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(whole) == 5
+    for name in (stores.MANIFEST, "part-00001.bin", "part-00001.files.json"):
+        (folder / name).unlink()
+    stands = (folder / "part-00000.bin").stat().st_mtime_ns
+    prepared(request, another, capsys)
+    # Which of its files a part tells depends on which process wrote it; a store tells all.
+    whole.pop("part-00001.files.json")
+    assert {name: (folder / name).read_bytes() for name in whole} == whole
+    assert (folder / "part-00000.bin").stat().st_mtime_ns == stands
+    # A part whose files are others now is not gone on with.
+    (folder / stores.MANIFEST).unlink()
+    (place / "row 90.txt").write_text("row XC")
+    assert contents(prepared(request, another, capsys)[0])["late"][90] == "Say row XC."
+    assert (folder / "part-00000.bin").stat().st_mtime_ns == stands
+
+
+def test_nothing_is_rendered_where_nothing_can_have_changed_but_for_stores_that_do_not_say_so(
+    request_for, process, capsys
+):
+    request = request_for("plain")
+    folder = pathlib.Path(prepared(request, process, capsys)[0].tasks[0].store())
+    manifest = stores.read_manifest(folder)
+    for renderer, looked_at in ((manifest["rendered_by"], 0), ("another", 1), (None, 1)):
+        changed = {key: value for key, value in (manifest | {"rendered_by": renderer}).items() if value is not None}
+        mirror.write_json(folder / stores.MANIFEST, {**changed, "digest": stores._digest(changed)})
+        shutil.rmtree(folder.parents[2] / "resolved")  # the answer that is kept
+        assert prepared(request, process, capsys)[1:] == ("", looked_at)
 
 
 def test_parts_from_before_the_change_are_not_gone_on_with(request_for, process, place):
