@@ -162,8 +162,10 @@ _SCORE: dict[str, Any] = {
     "about": dict[str, Any],
     "unit": str,
     "failures": list[str],
+    "by_template": dict[str, float],
+    "repeats": int,
 }
-_LATER = ("unit", "failures")  # which scores of earlier versions lack
+_LATER = ("unit", "failures", "by_template", "repeats")  # which scores of earlier versions lack
 
 
 def _fault_of_scores(kept: Any) -> str:

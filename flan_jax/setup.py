@@ -169,6 +169,13 @@ def learn_vocabulary(config: RunConfig, worker: Worker) -> None:
     atomic.write_text(beside, json.dumps(learnt))
 
 
+def eval_request(config: RunConfig) -> Request:
+    """What a run asks of its EVAL_MIXTURE."""
+    how = config.evaluation
+    request = request_of(config, config.eval_mixture or "", how.split, how.max_examples)
+    return dataclasses.replace(request, each_template=how.each_template)
+
+
 def request_of(config: RunConfig, mixture: str, split: str, limit: int | None = None) -> Request:
     """What a run asks of its data."""
     return Request(

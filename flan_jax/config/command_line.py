@@ -192,6 +192,8 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
         option("--step", read_whole, "N", "the step looked at (a checkpoint's; the latest by default)")
     if command in ("eval", "inspect"):
         option("--split", str, "NAME", "the split of the data")
+    if command == "eval":
+        parser.add_argument("--each_template", action="store_true", help="score each row under each of its templates")
     if command == "generate":
         option("--prompt", str, "TEXT", "one prompt; the answer is printed")
         option("--prompts", str, "FILE", "a JSONL file of prompts; run again, it goes on where it stopped")

@@ -97,7 +97,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
     if faults := faults_of(command, options):
         raise UserError(together(faults))
     names = {
-        "eval": ("split", "step"),
+        "eval": ("split", "step", "each_template"),
         "export": ("folder", "step", "dtype", "adapter"),
         "generate": (
             *("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p"),

@@ -123,6 +123,7 @@ MACROS: dict[str, Macro] = {
     ),
     "MESH": Macro("Run.mesh", read_pairs, "data=N,fsdp=N", "devices along each axis; -1 takes what is left"),
     "EVAL_MIXTURE": Macro("Run.eval_mixture", str, "NAME", "the mixture or task to score"),
+    "EVAL_EXAMPLES": Macro("Evaluation.max_examples", read_whole, "N", "how many examples of each task are scored"),
     "EVAL_PERIOD": Macro("Run.eval_period", read_whole, "N", "steps from one scoring to the next; 0: only at the end"),
     "SAVE_PERIOD": Macro("Run.save_period", read_whole, "N", "steps from one checkpoint to the next; 0: only the last"),
     "LOG_PERIOD": Macro("Run.log_period", read_whole, "N", "steps from one row of per-task losses to the next"),

@@ -72,7 +72,9 @@ class EvaluationConfig:
 
     Attributes:
       split: the split that is scored.
-      max_examples: at most so many examples of each task.
+      max_examples: at most so many examples of each task, or rows with `each_template`.
+      each_template: whether each row is scored under each of its task's templates, instead of under one that the seed
+        draws for it.
       batch_size: examples scored at once.
       ranking: how answer options are compared: by the sum of their tokens' log-probabilities, the mean, or the sum less
         that of the option without its prompt.
@@ -84,6 +86,7 @@ class EvaluationConfig:
 
     split: str = "validation"
     max_examples: int = 200
+    each_template: bool = False
     batch_size: int = 64
     ranking: Literal["sum", "mean", "unconditional"] = "sum"
     max_new_tokens: int | None = None

@@ -17,7 +17,7 @@ from flan_jax.text.vocabulary_names import Form
 
 _VERSIONS = ("flan-jax", "seqio", "tensorflow", "tensorflow-text", "tensorflow-datasets", "sentencepiece", "numpy")
 _SHAPING = ("split", "lengths", "seed", "on_long", "on_bad_row", "limit")
-_READING = ("seed", "on_long", "on_bad_row", "limit")
+_READING = ("seed", "on_long", "on_bad_row", "limit", "each_template")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Request:
       on_long: what happens to an example that is longer: "truncate", "refuse" or "drop".
       on_bad_row: what happens to a row that cannot be read: "error" or "skip".
       max_draws: how many differently drawn epochs are kept before they repeat.
-      limit: examples kept of each task; None keeps all.
+      limit: examples kept of each task, or rows with `each_template`; None keeps all.
+      each_template: whether instruction tasks word each row by each of their templates instead of by a drawn one.
     """
 
     mixture: str
@@ -93,10 +94,12 @@ class Request:
     on_bad_row: Literal["error", "skip"] = "error"
     max_draws: int = 8
     limit: int | None = None
+    each_template: bool = False
 
     def shaping(self) -> dict[str, Any]:
         """What shapes a task's tokens beside the task itself, fit for JSON."""
-        return {name: getattr(self, name) for name in _SHAPING} | {"lengths": dict(self.lengths)}
+        more = {"each_template": True} if self.each_template else {}
+        return {name: getattr(self, name) for name in _SHAPING} | {"lengths": dict(self.lengths)} | more
 
     def reading(self) -> dict[str, Any]:
         """The part that `flan_jax.tasks.examples.examples` takes by name."""

@@ -19,8 +19,8 @@ def check_eval_mixture(config: RunConfig, worker: Worker) -> None:
         `Checkpoints.best_metric` is none of its scores.
     """
     if config.eval_mixture:
-        how = config.evaluation
-        request = setup.request_of(config, config.eval_mixture, how.split, how.max_examples)
-        tasks = check_evals(request, None if setup.learns_vocabulary(config) else config.mixture, worker)
+        tasks = check_evals(
+            setup.eval_request(config), None if setup.learns_vocabulary(config) else config.mixture, worker
+        )
         if config.checkpoints.best_metric:
             reports.check_best_metric(config.checkpoints.best_metric, tasks)

@@ -137,8 +137,9 @@ def table(
             "after": score["score"],
             "chance": score["chance"],
             "unit": (unit := score.get("unit") or (LOSS if score["kind"] == "loss" else PERCENT)),
-            "standard_error": _standard_error(score["score"], score["examples"]) if unit == PERCENT else 0.0,
+            "standard_error": _standard_error(score["score"], _rows(score)) if unit == PERCENT else 0.0,
             "metrics": score["metrics"],
+            "by_template": dict(score.get("by_template") or {}),
         }
         rows.append(row)
     for row in rows:
@@ -153,6 +154,11 @@ def table(
         groups[TEMPLATES] |= _kept(grouped.get(SEEN, []), grouped[TEMPLATES])
     failures = [sentence for score in after for sentence in score.get("failures", ())]
     return {"step": step, "tasks": rows, "groups": groups, "failures": failures}
+
+
+def _rows(score: Mapping[str, Any]) -> int:
+    """How many rows of data were scored: one under several templates is no more evidence than one."""
+    return max(1, score["examples"] // max(1, score.get("repeats", 1)))
 
 
 def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

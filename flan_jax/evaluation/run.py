@@ -9,7 +9,8 @@ from flan_jax import setup
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data.resolve import Resolved, resolve
 from flan_jax.data.worker import Worker
-from flan_jax.evaluation import reports
+from flan_jax.errors import UserError
+from flan_jax.evaluation import reports, template_scores
 from flan_jax.evaluation.scoring import TaskScore, score
 from flan_jax.files import atomic
 from flan_jax.inference.loading import load_model
@@ -34,9 +35,7 @@ class Evaluator:
         self.config, self.worker, self.codec, self.model_of = config, worker, codec, model_of
         self.resolved: Resolved | None = None
         if config.eval_mixture:
-            how = config.evaluation
-            request = setup.request_of(config, config.eval_mixture, how.split, how.max_examples)
-            self.resolved = resolve(request, worker, "EVAL_MIXTURE")
+            self.resolved = resolve(setup.eval_request(config), worker, "EVAL_MIXTURE")
             vocabulary.check_same(self.resolved.vocabulary, codec.description, config.run_dir)
 
     def __bool__(self) -> bool:
@@ -63,7 +62,11 @@ class Evaluator:
 
 
 def evaluate_run(
-    config: RunConfig, mixture: str | None = None, split: str | None = None, step: int | None = None
+    config: RunConfig,
+    mixture: str | None = None,
+    split: str | None = None,
+    step: int | None = None,
+    each_template: bool = False,
 ) -> int:
     """Scores a checkpoint of the run in `config.run_dir`, prints the table and keeps it there as `eval.json`.
 
@@ -72,8 +75,11 @@ def evaluate_run(
       mixture: what to score on; by default the run's eval mixture, else what it trained on.
       split: which split; by default the run's.
       step: which checkpoint; by default the latest.
+      each_template: whether each row is scored under each of its task's templates; by default as the run has it.
     """
     evaluation = dataclasses.replace(config.evaluation, split=split or config.evaluation.split)
+    if each_template:
+        evaluation = dataclasses.replace(evaluation, each_template=True)
     name = mixture or config.eval_mixture or config.mixture
     config = dataclasses.replace(config, eval_mixture=name, evaluation=evaluation)
     with setup.worker_of(config) as worker:
@@ -85,9 +91,22 @@ def evaluate_run(
         trained = []
     result = reports.table([dataclasses.asdict(s) for s in scores], None, trained, step)
     path = pathlib.Path(config.run_dir) / "eval.json"
+    chosen_on = template_scores.chosen(_kept(path), name, evaluation.split, step)
+    templates = template_scores.rows(template_scores.by_template(result), chosen_on)
+    result |= {"chosen_on": chosen_on, "templates": templates}
     try:
         atomic.write_json(path, {"mixture": name, "split": evaluation.split, **result})
         print(reports.render(result, path))
     except OSError:  # another's folder, or a full disk: then all is printed
         print(reports.render(result))
+    if table := template_scores.render(templates, chosen_on):
+        print(f"\n{table}")
     return 0
+
+
+def _kept(path: pathlib.Path) -> dict[str, Any] | None:
+    """What the evaluation before this one left; None where there is none that can be read."""
+    try:
+        return atomic.read_json(path, "")
+    except (FileNotFoundError, UserError):
+        return None

@@ -37,6 +37,8 @@ class TaskScore:
       about: the task's declaration.
       unit: what the score is counted in: "%" for our own metrics, "loss", else the figure's name.
       failures: a sentence for each metric that failed.
+      by_template: the score of the examples of each template, by its number; empty where there is one.
+      repeats: how often each row of data was scored, under one template after the other.
     """
 
     task: str
@@ -48,6 +50,8 @@ class TaskScore:
     about: dict[str, Any]
     unit: str = "%"
     failures: Sequence[str] = ()
+    by_template: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    repeats: int = 1
 
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> "TaskScore":
@@ -119,7 +123,8 @@ def score(
             on_progress(done + 1, len(resolved.tasks))
     found = worker.call("score", jobs=jobs, request=resolved.request) if jobs else []
     measured |= {job["task"]: each for job, each in zip(jobs, found, strict=True)}
-    return [_task_score(task, _kind(task, measure), measured[task.name]) for task in resolved.tasks]
+    each = resolved.request.each_template
+    return [_task_score(task, _kind(task, measure), measured[task.name], each) for task in resolved.tasks]
 
 
 def rank(
@@ -171,7 +176,7 @@ def _wants(task: ResolvedTask) -> Sequence[str]:
     return task.about.get("wants", ("predictions",))
 
 
-def _task_score(task: ResolvedTask, kind: str, measured: dict[str, Any]) -> TaskScore:
+def _task_score(task: ResolvedTask, kind: str, measured: dict[str, Any], each_template: bool) -> TaskScore:
     chance = None if kind == "loss" else task.about.get("chance")
     if chance is None and kind == "rank":
         store = open_store(task.store())
@@ -182,4 +187,7 @@ def _task_score(task: ResolvedTask, kind: str, measured: dict[str, Any]) -> Task
     first = figures.get(measured["score"])
     about = dict(task.about)
     unit = measured["unit"] or "%"
-    return TaskScore(task.name, kind, task.count, figures, first, chance, about, unit, tuple(measured["failures"]))
+    by_template = measured.get("by_template", {})
+    more: dict[str, Any] = {"failures": tuple(measured["failures"]), "by_template": by_template}
+    more["repeats"] = max(1, len(by_template)) if each_template else 1
+    return TaskScore(task.name, kind, task.count, figures, first, chance, about, unit, **more)

@@ -58,6 +58,7 @@ def examples(
     stop: int | None = None,
     only: Collection[str] | None = None,
     with_text: bool = True,
+    each_template: bool = False,
     from_sample: bool = False,
 ) -> Iterator[Example]:
     """Yields the examples of a task's split, in the source's order.
@@ -72,10 +73,12 @@ def examples(
       on_long: "truncate" cuts a field of the prompt or the end of the targets, "refuse" raises, "drop" leaves the
         example out. One that does not fit even with its fields empty is left out and counted as too long.
       on_bad_row: "error" raises at a row that cannot be used, "skip" counts it.
-      limit: stop after so many examples.
+      limit: stop after so many examples; with `each_template` after as many as so many rows give.
       start: the first row to read; only tasks of ours can start elsewhere than at 0.
       stop: the row before which to stop, counted like `start`.
       only: ids of the rows wanted; None wants all. Only for tasks of ours.
+      each_template: whether an instruction task words each row by each of its templates; ids then end in "#" and the
+        template's number.
       from_sample: whether to read the row that its corpus declares as a sample, and no other.
       with_text: whether text is wanted beside the ids; leaving it out is faster for tasks of other code.
 
@@ -90,7 +93,10 @@ def examples(
             raise UserError(f"{name}={value!r}: it is one of {', '.join(map(repr, known))}.")
     task = registry.seqio_task(task_name)
     recipe = registry.recipe(task_name)
-    request = Request(dict(lengths), seed, draw, on_long, on_bad_row, Tally() if tally is None else tally, from_sample)
+    tally = Tally() if tally is None else tally
+    request = Request(dict(lengths), seed, draw, on_long, on_bad_row, tally, each_template, from_sample)
+    if limit is not None and each_template:
+        limit *= max(1, len(getattr(recipe, "templates", ())))
     found: Iterator[Example]
     if recipe is None and not with_text:
         found = foreign.without_text(task, split, request)
@@ -229,6 +235,7 @@ def references(
     on_long: OnLong = "truncate",
     on_bad_row: OnBadRow = "error",
     limit: int | None = None,
+    each_template: bool = False,
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Yields what a task's metrics compare with, one for each example of `examples` called with the same arguments, in
     its order.
@@ -242,7 +249,8 @@ def references(
         request = Request(dict(lengths), **arguments)
         yield from _first(foreign.references(task, split, request), limit)
         return
-    yield from map(reference, examples(task_name, split, lengths, limit=limit, **arguments))
+    how: Any = {**arguments, "limit": limit, "each_template": each_template}
+    yield from map(reference, examples(task_name, split, lengths, **how))
 
 
 def reference(example: Example) -> tuple[Any, dict[str, Any]]:

@@ -34,12 +34,14 @@ class Measured:
       score: the name of the figure that is the task's score, None where the metric that gives it failed.
       unit: what the score is counted in: "%" for our own metrics, else the figure's name; the metric's where it failed.
       failures: a sentence for each metric that failed.
+      by_template: the score of the examples of each template, by its number; empty where there is one.
     """
 
     figures: dict[str, float | None] = dataclasses.field(default_factory=dict)
     score: str | None = None
     unit: str = ""
     failures: list[str] = dataclasses.field(default_factory=list)
+    by_template: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,11 +116,37 @@ def measure(task: seqio.Task, found: Sequence[tuple[Any, Mapping[str, Any]]], ou
         call = lambda function=function: function(*of_function[id(function)]())
         unit = metrics.unit_of(function)
         _run(result, task.name, metrics.name_of(function), call, unit, first=number == 0)
+    if result.score and task.metric_fns and _wanted_by(task.metric_fns[0], given) == PREDICTIONS:
+        result.by_template = _by_template(task.metric_fns[0], result.score, found, targets, predictions)
     examples = [dict(known) for _, known in found]
     for number, metric in enumerate(_objects(task)):
         call = lambda metric=metric: _by_object(task, metric, examples, outputs)
         _run(result, task.name, metrics.name_of(metric), call, "", first=not task.metric_fns and number == 0)
     return result
+
+
+def _wanted_by(function: Callable[..., Any], given: Mapping[tuple[str, ...], Any]) -> tuple[str, ...] | None:
+    """The names of a metric function's arguments."""
+    return next((names for names, (functions, _) in given.items() if function in functions), None)
+
+
+def _by_template(
+    metric: Callable[..., Mapping[str, Any]],
+    score: str,
+    found: Sequence[tuple[Any, Mapping[str, Any]]],
+    targets: Sequence[Any],
+    predictions: Sequence[Any],
+) -> dict[str, float]:
+    """The task's score over the examples of each template, where there are several."""
+    places: dict[int, list[int]] = {}
+    for place, (_, known) in enumerate(found):
+        places.setdefault(known.get("template", 0), []).append(place)
+    scores = {}
+    for number, chosen in sorted(places.items()) if len(places) > 1 else ():
+        figures = metrics.numbers(metric([targets[i] for i in chosen], [predictions[i] for i in chosen]))
+        if math.isfinite(figures.get(score, math.nan)):
+            scores[str(number)] = figures[score]
+    return scores
 
 
 def _run(

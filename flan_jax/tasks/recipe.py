@@ -64,6 +64,7 @@ class Request:
       on_long: what to do with an example that is too long: "truncate", "refuse" (an error) or "drop".
       on_bad_row: what to do with a row that cannot be used: "error" or "skip".
       tally: counts what becomes of the rows.
+      each_template: whether an instruction task words each row by each of its templates instead of by a drawn one.
       from_sample: whether rows and exemplars are the sample that a corpus declares, since it is not at hand.
     """
 
@@ -73,6 +74,7 @@ class Request:
     on_long: OnLong = "truncate"
     on_bad_row: OnBadRow = "error"
     tally: Tally = dataclasses.field(default_factory=Tally)
+    each_template: bool = False
     from_sample: bool = False
 
 

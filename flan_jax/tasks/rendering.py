@@ -92,18 +92,24 @@ class Renderer:
     def drafts(self, rows: Iterable[tuple[str, Row]]) -> Iterator[Draft]:
         """The drafts of rows, in order; rows without one are counted."""
         for row_id, row in rows:
-            if (draft := self._draft(row_id, row)) is not None:
-                yield draft
+            for number in self._numbers(row_id):
+                if (draft := self._draft(row_id, row, number)) is not None:
+                    yield draft
+
+    def _numbers(self, row_id: str) -> Iterable[int]:
+        """The templates that a row is worded by."""
+        count = len(self._templates)
+        return range(count) if self._request.each_template else (self._draws.pick(row_id, "template", count),)
 
     def where(self, row_id: str) -> str:
-        """The place of a row."""
-        return self._variant.source.where(self._split, row_id)
+        """The place of a row, or of the one that an example is of."""
+        return self._variant.source.where(self._split, row_id.partition("#")[0])
 
-    def _draft(self, row_id: str, row: Row) -> Draft | None:
+    def _draft(self, row_id: str, row: Row, number: int) -> Draft | None:
         tally = self._request.tally
         try:
             fields = self._fields(row)
-            draft = None if fields is None else self._render(row_id, fields)
+            draft = None if fields is None else self._render(row_id, fields, number)
         except BadRow as fault:
             place = lambda: f"Task {self._variant.name!r}, {self.where(row_id)}"
             bad_row(place, fault, self._request.on_bad_row, tally)
@@ -119,8 +125,7 @@ class Renderer:
     def _fields(self, row: Row) -> Row | None:
         return row if self._task.preprocess is None else preprocessed(self._task.preprocess, dict(row))
 
-    def _render(self, row_id: str, fields: Row) -> Draft:
-        number = self._draws.pick(row_id, "template", len(self._templates))
+    def _render(self, row_id: str, fields: Row, number: int) -> Draft:
         template = self._templates[number]
         style = self._styles[self._draws.pick(row_id, "option style", len(self._styles))]
         rendered = self._word(row_id, fields, template, style)
@@ -131,7 +136,7 @@ class Renderer:
             layout = self._layout(row_id)
             prompt = prompt.within(layout.before, layout.between.rstrip())
         return Draft(
-            id=row_id,
+            id=f"{row_id}#{number}" if self._request.each_template else row_id,
             template=number,
             prompt=prompt,
             values=rendered.values,
