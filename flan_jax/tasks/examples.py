@@ -93,6 +93,7 @@ def examples(
             raise UserError(f"{name}={value!r}: it is one of {', '.join(map(repr, known))}.")
     task = registry.seqio_task(task_name)
     recipe = registry.recipe(task_name)
+    on_bad_row = getattr(getattr(recipe, "declaration", None), "on_bad_row", None) or on_bad_row
     tally = Tally() if tally is None else tally
     request = Request(dict(lengths), seed, draw, on_long, on_bad_row, tally, each_template, from_sample)
     if limit is not None and each_template:

@@ -23,6 +23,7 @@ from flan_jax.tasks import fewshot, registry
 from flan_jax.tasks import metrics as metric_functions
 from flan_jax.tasks.options import DEFAULT_STYLES, check_styles
 from flan_jax.tasks.sources import Corpus, Row, Source
+from flan_jax.tasks.tally import OnBadRow
 from flan_jax.tasks.templates import OPTIONS, Template, as_templates
 from flan_jax.tasks.variants import Variant
 from flan_jax.tasks.vocabularies import VocabularyLike
@@ -72,6 +73,7 @@ class InstructionTask:
       trim_field: the field to shorten when a prompt is too long; None shortens the longest.
       trim_from: "end" cuts a field's end; "middle" keeps its beginning and its end, for prompts that come as one text,
         whose instruction may stand on either side.
+      on_bad_row: "error" or "skip" for rows that cannot be used; None leaves it to the run.
       version: any text; changing it has the task prepared anew.
       add_eos_to_inputs: whether inputs end in end-of-sequence; None for what the model does that the vocabulary comes
         with. Targets always do.
@@ -103,6 +105,7 @@ class InstructionTask:
     exemplar_styles: tuple[str, ...] = fewshot.DEFAULT_STYLES
     trim_field: str | None = None
     trim_from: str = "end"
+    on_bad_row: OnBadRow | None = None
     version: str = ""
     add_eos_to_inputs: bool | None = None
     chat_template: bool = True
@@ -161,6 +164,8 @@ class InstructionTask:
             raise UserError(f"trim_field={self.trim_field!r} is in no template's inputs.")
         if self.trim_from not in ("end", "middle"):
             raise UserError(f"trim_from={self.trim_from!r}; it is 'end' or 'middle'.")
+        if self.on_bad_row not in (None, "error", "skip"):
+            raise UserError(f"on_bad_row={self.on_bad_row!r}; it is 'error', 'skip' or None.")
         if self.cap is not None and self.cap < 1:
             raise UserError(f"cap={self.cap}; give a positive number of examples, or None.")
 

@@ -128,6 +128,7 @@ class Variant(OfDeclaration):
 
     def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
         """See `Recipe`."""
+        on_bad_row = self.declaration.on_bad_row or on_bad_row
         renderer = Renderer(self, split, Request({}, on_bad_row=on_bad_row))
         for draft in renderer.drafts(of_task(self.name, self.source.rows(split, on_bad_row))):
             yield draft.inputs, draft.targets

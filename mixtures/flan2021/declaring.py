@@ -24,12 +24,11 @@ def flan_task(name: str, cluster: str, source: Corpus, **fields: Any) -> Instruc
       source: the data set.
       **fields: all else that an `InstructionTask` takes.
     """
-    options = fields.get("options")
-    of_options = {} if options is None else {"shuffle_options": True, "without_options": True}
-    if options is not None:
-        of_options["option_styles"] = CHOICES if isinstance(options, str) else CLASSES
     # Of several right answers the first is learnt, as in its code; all of them count.
-    of_train: dict[str, Any] = {"draw_answer": False}
+    shared: dict[str, Any] = {"draw_answer": False, "on_bad_row": "skip"}
+    if (options := fields.get("options")) is not None:
+        shared |= {"shuffle_options": True, "without_options": True}
+        shared["option_styles"] = CHOICES if isinstance(options, str) else CLASSES
     if "train" in source.splits:
-        of_train |= {"few_shot": (EXEMPLARS,), "exemplar_styles": _EXEMPLARS}
-    return InstructionTask(name=name, cluster=cluster, source=source, **{**of_options, **of_train, **fields})
+        shared |= {"few_shot": (EXEMPLARS,), "exemplar_styles": _EXEMPLARS}
+    return InstructionTask(name=name, cluster=cluster, source=source, **{**shared, **fields})

@@ -18,7 +18,7 @@ def rows(tmp_path_factory):
 def at(pattern, *more):
     """Flags of a small run that reads corpora there."""
     corpora = f"--gin.Data.corpora={pattern!r}"
-    return (corpora, "--on_bad_row", "skip", "--model", "tiny.gin", "--batch_size", 4, *more)
+    return (corpora, "--model", "tiny.gin", "--batch_size", 4, *more)
 
 
 def test_it_is_planned_without_any_data(project, monkeypatch, tmp_path):

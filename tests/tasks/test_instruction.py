@@ -82,6 +82,7 @@ def test_names_of_others_are_not_taken(fruits):
         ({"trim_field": "words"}, "in no template's inputs"),
         ({"trim_from": "start"}, "'end' or 'middle'"),
         ({"cap": 0}, "positive number"),
+        ({"on_bad_row": "drop"}, "'error', 'skip' or None"),
         ({"few_shot": (0,)}, "must be positive"),
         ({"inverted_templates": (("Name it", "{word}"),)}, "does not show the answer"),
         ({"inverted_templates": (("Is {answer}?", "{label}"),)}, "asks for the answer itself"),
