@@ -56,6 +56,10 @@ def _inspect_task(config: RunConfig, task: str, split: str, num: int) -> int:
         setup.learn_vocabulary(config, worker)
         lengths = dict(config.feature_lengths)
         examples = worker.call("preview", task=task, split=split, lengths=lengths, num=num, seed=config.seed)
+    if any(example["from_sample"] for example in examples):
+        print(
+            "the data are not at hand (see Data.corpora): a row that its declaration makes up, drawn again and again\n"
+        )
     for example in examples:
         print(
             f"=== {example['task']}  example {example['id']}  template {example['template']}  {example['objective']}"

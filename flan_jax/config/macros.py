@@ -140,7 +140,7 @@ T5X_NAMES: dict[str, str] = {
     "MODEL_DIR": "RUN_DIR",
     "INITIAL_CHECKPOINT_PATH": "INIT_FROM",
     "CHECKPOINT_PATH": "INIT_FROM",
-    "EVAL_STEPS": "Evaluation.max_examples",
+    "EVAL_STEPS": "EVAL_EXAMPLES (of each task)",
     "EVAL_OUTPUT_DIR": "RUN_DIR",
     "INFER_OUTPUT_DIR": "RUN_DIR",
     "CHECKPOINT_PERIOD": "SAVE_PERIOD",

@@ -52,8 +52,8 @@ class InstructionTask:
       inverted_templates: templates that show the answer and ask for a field; or, of the direction "open", that ask for
         a field and show no answer.
       options: the answers to choose from, or the name of the row's field that lists them; None for free text.
-      answer: the row's field that holds the answer: one of the options or its index; for free text a text, or a list of
-        right ones.
+      answer: the row's field that holds the answer: one of the options, its index, or of two a truth value (the second
+        is the true one); for free text a text, or a list of right ones.
       draw_answer: whether one of several right answers is drawn for each example; else the first is learnt.
       preprocess: turns a row into the fields that templates name, or None to leave the row out; None takes rows as they
         are.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.tasks import registry, vocabularies
-from flan_jax.tasks.examples import examples
+from flan_jax.tasks.examples import examples, only_sample
 
 
 def preview(
@@ -15,7 +15,7 @@ def preview(
     seed: int = 0,
     draw: int = 0,
 ) -> list[dict[str, Any]]:
-    """The first examples of a task's split, fit for JSON.
+    """The first examples of a task's split, fit for JSON; where its corpus is not at hand, its sample as drawn anew.
 
     Args:
       task: a registered seqio task's name.
@@ -28,7 +28,7 @@ def preview(
     Returns:
       A dict an example: "id", "objective", "template", "form", "inputs_text" and "targets_text" (rendered, or what the
       ids stand for), "inputs" and "targets" (ids), "inputs_pieces" and "targets_pieces", "weights" (one a target
-      token), "options" (texts), "answer" and "cut_tokens".
+      token), "options" (texts), "answer", "cut_tokens" and "from_sample".
     """
     recipe = registry.recipe(task)
     is_chat = recipe is not None and recipe.form == "chat"
@@ -38,7 +38,13 @@ def preview(
     own = seqio_task.output_features.get("inputs")
     inputs = targets if own is None or recipe is not None else vocabularies.tokenizer(own.vocabulary)
     shown = []
-    for example in examples(task, split, lengths, seed=seed, draw=draw, limit=num):
+    from_sample = only_sample(task)
+    found = (
+        (one for other in range(num) for one in examples(task, split, lengths, seed=seed, draw=other, from_sample=True))
+        if from_sample
+        else examples(task, split, lengths, seed=seed, draw=draw, limit=num)
+    )
+    for example in found:
         weights = [1.0] * len(example.targets) if example.weights is None else example.weights.tolist()
         inputs_pieces, targets_pieces = inputs.pieces(example.inputs), targets.pieces(example.targets)
         shown.append(
@@ -58,6 +64,7 @@ def preview(
                 "options": None if example.options is None else [targets.decode(ids) for ids in example.options],
                 "answer": example.answer,
                 "cut_tokens": example.cut_tokens,
+                "from_sample": from_sample,
             }
         )
     return shown

@@ -255,8 +255,8 @@ def _answer_index(field: str, fields: Row, choices: list[str]) -> int:
     text = text_of(value)
     if text in choices:
         return choices.index(text)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
-        return value
+    if isinstance(value, int) and 0 <= value < len(choices) and not (isinstance(value, bool) and len(choices) > 2):
+        return int(value)
     raise BadRow(f"the answer {value!r} is not among the options {choices}")
 
 

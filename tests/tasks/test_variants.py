@@ -128,3 +128,50 @@ def test_metrics_get_the_field_that_the_declaration_names(fruits):
     fruits(name="plain", **how).register()
     fruits(name="grouped", metric_field="question", **how).register()
     assert fingerprint("plain") != fingerprint("grouped")
+
+
+def test_of_two_options_a_truth_value_is_the_answer(fruits):
+    rows = [{"word": "plum", "label": True}, {"word": "stone", "label": False}]
+    how = {"source": generator(lambda split: rows), "templates": ("{word}? {options}",)}
+    fruits(**how, options=("no", "yes")).register()
+    assert [one.targets_text for one in examples("fruits", "train", LENGTHS)] == ["yes", "no"]
+    fruits(**how, name="three", options=("no", "maybe", "yes")).register()
+    with pytest.raises(UserError, match="the answer True is not among the options"):
+        list(examples("three", "train", LENGTHS))
+
+
+def test_the_first_of_several_answers_is_learnt_or_one_is_drawn_and_all_count(fruits):
+    rows = [{"word": f"w{number}", "label": ["first", "second"]} for number in range(30)]
+    how = {"source": generator(lambda split: rows), "templates": ("{word}?",), "options": None}
+    fruits(**how, draw_answer=False).register()
+    fruits(**how, name="drawn").register()
+    found = {name: list(examples(name, "train", LENGTHS)) for name in ("fruits", "drawn")}
+    assert {one.targets_text for one in found["fruits"]} == {"first"}
+    assert {one.targets_text for one in found["drawn"]} == {"first", "second"}
+    assert all(one.references == ("first", "second") for several in found.values() for one in several)
+    assert fingerprint("fruits") != fingerprint("drawn")
+
+
+def test_a_task_says_itself_what_becomes_of_its_bad_rows(fruits):
+    from flan_jax.tasks.examples import Tally
+
+    rows = [{"word": "plum", "label": "fruit"}, {"word": "?", "label": "animal"}]
+    how = {"source": generator(lambda split: rows), "templates": ("{word} {options}",)}
+    fruits(**how, on_bad_row="skip").register()
+    tally = Tally()
+    assert len(list(examples("fruits", "train", LENGTHS, on_bad_row="error", tally=tally))) == 1
+    assert tally.bad_rows == 1
+    fruits(**how, name="strict", on_bad_row="error").register()
+    with pytest.raises(UserError, match=r"Task 'strict', row 1 of .*: the answer 'animal' is not among"):
+        list(examples("strict", "train", LENGTHS, on_bad_row="skip"))
+
+
+def test_each_template_words_each_row(fruits):
+    fruits(held_out_templates=("{word}? {options}",)).register()
+    found = list(examples("fruits", "validation", LENGTHS, each_template=True, limit=3))
+    assert [(one.id, one.template) for one in found] == [
+        (f"validation:{row}#{template}", template) for row in range(3) for template in range(2)
+    ]
+    for one, other in zip(found[::2], found[1::2], strict=True):
+        assert one.inputs_text.startswith(f"{one.id[11]}: is") and other.inputs_text.startswith("What is")
+        assert one.targets_text == other.targets_text
