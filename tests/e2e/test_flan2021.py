@@ -33,6 +33,17 @@ def test_it_is_planned_without_any_data(project, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_corpora_are_chosen_by_name_and_a_wrong_name_is_told(project, rows, tmp_path):
+    flags = ("--model", "tiny.gin", "--steps", 1, "--mixture", "rte")
+    wrong = "--gin.Data.corpora={'rtee': 'tfds'}"
+    done = project("plan", *flags, wrong)
+    assert done.code == 2 and "Data.corpora names 'rtee'" in done.err and "did you mean 'rte'" in done.err
+    chosen = f"--gin.Data.corpora={{'rte': {rows[1]!r}, '*': 'hugging_face'}}"
+    done = project("plan", *flags, chosen, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["tasks"][0]["examples"] == 12
+
+
 def test_it_trains_whole_and_a_cluster_is_scored(project, rows, tmp_path):
     flags = at(rows[1], "--run_dir", tmp_path / "run")
     done = project("train", "--mixture", "flan2021", "--eval_mixture", "flan2021_sentiment_eval", "--steps", 20, *flags)

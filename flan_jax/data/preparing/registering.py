@@ -55,12 +55,22 @@ def register_tasks(setup: WorkerSetup) -> None:
             import_module(name)
         if setup.data_files:
             _register_files(setup)
+        corpus.check_names(_corpora())
     except UserError:
         raise
     except Exception as error:
         raise UserError(
             f"importing the task modules failed: {type(error).__name__}: {error}{users_line(error)}"
         ) from error
+
+
+def _corpora() -> set[str]:
+    """The names of the corpora that tasks declare."""
+    from flan_jax.tasks import registry
+    from flan_jax.tasks.sources import Corpus
+
+    sources = (getattr(registry.declared(name), "source", None) for name in registry.names())
+    return {source.name for source in sources if isinstance(source, Corpus)}
 
 
 def watched_files(modules: Sequence[str]) -> list[str]:

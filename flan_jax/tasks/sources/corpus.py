@@ -10,12 +10,12 @@ whichever it is.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Literal
 
 import seqio
 
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, nearest
 from flan_jax.files import filesystem
 from flan_jax.tasks.sources.declared import array_record, csv, json_array, jsonl, parquet, tfrecord
 from flan_jax.tasks.sources.file_source import FileSource, parse_slice
@@ -135,6 +135,20 @@ def use(run: RunCorpora) -> None:
     """Says where corpora are read from, for every task that is asked from here on."""
     global _run
     _run = run
+
+
+def check_names(known: Collection[str]) -> None:
+    """Refuses names of corpora that the run's setting has and no declaration.
+
+    Raises:
+      UserError: there is such a name.
+    """
+    for name in () if isinstance(_run.places, str) else _run.places:
+        if name != "*" and name not in known:
+            raise UserError(
+                f"Data.corpora names {name!r}, and no corpus is called so{nearest(name, known)}; name those of tasks' "
+                f'files (mixtures/), or "*" for all others.'
+            )
 
 
 @dataclasses.dataclass(frozen=True)
