@@ -2,17 +2,19 @@
 
 import dataclasses
 import functools
+import itertools
 import os
 import re
 import socket
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds_library
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.sources.parts import part
+from flan_jax.tasks.sources.records import ArrayRecord
 from flan_jax.tasks.sources.source import Row, Unavailable, check_split, plain
 from flan_jax.tasks.tally import Tally
 
@@ -61,7 +63,8 @@ class TfdsSource:
     @property
     def reads_anywhere(self) -> bool:
         """Whether its rows are read at any place, and without TensorFlow's runtime."""
-        return any(one.value == "array_record" for one in self._builder.info.available_file_formats() or ())
+        formats = self._builder.info.available_file_formats() or ()
+        return self.is_at_hand and any(one.value == "array_record" for one in formats)
 
     @functools.cached_property
     def _builder(self) -> Any:
@@ -98,8 +101,15 @@ class TfdsSource:
             yield f"{split}:{number}", plain(row)
 
     def _anywhere(self, own: str, start: int, stop: int | None) -> Iterator[Any]:
-        source = _opened(self, own)
-        return (source[number] for number in range(start, len(source) if stop is None else min(stop, len(source))))
+        """Rows by their numbers; TFDS's own random access hangs in a process that was forked after it was used."""
+        info, reader = self._builder.info, ArrayRecord()
+        for file in info.splits[own].file_instructions:
+            first, last = max(0, start), file.take if stop is None else min(file.take, stop)
+            start, stop = start - file.take, None if stop is None else stop - file.take
+            if first < last:
+                records = reader.units(str(file.filename), file.skip + first)
+                for _, record in itertools.islice(records, last - first):
+                    yield info.features.deserialize_example_np(record)
 
     def _from_beginning(self, own: str, number: int) -> Iterator[Any]:
         # A file after the other, which is the order of ArrayRecord too.
@@ -114,8 +124,6 @@ class TfdsSource:
     def num_rows(self, split: str) -> int | None:
         """What the data set says of itself."""
         own = dict(self.wanted).get(split, split)
-        if self.reads_anywhere:
-            return len(_opened(self, own))
         known = self._builder.info.splits
         return known[own].num_examples if own.partition("[")[0] in known else None
 
@@ -130,11 +138,6 @@ def _is_offline() -> bool:
     except OSError:
         return True
     return False
-
-
-@functools.lru_cache(maxsize=64)
-def _opened(source: TfdsSource, own: str) -> Sequence[Any]:
-    return source._builder.as_data_source(split=own)
 
 
 def tfds(

@@ -1,3 +1,5 @@
+import multiprocessing
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,6 +50,20 @@ def test_all_processes_prepare_one_that_is_read_anywhere(prepared, model):
     InstructionTask("letters", source, ("Repeat {text}",), answer="text", vocabulary=model).register()
     assert needs_tensorflow("letters") == ("array_record" not in prepared)
     assert num_rows("letters", "train") == 30
+
+
+def test_a_fork_reads_what_the_process_before_it_had_open(prepared):
+    source = tfds("letters:1.0.0", data_dir=prepared)
+    if not source.reads_anywhere:
+        return  # read in one process alone, see above
+    rows = list(source.rows("train"))
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        parts = [pool.apply_async(_part, (source, start)) for start in (0, 10, 20)]
+        assert [row for part in parts for row in part.get(timeout=60)] == rows
+
+
+def _part(source, start):
+    return list(source.rows("train", start=start, stop=start + 10))
 
 
 def test_parts_of_a_tfds_split_become_splits(prepared):
