@@ -24,7 +24,7 @@ _ASKS = frozenset(
         correct cut decide describe determine draft express figure fill find finish fix form generate give guess
         identify imagine insert invent judge label link list make mark name pick point predict produce provide put rate
         read rephrase reply report respond restore rewrite say score select sentence shorten solve sort split state sum
-        summarise summarize take tell translate turn use wanted work write
+        summarise summarize take tell translate turn use want wanted work write
         """
     )
 )

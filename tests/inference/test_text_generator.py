@@ -1,9 +1,8 @@
 """What `TextGenerator` makes of token ids; tests/e2e/test_generate.py has it with a trained model."""
 
-import types
-
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh
 
 from flan_jax.errors import UserError
 from flan_jax.inference.decoding import Decoded
@@ -31,7 +30,7 @@ class Letters:
 class Echo:
     """Answers each prompt with its own tokens, each a little less probable than the one before."""
 
-    mesh = types.SimpleNamespace(size=4)
+    mesh = AbstractMesh((2, 2, 2), ("data", "fsdp", "tensor"))  # four ways for rows
 
     def generate(self, inputs, generation, *, ended, first_row):
         self.asked = inputs, first_row
