@@ -38,8 +38,7 @@ def test_what_does_not_need_it_is_registered(broken):
     )
 
 
-@pytest.mark.parametrize("again", [False, True])
-def test_what_needs_it_is_told_of_it(broken, again):
+def test_what_needs_it_is_told_of_it(broken):
     done = broken("plan", "--mixture", "flan2021", "--estimate", "--steps", "1")
     assert done.returncode == 2
     assert "no task or mixture is called 'flan2021'" in done.stderr
