@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds_library
+from etils import epath
 
 from flan_jax.errors import UserError
 from flan_jax.tasks.sources.parts import part
@@ -52,9 +53,8 @@ class TfdsSource:
 
     @property
     def is_at_hand(self) -> bool:
-        """Whether it was prepared on this machine before; nothing is asked of the network."""
-        folder = os.path.join(os.path.expanduser(self._place), *self.name.replace(":", "/").split("/"))
-        return os.path.isdir(folder)
+        """Whether it lies prepared in its folder already; nothing is downloaded to know."""
+        return (epath.Path(self._place).expanduser() / self.name.replace(":", "/")).is_dir()
 
     @property
     def _place(self) -> str:
