@@ -46,9 +46,7 @@ def prepare_command(
             f"{config.mixture}: {counted(len(counts), 'task')}, {counted(sum(counts), 'example')} in {config.store_dir}"
         )
         if config.eval_mixture:
-            limit = config.evaluation.max_examples
-            request = setup.request_of(config, config.eval_mixture, config.evaluation.split, limit)
-            evals = resolve(request, worker, "EVAL_MIXTURE")
+            evals = resolve(setup.eval_request(config), worker, "EVAL_MIXTURE")
             total = sum(open_store(task.store()).count for task in evals.tasks)
             print(f"{config.eval_mixture}: {counted(len(evals.tasks), 'task')}, {counted(total, 'example')} to score")
     return 0
@@ -60,8 +58,7 @@ def _repair(config: RunConfig, worker: Worker) -> None:
     setup.learn_vocabulary(config, worker)
     requests = [setup.request_of(config, config.mixture, config.data.split)]
     if config.eval_mixture:
-        limit = config.evaluation.max_examples
-        requests.append(setup.request_of(config, config.eval_mixture, config.evaluation.split, limit))
+        requests.append(setup.eval_request(config))
     others = planned_with(config.run_dir)
     looked_at, damaged = 0, 0
     for number, request in enumerate(requests):

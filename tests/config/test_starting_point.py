@@ -56,7 +56,7 @@ def test_init_from_brings_the_model_along_unless_another_is_named():
 
 def test_eval_and_generate_start_from_the_saved_run():
     save_run("runs/first", mixture="saved", batch_size=5, epochs=2.0, steps=None)
-    run = resolved("eval", "--run_dir", "runs/first", "--gin.Evaluation.max_examples=9")
+    run = resolved("eval", "--run_dir", "runs/first", "--gin.EVAL_EXAMPLES=9")
     assert (run.mixture, run.batch_size, run.evaluation.max_examples, run.run_dir) == ("saved", 5, 9, "runs/first")
     assert resolved("generate", "--run_dir", "runs/first", "--seed", "3").seed == 3
     assert resolved("inspect", "--run_dir", "runs/first").mixture == "saved"

@@ -8,7 +8,7 @@ from flan_jax.evaluation.run import Evaluator
 from flan_jax.run_folder import RunFolder
 from tests.project import check_refused, losses, scores
 
-HOW = ["--eval_mixture", "judged_eval", "--eval_period", 10, "--gin.Evaluation.max_examples=4"]
+HOW = ["--eval_mixture", "judged_eval", "--eval_period", 10, "--gin.EVAL_EXAMPLES=4"]
 FAILED = "The metric 'broken' of task 'judged' raised ZeroDivisionError: no words ("
 
 pytestmark = pytest.mark.usefixtures("warm")

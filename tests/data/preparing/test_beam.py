@@ -325,7 +325,7 @@ def run_command(command, folder, store_dir, *words):
 
 @needs_beam
 def test_prepare_writes_all_that_a_run_reaches(folder, tmp_path):
-    words = "--epochs", "3", "--eval_mixture", "beam_few", "--gin.Evaluation.max_examples=20"
+    words = "--epochs", "3", "--eval_mixture", "beam_few", "--gin.EVAL_EXAMPLES=20"
     words += ("--gin.Evaluation.split='train'",)
     done = run_command("prepare", folder, tmp_path / "beam", *words, "--runner", "beam", "--", *HERE)
     assert done.code == 0, done.err
