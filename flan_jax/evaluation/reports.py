@@ -12,6 +12,7 @@ of percentages go by their plain names, the others as "seen templates: loss".
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from flan_jax import tables
 from flan_jax.errors import UserError, nearest
 
 _HELD_OUT, _AS = ".held_out_templates", ".as_"
+_DERIVED = re.compile(r"(\.(held_out_templates|inverted|with_inverted|no_options|(\d+_to_)?\d+_shot))+$")
 SEEN, TEMPLATES, TASKS = "seen templates", "held-out templates", "held-out tasks"
 BOTH, CONTROL = "held-out tasks under held-out templates", "another task's instruction"
 GROUPS = (SEEN, TEMPLATES, TASKS, BOTH, CONTROL)
@@ -117,11 +119,11 @@ def table(
       {"step", "tasks": a row each, "groups": means by group and unit, with standard errors, "failures": sentences}.
     """
     old = {score["task"]: score["score"] for score in before or ()}
-    known = set(trained)
+    known = set(map(_base, trained))
     rows = []
     for score in after:
         name = score["task"]
-        base = name.split(_HELD_OUT)[0].split(_AS)[0]
+        base = _base(name)
         if _AS in name:
             group = CONTROL
         elif name.endswith(_HELD_OUT):
@@ -154,6 +156,15 @@ def table(
         groups[TEMPLATES] |= _kept(grouped.get(SEEN, []), grouped[TEMPLATES])
     failures = [sentence for score in after for sentence in score.get("failures", ())]
     return {"step": step, "tasks": rows, "groups": groups, "failures": failures}
+
+
+def _base(name: str) -> str:
+    """The declaration that a task is derived from: trained in any way, it is no held-out task.
+
+    >>> [_base(name) for name in ("rte.with_inverted", "rte.0_to_16_shot.no_options", "uk.reviews.as_books")]
+    ['rte', 'rte', 'uk.reviews']
+    """
+    return _DERIVED.sub("", name.split(_AS)[0])
 
 
 def _rows(score: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax import tables
+from flan_jax.errors import counted
 
 
 def by_template(result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -91,5 +92,5 @@ def render(found: Sequence[Mapping[str, Any]], chosen_on: Mapping[str, Any] | No
     every = [statistics.fmean(row[key] for row in found) for key in ("mean", "spread")]
     scored = [row["chosen_score"] for row in found if row["chosen_score"] is not None]
     last = [None, statistics.fmean(scored) if scored else None] if chosen_on is not None else []
-    body.append([f"{len(found)} tasks", None, *every, None, None, *last])
+    body.append([counted(len(found), "task"), None, *every, None, None, *last])
     return f"By template\n{tables.table(heads, body, rule_before=[len(found)])}"

@@ -231,3 +231,16 @@ def test_losses_alone_are_told_as_losses():
     assert row.split() == ["chats", "400", "2.25", "1.50"]
     row = reports.table([loss(1.5)], None, ["chats"], 7)["tasks"][0]
     assert row["standard_error"] == 0.0
+
+
+def test_a_task_that_was_trained_in_any_way_is_not_held_out():
+    """With its inverted templates, after exemplars or without its options: its rows and answers were seen."""
+    trained = ["a.with_inverted", "b.0_to_16_shot.no_options", "c.3_shot"]
+    scores = [score("a", 60.0), score("b.no_options", 60.0), score("c.held_out_templates", 60.0), score("d", 60.0)]
+    groups = {row["task"]: row["group"] for row in reports.table(scores, None, trained, 1)["tasks"]}
+    assert groups == {
+        "a": "seen templates",
+        "b.no_options": "seen templates",
+        "c.held_out_templates": "held-out templates",
+        "d": "held-out tasks",
+    }
