@@ -11,11 +11,12 @@ from typing import Any
 from flan_jax.errors import UserError
 from flan_jax.tasks import fingerprints, foreign, measures, registry, vocabularies
 from flan_jax.tasks.measures import Measured, Outputs
-from flan_jax.tasks.recipe import Example, Request
+from flan_jax.tasks.recipe import Example, Recipe, Request
 from flan_jax.tasks.sources import (
     CorpusSource,
     GeneratorSource,
     SeqioSource,
+    Source,
     TfdsSource,
     all_files,
     besides_files,
@@ -177,13 +178,16 @@ def only_sample(task_name: str) -> bool:
     return recipe is not None and isinstance(recipe.source, CorpusSource) and not recipe.source.is_at_hand
 
 
+def _read_from(recipe: Recipe | None) -> Source | None:
+    """What a task's rows are read from, of a corpus what the run chose; None for a task of other code."""
+    return None if recipe is None else getattr(recipe.source, "inner", recipe.source)
+
+
 def needs_tensorflow(task_name: str) -> bool:
     """Whether reading a task's examples runs TensorFlow."""
     recipe = registry.recipe(task_name)
-    if recipe is None:
-        return True
-    source = getattr(recipe.source, "inner", recipe.source)
-    return isinstance(source, SeqioSource) or (isinstance(source, TfdsSource) and not source.reads_anywhere)
+    source = _read_from(recipe)
+    return isinstance(source, SeqioSource | None) or (isinstance(source, TfdsSource) and not source.reads_anywhere)
 
 
 def splits(task_name: str) -> list[str]:
@@ -195,8 +199,8 @@ def splits(task_name: str) -> list[str]:
 def num_rows(task_name: str, split: str) -> int | None:
     """Rows of one of our tasks' splits as its files have them; None where nobody has counted."""
     recipe = registry.recipe(task_name)
-    source = None if recipe is None else getattr(recipe.source, "inner", recipe.source)
-    if source is None or isinstance(source, SeqioSource | GeneratorSource):  # which only declare a number
+    source = _read_from(recipe)
+    if isinstance(source, SeqioSource | GeneratorSource | None):  # which only declare a number
         return None
     return source.num_rows(split)
 

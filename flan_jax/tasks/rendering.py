@@ -154,10 +154,7 @@ class Renderer:
         if name is None:
             return None
         if fields.get(name) is None:
-            known = [str(field) for field in fields]
-            raise BadRow(
-                f"there is no field {name!r} for the metrics, the row has {', '.join(known)}{nearest(name, known)}"
-            )
+            raise _lacking(name, "the metrics", fields)
         return plain(fields[name])
 
     def _exemplars(self, row_id: str, template: Template, style: options.OptionStyle, inputs: str) -> list[str]:
@@ -247,10 +244,7 @@ def _choices(declared: tuple[str, ...] | str | None, fields: Row) -> list[str]:
 
 def _answer_index(field: str, fields: Row, choices: list[str]) -> int:
     if field not in fields:
-        known = [str(name) for name in fields]
-        raise BadRow(
-            f"there is no field {field!r} for the answer, the row has {', '.join(known)}{nearest(field, known)}"
-        )
+        raise _lacking(field, "the answer", fields)
     value = fields[field]
     text = text_of(value)
     if text in choices:
@@ -265,9 +259,11 @@ def _references(field: str, fields: Row) -> tuple[str, ...]:
     texts = [text_of(item) for item in value] if isinstance(value, list | tuple) else [text_of(value)]
     if texts and None not in texts:
         return tuple(dict.fromkeys(texts))  # type: ignore[arg-type]
-    known = [str(name) for name in fields]
     if field not in fields:
-        raise BadRow(
-            f"there is no field {field!r} for the answer, the row has {', '.join(known)}{nearest(field, known)}"
-        )
+        raise _lacking(field, "the answer", fields)
     raise BadRow(f"the field {field!r}, which holds the answer, is {value!r}; text or a list of texts is wanted")
+
+
+def _lacking(field: str, purpose: str, fields: Row) -> BadRow:
+    known = [str(name) for name in fields]
+    return BadRow(f"there is no field {field!r} for {purpose}, the row has {', '.join(known)}{nearest(field, known)}")

@@ -64,16 +64,13 @@ def _missing(jobs: Sequence[Job], split: str, setup: WorkerSetup) -> dict[str, s
     Raises:
       UserError: there are some and the run does not do without them, or there are no others.
     """
-    from flan_jax.tasks import registry
-    from flan_jax.tasks.sources import CorpusSource
     from flan_jax.tasks.sources.source import Unavailable
 
     why: dict[str, str | None] = {}  # by corpus
     missing = {}
     for job in jobs:
-        recipe = registry.recipe(job.task)
-        source = recipe.source if recipe else None
-        if not isinstance(source, CorpusSource) or stores.whole(job.target):
+        source = _corpus_source(job.task)
+        if source is None or stores.whole(job.target):
             continue
         if source.corpus.name not in why:
             try:
@@ -89,17 +86,21 @@ def _missing(jobs: Sequence[Job], split: str, setup: WorkerSetup) -> dict[str, s
     return missing
 
 
-def _unlike_declared(name: str, request: Request, manifest: Mapping[str, Any]) -> list[str]:
-    """What to say where a corpus gives another number of examples than its task declares, by more than 1%."""
-    import seqio
-
+def _corpus_source(task: str) -> Any:
+    """The `CorpusSource` that a task reads; None for one that reads anything else."""
     from flan_jax.tasks import registry
     from flan_jax.tasks.sources import CorpusSource
 
-    recipe = registry.recipe(name)
-    if request.limit is not None or recipe is None or not isinstance(recipe.source, CorpusSource):
+    recipe = registry.recipe(task)
+    return recipe.source if recipe is not None and isinstance(recipe.source, CorpusSource) else None
+
+
+def _unlike_declared(name: str, request: Request, manifest: Mapping[str, Any]) -> list[str]:
+    """What to say where a corpus gives another number of examples than its task declares, by more than 1%."""
+    source = _corpus_source(name)
+    if request.limit is not None or source is None:
         return []
-    declared, kept = seqio.get_mixture_or_task(name).num_input_examples(request.split), manifest["count"]
+    declared, kept = source.num_rows(request.split), manifest["count"]
     if declared and abs(kept - declared) > 0.01 * declared:
         return [f"task {name!r}: {declared:,} examples are declared, {kept:,} were kept; its rate goes by those"]
     return []
