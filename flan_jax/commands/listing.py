@@ -18,6 +18,7 @@ def tasks_command(config: RunConfig, query: str | None = None, check: bool = Fal
             return _checked(worker.call("check templates", words=words))
         found = registrations.listing(worker)
     chosen = [entry for entry in found if entry["kind"] != "broken" and all(word in _text(entry) for word in words)]
+    folders = [entry for entry in chosen if entry["kind"] == "folder"]
     mixtures = [entry for entry in chosen if entry["kind"] == "mixture"]
     tasks = [entry for entry in chosen if entry["kind"] == "task"]
     if mixtures:
@@ -28,6 +29,8 @@ def tasks_command(config: RunConfig, query: str | None = None, check: bool = Fal
             [t["name"], t.get("cluster") or "-", _scored(t), t.get("templates"), t.get("objective", "-")] for t in tasks
         ]
         print(tables.table(heads, rows))
+    for folder in folders:
+        print(f"\n{', '.join(folder['gives'])}: {folder['why']}")
     for entry in (entry for entry in found if entry["kind"] == "broken"):
         print(f"\n{entry['name']} cannot be imported ({entry['why']}); mixtures that need it are not registered")
     if not chosen:

@@ -101,11 +101,11 @@ def check_columns(config: RunConfig) -> None:
 
     Of an address, and of Parquet, whose rows come by the million, the data process tells.
     """
-    from flan_jax.tasks import columns
+    from flan_jax.tasks.formats import recognition
 
     for name in config.data_files:
         if not filesystem.is_remote(name) and not name.lower().endswith(".parquet"):
-            columns.check(name, config.data_fields, config.data_held_out)
+            recognition.check(name, config.data_fields, config.data_held_out)
 
 
 def extend_path(folders: Sequence[str]) -> None:

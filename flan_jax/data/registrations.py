@@ -6,6 +6,7 @@ in doubt the data process is asked anew. Runs with modules or files of the user'
 rest on anything.
 """
 
+import fnmatch
 import hashlib
 import os
 import pathlib
@@ -61,15 +62,33 @@ def refuse_unknown(worker: Worker, names: Mapping[str, str | None], ask: bool = 
     entries = listing(worker) if ask else _kept(_path(), _circumstances(worker.setup.folders))
     if entries is None:
         return
-    known = {entry["name"] for entry in entries if entry["kind"] != "broken"}
+    known = {entry["name"] for entry in entries if entry["kind"] in ("mixture", "task")}
     broken = {entry["name"]: entry["why"] for entry in entries if entry["kind"] == "broken"}
+    folders = [entry for entry in entries if entry["kind"] == "folder"]
     for setting, name in names.items():
         if name is not None and name not in known:
-            raise unknown(name, known, setting, broken)
+            raise unknown(name, known, setting, broken, folders)
 
 
-def unknown(name: str, known: Collection[str], setting: str, broken: Mapping[str, str]) -> UserError:
-    """What to say of a name that is not registered; `broken` are modules that could not be imported, and why."""
+def unknown(
+    name: str,
+    known: Collection[str],
+    setting: str,
+    broken: Mapping[str, str],
+    folders: Iterable[Mapping[str, Any]],
+) -> UserError:
+    """What to say of a name that is not registered.
+
+    Args:
+      name: the name.
+      known: those that are.
+      setting: what gave it.
+      broken: modules that could not be imported, and why.
+      folders: the entries of folders of tasks, see `flan_jax.tasks.task_folders`.
+    """
+    for folder in folders:
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in folder["gives"]):
+            return UserError(f"{setting} is {name!r}; {folder['why']}")
     return UserError(
         f"no task or mixture is called {name!r}{nearest(name, known) or '.'} "
         f"Set {setting} to one that `flan-jax tasks` lists; your own need --module"

@@ -52,8 +52,8 @@ class WorkerSetup:
 
     @property
     def has_users_tasks(self) -> bool:
-        """Whether it registers more than what comes with flan_jax."""
-        return bool(self.modules or self.data_files)
+        """Whether it registers more than what comes with flan_jax, or than that does without a folder of the user's."""
+        return bool(self.modules or self.data_files) or isinstance(self.corpora, Mapping)
 
     def identity(self) -> dict[str, Any]:
         """What tells apart two processes that register the same names."""

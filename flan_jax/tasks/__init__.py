@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from flan_jax.tasks.chats import ChatTask
     from flan_jax.tasks.examples import Example, Tally, describe, fingerprint, references, score, source_files
     from flan_jax.tasks.foreign import set_version
-    from flan_jax.tasks.formats import task_from_file
+    from flan_jax.tasks.formats.alpaca import alpaca
+    from flan_jax.tasks.formats.files import task_from_file
+    from flan_jax.tasks.formats.messages import messages
+    from flan_jax.tasks.formats.pairs import pairs
     from flan_jax.tasks.instruction import InstructionTask
     from flan_jax.tasks.label_metrics import binary_f1
     from flan_jax.tasks.prefix_lm import PrefixLanguageModel
@@ -44,6 +47,7 @@ __all__ = [
     "SpanCorruption",
     "Tally",
     "Template",
+    "alpaca",
     "array_record",
     "binary_f1",
     "caps_of",
@@ -55,8 +59,10 @@ __all__ = [
     "hugging_face",
     "json_array",
     "jsonl",
+    "messages",
     "mixture",
     "names",
+    "pairs",
     "parquet",
     "proportional",
     "rate_of",
@@ -75,7 +81,10 @@ _NAMES = {
     "chats": "ChatTask",
     "examples": "Example Tally describe fingerprint references score source_files",
     "foreign": "set_version",
-    "formats": "task_from_file",
+    "formats.alpaca": "alpaca",
+    "formats.files": "task_from_file",
+    "formats.messages": "messages",
+    "formats.pairs": "pairs",
     "instruction": "InstructionTask",
     "label_metrics": "binary_f1",
     "prefix_lm": "PrefixLanguageModel",

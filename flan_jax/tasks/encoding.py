@@ -175,6 +175,7 @@ class DraftEncoder:
             cut_tokens=cut + over,
             references=draft.references,
             metric_field=draft.metric_field,
+            learnt=(draft.targets,),
         )
 
     def _shorten(self, draft: Draft, ids: list[int]) -> tuple[str, list[int], int] | None:

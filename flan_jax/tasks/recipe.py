@@ -30,6 +30,8 @@ class Example:
       cut_tokens: how many tokens were cut so that it fits.
       references: all right answers as text, the one in `targets_text` among them.
       metric_field: the value of the task's `metric_field`, fit for JSON; None where it has none.
+      learnt: the texts that bear loss, one for each stretch of target tokens that does, in order, without the token
+        that ends each; None where they are no text (spans of a text) or are not known.
     """
 
     id: str
@@ -45,6 +47,7 @@ class Example:
     cut_tokens: int = 0
     references: tuple[str, ...] = ()
     metric_field: Any = None
+    learnt: tuple[str, ...] | None = None
 
     @property
     def metric_target(self) -> Any:

@@ -164,4 +164,4 @@ def test_names_are_told_without_a_data_process_the_second_time(tmp_path, monkeyp
     # What tasks may come to use was imported by then, and so is watched.
     (kept,) = (tmp_path / "cache").rglob("*.json")
     watched = {pathlib.Path(path).stem for path in atomic.read_sealed(kept)["sources"]}
-    assert {"formats", "chats", "text_objectives", "seqio_source"} <= watched
+    assert {"recognition", "chats", "text_objectives", "seqio_source"} <= watched

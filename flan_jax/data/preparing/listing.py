@@ -15,7 +15,7 @@ def list_in_child(*, setup: WorkerSetup, progress: Callable[..., None]) -> dict[
     import seqio
 
     from flan_jax.mixtures import BROKEN
-    from flan_jax.tasks import examples
+    from flan_jax.tasks import examples, task_folders
 
     entries: list[dict[str, Any]] = []
     for name in sorted(seqio.MixtureRegistry.names()):
@@ -26,6 +26,7 @@ def list_in_child(*, setup: WorkerSetup, progress: Callable[..., None]) -> dict[
         templates = len(described.get("templates") or ())
         entries.append({**described, "name": name, "kind": "task", "templates": templates or None})
     entries += [{"name": name, "kind": "broken", "why": why} for name, why in sorted(BROKEN.items())]
+    entries += task_folders.entries()
     sources = watched_files(setup.modules)
     read = opened.found(opened.mark(), except_in=os.devnull, known=sources)
     return {"entries": entries, "package": str(PACKAGE), "sources": digests(sources), "read": dict(read)}

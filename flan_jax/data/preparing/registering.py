@@ -44,7 +44,7 @@ def register_tasks(setup: WorkerSetup) -> None:
     """
     sys.path += [folder for folder in setup.folders if folder not in sys.path]
     try:
-        from flan_jax.tasks import run_form
+        from flan_jax.tasks import run_form, task_folders
         from flan_jax.tasks.sources import corpus
 
         # Before any task is registered.
@@ -53,9 +53,10 @@ def register_tasks(setup: WorkerSetup) -> None:
         import_mixtures()
         for name in setup.modules:
             import_module(name)
+        task_folders.register(setup.corpora)
         if setup.data_files:
             _register_files(setup)
-        corpus.check_names(_corpora())
+        corpus.check_names(_corpora() | task_folders.names())
     except UserError:
         raise
     except Exception as error:
@@ -92,7 +93,8 @@ def _register_files(setup: WorkerSetup) -> None:
     """Registers the files of `--data`, once: one as the task `user_data`, several as a mixture of that name."""
     import seqio
 
-    from flan_jax.tasks import formats, rates
+    from flan_jax.tasks import rates
+    from flan_jax.tasks.formats import files as formats
 
     if "user_data" in {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}:
         return

@@ -166,6 +166,7 @@ def members(mixture: str, setting: str = "MIXTURE") -> list[str]:
     import seqio
 
     from flan_jax.mixtures import BROKEN
+    from flan_jax.tasks import task_folders
 
     mixtures, tasks = set(seqio.MixtureRegistry.names()), set(seqio.TaskRegistry.names())
     if mixture in mixtures:
@@ -173,7 +174,7 @@ def members(mixture: str, setting: str = "MIXTURE") -> list[str]:
         return sorted(set(names), key=names.index)
     if mixture in tasks:
         return [mixture]
-    raise registrations.unknown(mixture, mixtures | tasks, setting, BROKEN)
+    raise registrations.unknown(mixture, mixtures | tasks, setting, BROKEN, task_folders.entries())
 
 
 def none_kept(task: str, mixture: str, split: str, tally: Mapping[str, int]) -> UserError:

@@ -5,11 +5,15 @@
            rows={"train": 2490, "validation": 277}, sample={"premise": ..., "hypothesis": ..., "label": 0})
 
 The run's `Data.corpora` says which is read: "tfds", "hugging_face", or a pattern of files. Rows look as TFDS has them,
-whichever it is.
+whichever it is. One that TFDS has not is read from the hub or from files that its users get themselves:
+
+    Corpus("alpaca", hub=Hub("tatsu-lab/alpaca"), get="alpaca_data.json of github.com/tatsu-lab/stanford_alpaca",
+           splits={"train": "train[50:]", "validation": "train[:50]"}, sample={"instruction": ..., "output": ...})
 """
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Literal
 
@@ -32,7 +36,9 @@ _FORMATS: dict[str, Callable[..., FileSource]] = {
     ".jsonl": jsonl,
     ".jsonl.gz": jsonl,
     ".json": json_array,
+    ".json.gz": json_array,
     ".csv": csv,
+    ".tsv": functools.partial(csv, delimiter="\t"),
     ".parquet": parquet,
     ".tfrecord": tfrecord,
     ".array_record": array_record,
@@ -70,28 +76,33 @@ class Corpus:
 
     Attributes:
       name: how settings call it.
-      tfds: its name, configuration and version in TFDS.
-      splits: our splits as slices of TFDS's: {"train": "train[:-200]", "validation": "train[-200:]"}.
-      rows: how many rows each of TFDS's splits has that is sliced.
+      tfds: its name, configuration and version in TFDS; None where that has it not.
+      splits: our splits as slices of its own: {"train": "train[:-200]", "validation": "train[-200:]"}.
+      rows: how many rows each of its own splits has that is sliced from its end.
       sample: a row as TFDS has it, made up: what estimates, previews and tests use where the data are not at hand.
       hub: its copy on the hub; None where there is none.
       gone: which of "tfds" and "hugging_face" cannot be downloaded any more, as far as is known.
+      get: where its files are to be had, for who has to get them: what stands there, and under which terms.
     """
 
     name: str
-    tfds: str
-    splits: Mapping[str, str]
-    rows: Mapping[str, int]
-    sample: Row
+    tfds: str | None = None
+    splits: Mapping[str, str] = dataclasses.field(default_factory=lambda: {"train": "train"})
+    rows: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    sample: Row = dataclasses.field(default_factory=dict)
     hub: Hub | None = None
     gone: tuple[Literal["tfds", "hugging_face"], ...] = ()
+    get: str = ""
 
-    def count(self, split: str) -> int:
-        """The rows that a split is declared to have.
+    def count(self, split: str) -> int | None:
+        """The rows that a split is declared to have; None where nothing is declared.
 
         >>> Corpus("c", "c:1.0.0", {"train": "train[:-200]"}, {"train": 2490}, {}).count("train")
         2290
         """
+        own, _, _ = self.splits[split].partition("[")
+        if own not in self.rows:
+            return None
         _, first, last = placed(self.splits[split], self.rows)
         return last - first
 
@@ -186,6 +197,8 @@ class CorpusSource:
             return bool(self.inner.file_splits)
         if isinstance(self.inner, TfdsSource):
             return self.inner.is_at_hand
+        if isinstance(self.inner, Nowhere):
+            return False
         return all(filesystem.matching(pattern) for _, pattern in getattr(self.inner, "patterns", ()))
 
     def rows(
@@ -217,8 +230,10 @@ class CorpusSource:
         try:
             yield
         except Unavailable as fault:
-            others = [place for place in (TFDS, HUB) if place not in self.corpus.gone and place != self._place]
-            elsewhere = " or ".join([*map(repr, others), "a pattern of files"])
+            known = [place for place, there in ((TFDS, self.corpus.tfds), (HUB, self.corpus.hub)) if there]
+            others = [place for place in known if place not in self.corpus.gone and place != self._place]
+            files = f"a pattern of files ({self.corpus.get})" if self.corpus.get else "a pattern of files"
+            elsewhere = " or ".join([*map(repr, others), files])
             raise Unavailable(
                 f"corpus {self.corpus.name!r} cannot be had from {self._place}: {str(fault).rstrip('.')}. Set "
                 f"Data.corpora (for this corpus: {{{self.corpus.name!r}: ...}}) to {elsewhere}, or "
@@ -234,8 +249,46 @@ class CorpusSource:
         return self.inner.where(split, row_id)
 
     def num_rows(self, split: str) -> int | None:
-        """The declared number of rows."""
-        return self.corpus.count(split)
+        """The declared number of rows; where none is, what the rows at hand are known to be."""
+        declared = self.corpus.count(split)
+        return self.inner.num_rows(split) if declared is None and self.is_at_hand else declared
+
+
+@dataclasses.dataclass(frozen=True)
+class Nowhere:
+    """The source of a corpus that the run does not look for where it could be found.
+
+    Attributes:
+      splits: the declared ones.
+    """
+
+    splits: tuple[str, ...]
+
+    def rows(
+        self, split: str, on_bad_row: str = "error", tally: Tally | None = None, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[str, Row]]:
+        """See `Source`; there are none.
+
+        Raises:
+          Unavailable: always.
+        """
+        raise Unavailable("it is not there")
+
+    def files(self, split: str) -> list[str]:
+        """See `Source`; there are none.
+
+        Raises:
+          Unavailable: always.
+        """
+        raise Unavailable("it is not there")
+
+    def where(self, split: str, row_id: str) -> str:
+        """Its name for a row."""
+        return row_id
+
+    def num_rows(self, split: str) -> int | None:
+        """Not known."""
+        return None
 
 
 def as_source(source: Any) -> Source:
@@ -252,8 +305,11 @@ def as_source(source: Any) -> Source:
 
 def _chosen(corpus: Corpus, place: str) -> CorpusSource:
     if place == TFDS:
-        return CorpusSource(corpus, tfds(corpus.tfds, splits=corpus.splits))
+        there = None if corpus.tfds is None else tfds(corpus.tfds, splits=corpus.splits)
+        return CorpusSource(corpus, there or Nowhere(tuple(corpus.splits)))
     if place == HUB:
+        if corpus.hub is None and corpus.tfds is None:
+            return CorpusSource(corpus, Nowhere(tuple(corpus.splits)))
         if corpus.hub is None:
             raise UserError(
                 f"corpus {corpus.name!r} has no copy on the hub that is known; set Data.corpora for it to 'tfds' or to "
@@ -268,19 +324,26 @@ def _chosen(corpus: Corpus, place: str) -> CorpusSource:
 def _on_hub(corpus: Corpus, hub: Hub) -> HuggingFaceSource:
     places = {}
     for split, place in corpus.splits.items():
-        own, first, last = placed(place, {**corpus.rows, **hub.rows})
-        places[split] = f"{hub.splits.get(own, own)}[{first}:{last}]" if "[" in place else hub.splits.get(own, own)
+        own, bracket, inner = place.partition("[")
+        if own in (rows := {**corpus.rows, **hub.rows}) and bracket:
+            _, first, last = placed(place, rows)
+            inner = f"{first}:{last}]"
+        places[split] = f"{hub.splits.get(own, own)}{bracket}{inner}"
     folder = (hub.name or "default") if hub.revision == PARQUET else None
     source = hugging_face(hub.path, None if folder else hub.name, splits=places, revision=hub.revision)
     return dataclasses.replace(source, data_dir=folder, is_shuffled=hub.is_sorted)
 
 
 def _files(corpus: Corpus, pattern: str) -> FileSource:
-    """Files of our splits, which are cut already."""
+    """Files of our splits, which are cut already; or, of a corpus of one split, files that we cut."""
     known = next((ending for ending in sorted(_FORMATS, key=len, reverse=True) if pattern.endswith(ending)), None)
-    if known is None or "{split}" not in pattern:
+    whole = "{split}" not in pattern
+    if known is None or (whole and len({place.partition("[")[0] for place in corpus.splits.values()}) > 1):
         raise UserError(
             f"Data.corpora has {pattern!r} for corpus {corpus.name!r}; it is 'tfds', 'hugging_face', or a pattern of "
             f"files such as 'data/{{corpus}}/{{split}}*.jsonl' (or {', '.join(_FORMATS)}) that has {{split}} in it."
         )
+    if whole:
+        slices = {split: f"[{place.partition('[')[2] or ':]'}" for split, place in corpus.splits.items()}
+        return _FORMATS[known](pattern.format(corpus=corpus.name), splits=slices)
     return _FORMATS[known]({split: pattern.format(corpus=corpus.name, split=split) for split in corpus.splits})

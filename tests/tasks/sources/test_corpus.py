@@ -102,9 +102,22 @@ def test_what_is_gone_is_not_recommended(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(corpus.TfdsSource, "_builder", property(lambda self: (_ for _ in ()).throw(Unavailable("No."))))
     with pytest.raises(Unavailable, match=r"Data.corpora .*: \.\.\.\}\) to 'hugging_face' or a pattern of files, or"):
-        as_source(trec()).check("train")
-    with pytest.raises(Unavailable, match=r"to a pattern of files, or Data.on_missing_corpus='skip' to do without it"):
-        as_source(trec(gone=("hugging_face",))).check("train")
+        as_source(trec(Hub("trec"))).check("train")
+    for other in (trec(), trec(Hub("trec"), gone=("hugging_face",))):
+        with pytest.raises(Unavailable, match=r"to a pattern of files, or Data.on_missing_corpus='skip' to do without"):
+            as_source(other).check("train")
+
+
+def test_a_corpus_that_only_its_users_have_is_cut_from_its_files_and_says_how_to_get_them(tmp_path):
+    own = Corpus("own", splits={"train": "train[1:]", "validation": "train[:1]"}, get="own.json of example.org")
+    assert not as_source(own).is_at_hand and as_source(own).num_rows("train") is None
+    with pytest.raises(Unavailable, match=r"corpus 'own' .* to a pattern of files \(own.json of example.org\), or"):
+        as_source(own).check("train")
+    (tmp_path / "own.json").write_text(json.dumps([{"n": 0}, {"n": 1}, {"n": 2}]))
+    corpus.use(corpus.RunCorpora({"own": str(tmp_path / "own.json")}))
+    found = as_source(own)
+    assert found.is_at_hand and found.num_rows("train") == 2
+    assert [row["n"] for split in ("validation", "train") for _, row in found.rows(split)] == [0, 1, 2]
 
 
 def test_where_a_corpus_lies_changes_no_fingerprint_but_what_it_is_does(tmp_path, model):

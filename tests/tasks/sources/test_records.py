@@ -10,8 +10,7 @@ import tensorflow as tf
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import array_record, parquet, tfrecord
-from flan_jax.tasks.formats import task_from_file
+from flan_jax.tasks import array_record, parquet, task_from_file, tfrecord
 from flan_jax.tasks.tally import Tally
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with the file of `--data` is told from the file itself; of which formats, test_formats.py says."""
+"""What is wrong with the file of `--data` is told from the file itself; of which formats, test_files.py says."""
 
 import json
 import subprocess

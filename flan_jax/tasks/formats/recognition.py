@@ -4,7 +4,7 @@ import itertools
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError, counted, nearest
@@ -14,8 +14,30 @@ from flan_jax.tasks.sources import FileSource, Row, readers
 from flan_jax.tasks.sources.file_source import units
 from flan_jax.tasks.tally import BadRow
 
-PAIRS = (("prompt", "completion"), ("prompt", "response"), ("inputs", "targets"))
-CONVERSATIONS = ("messages", "conversations")
+Columns = tuple[str, ...] | None
+"""The columns that hold what a form needs, empty where it knows them; None where rows are not of that form."""
+
+
+def _messages(columns: Collection[str], first: Row) -> Columns:
+    return next(((name,) for name in ("messages", "conversations") if isinstance(first.get(name), list)), None)
+
+
+def _pairs(columns: Collection[str], first: Row) -> Columns:
+    known = (("prompt", "completion"), ("prompt", "response"), ("inputs", "targets"))
+    return next((pair for pair in known if set(pair) <= set(columns)), None)
+
+
+def _with(*names: str) -> Callable[[Collection[str], Row], Columns]:
+    """Rows that have all these columns."""
+    return lambda columns, first: () if set(names) <= set(columns) else None
+
+
+#: The modules of `flan_jax.tasks.formats` and what tells their rows by the columns and the first row; the first counts.
+FORMS: dict[str, Callable[[Collection[str], Row], Columns]] = {
+    "messages": _messages,
+    "alpaca": _with("instruction", "output"),
+    "pairs": _pairs,
+}
 _LOOKED_AT = 20
 _HELD_OUT = 50
 _SHOWN, _SHOWN_COLUMNS = 40, 12
@@ -23,7 +45,7 @@ _HEADLESS = " (the file's first line must name its columns; a task in Python can
 
 
 def check(path: str, fields: Mapping[str, str], validation_rows: int | None) -> None:
-    """Refuses a file that `formats.task_from_file` would refuse.
+    """Refuses a file that `files.task_from_file` would refuse.
 
     Raises:
       UserError: its columns are of no known format, or not those that are named, or it is no file of rows, …
@@ -34,7 +56,7 @@ def check(path: str, fields: Mapping[str, str], validation_rows: int | None) -> 
 def form_of(
     source: FileSource, path: str | os.PathLike[str], fields: Mapping[str, str] | None
 ) -> tuple[str, tuple[str, ...]]:
-    """The format of a file's rows: "chat", "alpaca" or "pair", and the columns that hold it.
+    """The format of a file's rows, one of `FORMS`, and the columns that hold it.
 
     Args:
       source: the file.
@@ -46,15 +68,10 @@ def form_of(
     """
     columns, first = _columns(source)
     if fields:
-        return "pair", _checked(fields, columns, path)
-    for column in CONVERSATIONS:
-        if isinstance(first.get(column), list):
-            return "chat", (column,)
-    if {"instruction", "output"} <= set(columns):
-        return "alpaca", ()
-    for pair in PAIRS:
-        if set(pair) <= set(columns):
-            return "pair", pair
+        return "pairs", _checked(fields, columns, path)
+    for form, read in FORMS.items():
+        if (found := read(columns, first)) is not None:
+            return form, found
     raise UserError(
         f"{path} has the columns {_listed(columns)}, which are of no format known here (prompt/completion, "
         "instruction/input/output, messages, conversations); name two of them: --fields inputs=COLUMN,targets=COLUMN"
@@ -82,7 +99,7 @@ def _listed(columns: list[str]) -> str:
 
 
 def source_of(path: str, validation_rows: int | None, on_bad_row: str | None) -> FileSource:
-    """The source of a file, or of a pattern of files of one format; see `formats.task_from_file`.
+    """The source of a file, or of a pattern of files of one format; see `files.task_from_file`.
 
     Raises:
       UserError: there is no such file, it is of no format known here, or no rows are left to train on.

@@ -1,0 +1,1 @@
+"""Instruction data as they are published: a module for each format, which makes tasks of a file or folder."""
