@@ -83,6 +83,10 @@ class InstructionTask:
         example. With a lettered one the answer is the letter.
       without_options: whether to derive tasks whose prompts leave the options out.
       shuffle_options: whether the options stand in an order that is drawn for each example.
+      inverted_share: the share of the examples of NAME.with_inverted that inverted templates word, from 0 to 1; None
+        draws from all templates alike.
+      input_noise: the share of words in the fields of training prompts that get a typing error, from 0 to 1; see
+        `flan_jax.tasks.noise`. Instructions, options and what is to be answered have none, nor do other splits.
     """
 
     name: str
@@ -112,6 +116,8 @@ class InstructionTask:
     option_styles: tuple[str, ...] = DEFAULT_STYLES
     shuffle_options: bool = False
     without_options: bool = False
+    inverted_share: float | None = None
+    input_noise: float = 0.0
 
     def __post_init__(self):
         for field in ("templates", "held_out_templates"):
@@ -140,7 +146,8 @@ class InstructionTask:
         if not self.templates:
             raise UserError("it has no templates; give at least one.")
         has_options = self.options is not None
-        if seen := {one.inputs for one in self.templates} & {one.inputs for one in self.held_out_templates}:
+        wordings = [{one.inputs for t in ts for one in t.wordings} for ts in (self.templates, self.held_out_templates)]
+        if seen := wordings[0] & wordings[1]:
             raise UserError(f"the held-out template {min(seen)!r} is among the templates; take it out of one of them.")
         for template in (*self.templates, *self.held_out_templates, *self.inverted_templates):
             template.check(has_options, self.answer)
@@ -166,6 +173,13 @@ class InstructionTask:
             raise UserError(f"trim_from={self.trim_from!r}; it is 'end' or 'middle'.")
         if self.on_bad_row not in (None, "error", "skip"):
             raise UserError(f"on_bad_row={self.on_bad_row!r}; it is 'error', 'skip' or None.")
+        if self.inverted_share is not None and not (self.inverted_templates and 0 <= self.inverted_share <= 1):
+            raise UserError(
+                f"inverted_share={self.inverted_share}; a share from 0 to 1 is wanted, of a task that has "
+                f"inverted_templates."
+            )
+        if not 0 <= self.input_noise <= 1:
+            raise UserError(f"input_noise={self.input_noise}; a share of the words from 0 to 1 is wanted.")
         if self.cap is not None and self.cap < 1:
             raise UserError(f"cap={self.cap}; give a positive number of examples, or None.")
 

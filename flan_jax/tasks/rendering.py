@@ -9,11 +9,14 @@ from flan_jax.errors import UserError, nearest
 from flan_jax.tasks import fewshot, options
 from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.encoding import Draft
+from flan_jax.tasks.noise import with_typos
 from flan_jax.tasks.recipe import Request
 from flan_jax.tasks.sources import Row, Source, plain
 from flan_jax.tasks.tally import BadRow, bad_row
 from flan_jax.tasks.templates import OPTIONS, Template, text_of, values_for
 from flan_jax.tasks.user_functions import BrokenFunction, preprocessed
+
+_PRECISION = 2**32  # of a share of examples
 
 
 class Worded(Protocol):
@@ -37,6 +40,11 @@ class Worded(Protocol):
     @property
     def templates(self) -> tuple[Template, ...]:
         """The templates that are drawn from."""
+        ...
+
+    @property
+    def inverted_share(self) -> float | None:
+        """The share of examples that inverted templates word; None where all templates are drawn alike."""
         ...
 
     @property
@@ -99,7 +107,14 @@ class Renderer:
     def _numbers(self, row_id: str) -> Iterable[int]:
         """The templates that a row is worded by."""
         count = len(self._templates)
-        return range(count) if self._request.each_template else (self._draws.pick(row_id, "template", count),)
+        if self._request.each_template:
+            return range(count)
+        share = self._variant.inverted_share
+        if share is None:
+            return (self._draws.pick(row_id, "template", count),)
+        inverted = self._draws.pick(row_id, "inverted", _PRECISION) < share * _PRECISION
+        among = [number for number in range(count) if (self._templates[number].direction != "forward") == inverted]
+        return (among[self._draws.pick(row_id, "template", len(among))],)
 
     def where(self, row_id: str) -> str:
         """The place of a row, or of the one that an example is of."""
@@ -126,12 +141,14 @@ class Renderer:
         return row if self._task.preprocess is None else preprocessed(self._task.preprocess, dict(row))
 
     def _render(self, row_id: str, fields: Row, number: int) -> Draft:
-        template = self._templates[number]
+        template = self._wording(row_id, self._templates[number])
         style = self._styles[self._draws.pick(row_id, "option style", len(self._styles))]
         rendered = self._word(row_id, fields, template, style)
         prompt, exemplars = template.prompt, []
         if self._pool:
             exemplars = self._exemplars(row_id, template, style, prompt.render(rendered.values))
+        if self._task.input_noise and self._split == "train":
+            rendered.values = self._noisy(row_id, rendered.values)
         if exemplars:
             layout = self._layout(row_id)
             prompt = prompt.within(layout.before, layout.between.rstrip())
@@ -148,6 +165,21 @@ class Renderer:
             metric_field=self._metric_field(fields),
             exemplars=exemplars,
         )
+
+    def _wording(self, row_id: str, template: Template) -> Template:
+        """One of a template's wordings; its own where each template is wanted."""
+        wordings = template.wordings
+        chosen = 0 if self._request.each_template else self._draws.pick(row_id, "wording", len(wordings))
+        return wordings[chosen]
+
+    def _noisy(self, row_id: str, values: dict[str, str]) -> dict[str, str]:
+        """The values of a prompt's fields with typing errors, the answer's and the options' as they are."""
+        clean = (OPTIONS, "answer", self._task.answer)
+        share, draws = self._task.input_noise, self._draws
+        return {
+            field: value if field in clean else with_typos(value, share, draws.stream(row_id, f"noise {field}"))
+            for field, value in values.items()
+        }
 
     def _metric_field(self, fields: Row) -> Any:
         name = self._task.metric_field

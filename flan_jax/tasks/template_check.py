@@ -5,7 +5,7 @@ What is looked at are words: a template that passes may still be a bad one.
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
@@ -38,7 +38,8 @@ def faults(task: InstructionTask) -> list[str]:
     gives away; fields that the sample of the task's `Corpus` has not; labels that are asked for and shown nowhere; and
     prompts that ask for nothing.
     """
-    forward, inverted = (*task.templates, *task.held_out_templates), task.inverted_templates
+    forward = [one for template in (*task.templates, *task.held_out_templates) for one in template.wordings]
+    inverted = [one for template in task.inverted_templates for one in template.wordings]
     found = [fault for group in (forward, inverted) for fault in _near_duplicates(group)]
     fields = _sample_fields(task)
     for template in (*forward, *inverted):
@@ -61,7 +62,7 @@ def _pairs(template: Template) -> set[tuple[str, str]]:
     return set(itertools.pairwise(words)) or {(word, "") for word in words}
 
 
-def _near_duplicates(templates: tuple[Template, ...]) -> Iterator[str]:
+def _near_duplicates(templates: Sequence[Template]) -> Iterator[str]:
     for one, other in itertools.combinations(templates, 2):
         if (alike := similarity(one, other)) > NEAR:
             yield f"{one.inputs!r} reads much like {other.inputs!r} ({alike:.0%} of their pairs of words)"

@@ -106,6 +106,8 @@ class Template:
       targets: what is to be answered; `{answer}` is the answer's text.
       direction: "forward" asks for the answer; "inverted" shows it and asks for a field ("Write a review that is
         {answer}."); "open" does neither ("Write a review."). Evaluations use forward ones alone.
+      paraphrases: other wordings of the inputs, with the same fields and targets. Of a template that is drawn, one of
+        its wordings is drawn, so that a template with many weighs no more than one with few.
 
     >>> Template("Is {word} a fruit?").render({"word": "plum", "answer": "yes"})
     ('Is plum a fruit?', 'yes')
@@ -115,6 +117,17 @@ class Template:
     targets: str = "{answer}"
     # No part of fingerprints: which fields stand on which side, and so all that is rendered, shows without it.
     direction: Direction = dataclasses.field(default="forward", metadata={"shapes": False})
+    # Fingerprints have these of their own (`Variant.shaping`), so that templates without any keep theirs.
+    paraphrases: tuple[str, ...] = dataclasses.field(default=(), metadata={"shapes": False})
+
+    def __post_init__(self):
+        object.__setattr__(self, "paraphrases", tuple(self.paraphrases))
+
+    @functools.cached_property
+    def wordings(self) -> "tuple[Template, ...]":
+        """The template in each of its wordings, its own inputs first."""
+        alone = dataclasses.replace(self, paraphrases=())
+        return (alone, *(dataclasses.replace(alone, inputs=one) for one in self.paraphrases))
 
     @functools.cached_property
     def prompt(self) -> Pattern:
@@ -155,6 +168,13 @@ class Template:
                 f"Template {self.inputs!r} has {{options}}, but its task declares none; set the task's options."
             )
         self._check_direction(has_options, {"answer", answer})
+        for one in self.wordings[1:]:
+            if set(one.prompt.fields) != set(self.prompt.fields):
+                raise UserError(
+                    f"Template {self.inputs!r} has the paraphrase {one.inputs!r}, which names "
+                    f"{', '.join(one.prompt.fields) or 'no field'}; it must name what the template does: "
+                    f"{', '.join(self.prompt.fields) or 'no field'}."
+                )
 
     def _check_direction(self, has_options: bool, answer: set[str]) -> None:
         shown, asked = answer & set(self.prompt.fields), answer & set(self.response.fields)

@@ -21,6 +21,11 @@ from flan_jax.text.chat_templates import ChatTemplate
 _OPTIONS_BLOCK = re.compile(r"\s*\{options\}")
 
 
+def _without_options(template: Template) -> Template:
+    inputs, *paraphrases = (_OPTIONS_BLOCK.sub("", one.inputs) for one in template.wordings)
+    return dataclasses.replace(template, inputs=inputs, paraphrases=tuple(paraphrases))
+
+
 @dataclasses.dataclass(frozen=True)
 class Variant(OfDeclaration):
     """One seqio task of an `InstructionTask`.
@@ -68,7 +73,12 @@ class Variant(OfDeclaration):
         """
         if self.shows_options:
             return self._of_kind
-        return tuple(dataclasses.replace(one, inputs=_OPTIONS_BLOCK.sub("", one.inputs)) for one in self._of_kind)
+        return tuple(map(_without_options, self._of_kind))
+
+    @property
+    def inverted_share(self) -> float | None:
+        """The share of examples that inverted templates word; None where all templates are drawn alike."""
+        return self.declaration.inverted_share if self.kind == "with_inverted" else None
 
     @property
     def _of_kind(self) -> tuple[Template, ...]:
@@ -150,6 +160,9 @@ class Variant(OfDeclaration):
             *([task.metric_field] if task.metric_field else []),  # it is kept beside the tokens
             *([] if task.draw_answer else ["the first answer"]),
             *(["options in a drawn order"] if task.shuffle_options else []),
+            *([[one.paraphrases for one in self.templates]] if self._is_paraphrased else []),
+            *([["inverted", self.inverted_share]] if self.inverted_share is not None else []),
+            *([["noise", task.input_noise]] if task.input_noise else []),
             *([self.fewest, fewshot.VERSION, layouts] if self.shots else []),
         )
 
@@ -177,9 +190,15 @@ class Variant(OfDeclaration):
             version=task.version,
         )
 
+    @property
+    def _is_paraphrased(self) -> bool:
+        return any(template.paraphrases for template in self.templates)
+
     def _is_random(self) -> bool:
         """Whether another draw may give other tokens."""
         task = self.declaration
+        if self._is_paraphrased or task.input_noise:
+            return True
         shown = any(OPTIONS in template.prompt.fields for template in self.templates)
         styled = shown and (len(task.option_styles) > 1 or task.shuffle_options)
         return len(self.templates) > 1 or self.shots > 0 or styled

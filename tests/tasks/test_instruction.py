@@ -92,6 +92,17 @@ def test_names_of_others_are_not_taken(fruits):
         ({"templates": (Template("Name a {answer}", "{word}", "inverted"),)}, "move it to inverted_templates"),
         ({"held_out_templates": ("{word} {",)}, "unbalanced"),
         ({"held_out_templates": ("What is {word} {number}? {options}",)}, "is among the templates"),
+        ({"templates": (Template("{word}?", paraphrases=("{number}?",)),)}, "must name what the template does: word"),
+        (
+            {
+                "templates": (Template("{word}?", paraphrases=("{word}!",)),),
+                "held_out_templates": (Template("Is it {word}?", paraphrases=("{word}!",)),),
+            },
+            "'{word}!' is among the templates",
+        ),
+        ({"inverted_share": 0.3}, "of a task that has inverted_templates"),
+        ({"inverted_share": 3, "inverted_templates": (("A {answer}?", "{word}"),)}, "a share from 0 to 1"),
+        ({"input_noise": 5}, "share of the words from 0 to 1"),
     ],
 )
 def test_faults_are_told_at_registration(fruits, fields, message):
@@ -150,6 +161,21 @@ def test_inverted_and_open_templates_are_drawn_apart_or_among_the_others_by_choi
     assert all(example.options for example in drawn["fruits"])
     both = describe("fruits.with_inverted")
     assert (both["eval_kind"], both["metrics"], both["chance"], both["random"]) == ("loss", [], None, True)
+
+
+def test_a_share_of_the_examples_is_worded_by_inverted_templates(fruits):
+    fruits(
+        source=generator(lambda split: ({"word": "plum", "label": "fruit", "number": n} for n in range(2000))),
+        templates=[f"{n} {{number}}: is {{word}} a fruit? {{options}}" for n in range(9)],
+        inverted_templates=[(f"Name something that is: {{answer}}{mark}", "{word}") for mark in ".!"],
+        inverted_share=0.3,
+    ).register()
+    found = [one.template for one in examples("fruits.with_inverted", "train", LENGTHS)]
+    counts = [found.count(number) for number in range(11)]
+    # Three standard deviations of 2,000 draws at 0.3 are 61.
+    assert abs(sum(counts[9:]) - 600) < 61 and abs(counts[9] - counts[10]) < 80 and min(counts) > 100
+    alone = [one.template for one in examples("fruits", "train", LENGTHS, limit=50)]
+    assert max(alone) == 8
 
 
 def test_held_out_templates_stand_in_no_other_use_of_the_declaration(fruits):

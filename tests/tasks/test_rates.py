@@ -70,6 +70,26 @@ def test_caps_are_the_least_that_hold(fruits):
     assert caps_of("theirs") == {"small": 9, "large": None} and caps_of("small") == {"small": None}
 
 
+def test_a_share_of_inversions_is_added_to_a_mixture(fruits):
+    inverted = ("Name something that is: {answer}.", "{word}")
+    fruits(inverted_templates=(inverted,), cap=50).register()
+    fruits(name="more", inverted_templates=(inverted,)).register()
+    fruits(name="bare").register()
+    mixture("m", ["fruits", ("more", 10.0), "bare"], cap=80, inverted=0.3)
+    counts = dict.fromkeys(("fruits", "fruits.inverted", "more", "more.inverted", "bare"), 1000)
+    expected = {"fruits": 50.0, "more": 10.0, "bare": 80.0, "fruits.inverted": 15.0, "more.inverted": 3.0}
+    assert rate_of("m", counts) == pytest.approx(expected)
+    assert caps_of("m")["fruits.inverted"] == 50
+    mixture("n", ["fruits", ("fruits.inverted", 1.0), "more"], inverted=0.5)
+    assert rate_of("n", counts)["fruits.inverted"] == 1.0
+    with pytest.raises(UserError, match="inverted=0.3, and no member has an inverted task to add"):
+        mixture("none", ["bare"], inverted=0.3)
+    with pytest.raises(UserError, match="inverted=0; a share above 0 is wanted"):
+        mixture("none", ["fruits"], inverted=0)
+    with pytest.raises(UserError, match="gives 'fruits' a function as its rate.*name 'fruits.inverted' among the memb"):
+        mixture("none", [("fruits", lambda task: 1.0)], inverted=0.3)
+
+
 def test_temperature_evens_rates_out():
     mixture("m", ["small", "large"], temperature=2.0)
     assert rate_of("m", SIZES) == pytest.approx({"small": 30**0.5, "large": 300.0})

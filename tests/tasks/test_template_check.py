@@ -19,6 +19,12 @@ def reviews(fruits):
     return declare
 
 
+def test_paraphrases_are_looked_at_like_templates(reviews):
+    wordings = ("Is this review good or bad? {text}", "Is this review good, or bad? {text}")
+    (said,) = faults(reviews(Template("{text}\nHow does the writer feel?\n{options}", paraphrases=wordings)))
+    assert "reads much like" in said
+
+
 def test_sound_templates_have_no_faults(reviews):
     task = reviews(
         "Is this review good or bad? {text}",

@@ -3,7 +3,7 @@ import collections
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import generator, metrics
+from flan_jax.tasks import Template, generator, metrics
 from flan_jax.tasks.examples import describe, examples, fingerprint, reference, references, score
 from flan_jax.tasks.fewshot import STYLES
 
@@ -164,6 +164,50 @@ def test_a_task_says_itself_what_becomes_of_its_bad_rows(fruits):
     fruits(**how, name="strict", on_bad_row="error").register()
     with pytest.raises(UserError, match=r"Task 'strict', row 1 of .*: the answer 'animal' is not among"):
         list(examples("strict", "train", LENGTHS, on_bad_row="skip"))
+
+
+def test_a_template_of_many_wordings_weighs_no_more_than_one(fruits):
+    many = Template(
+        "{word} {number}, a fruit? {options}", paraphrases=[f"{n}: {{word}}{{number}}? {{options}}" for n in range(9)]
+    )
+    numbers = {"source": generator(lambda split: ({"word": "plum", "label": "fruit", "number": n} for n in range(900)))}
+    fruits(templates=(many, "Is {word} {number} a fruit? {options}"), **numbers).register()
+    found = list(examples("fruits", "train", LENGTHS))
+    first = [one for one in found if one.template == 0]
+    assert abs(len(first) - 450) < 45  # three standard deviations
+    wordings = collections.Counter(one.inputs_text[:2] for one in first)
+    assert len(wordings) == 10 and min(wordings.values()) > 20
+    assert describe("fruits")["random"] and fingerprint("fruits") != fingerprint(
+        fruits(name="alone", templates=(many.wordings[0], "Is {word} {number} a fruit? {options}")).register().name
+    )
+    each = list(examples("fruits", "train", LENGTHS, each_template=True, limit=1))
+    assert [one.inputs_text.partition(" ")[0] for one in each] == ["plum", "Is"]
+
+
+def test_typing_errors_are_made_in_the_fields_of_training_prompts_alone(fruits):
+    rows = [{"word": f"an apple and {n} pears", "label": ("fruit", "other")[n % 2]} for n in range(300)]
+    how = {"source": generator(lambda split: iter(rows)), "templates": ("A question: is {word} fruit? {options}",)}
+    how["option_styles"] = ("dashes",)
+    fruits(**how, input_noise=0.5, few_shot=(1,)).register()
+    fruits(name="clean", **how).register()
+    clean, noisy = (list(examples(name, "train", LENGTHS)) for name in ("clean", "fruits"))
+    words = [(a, b) for one, other in zip(clean, noisy, strict=True) for a, b in _prompt_words(one, other)]
+    spoilt = [pair for pair in words if pair[0] != pair[1]]
+    # Of apple, and, pears, half: 450 of 900, give or take three standard deviations; nothing else.
+    assert {a for a, _ in spoilt} == {"apple", "and", "pears"} and abs(len(spoilt) - 450) < 45
+    assert [one.targets_text for one in clean] == [one.targets_text for one in noisy]
+    again = list(examples("fruits", "train", LENGTHS, limit=20))
+    assert [one.inputs_text for one in again] == [one.inputs_text for one in noisy[:20]]
+    other = list(examples("fruits", "train", LENGTHS, limit=20, draw=1))
+    assert [one.inputs_text for one in other] != [one.inputs_text for one in noisy[:20]]
+    for name in ("fruits", "fruits.1_shot"):  # an exemplar has no errors
+        shown = next(examples(name, "validation" if name == "fruits" else "train", LENGTHS)).inputs_text
+        assert shown.startswith("A question: is an apple and")
+    assert describe("fruits")["random"] and not describe("clean")["random"]
+
+
+def _prompt_words(one, other):
+    return zip(one.inputs_text.split(), other.inputs_text.split(), strict=True)
 
 
 def test_each_template_words_each_row(fruits):
