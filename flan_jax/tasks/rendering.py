@@ -92,7 +92,7 @@ class Renderer:
         self._split = split
         self._request = request
         self._draws = RandomChoices(request.seed, variant.name, request.draw)
-        self._templates = variant.templates
+        self._templates, self._share = variant.templates, variant.inverted_share
         self._styles = [options.STYLES[name] for name in self._task.option_styles]
         self._layouts = [fewshot.STYLES[name] for name in self._task.exemplar_styles]
         self._pool = fewshot.Pool(variant.name, variant.source, request.from_sample) if variant.shots else None
@@ -109,10 +109,9 @@ class Renderer:
         count = len(self._templates)
         if self._request.each_template:
             return range(count)
-        share = self._variant.inverted_share
-        if share is None:
+        if self._share is None:
             return (self._draws.pick(row_id, "template", count),)
-        inverted = self._draws.pick(row_id, "inverted", _PRECISION) < share * _PRECISION
+        inverted = self._draws.pick(row_id, "inverted", _PRECISION) < self._share * _PRECISION
         among = [number for number in range(count) if (self._templates[number].direction != "forward") == inverted]
         return (among[self._draws.pick(row_id, "template", len(among))],)
 
@@ -141,7 +140,9 @@ class Renderer:
         return row if self._task.preprocess is None else preprocessed(self._task.preprocess, dict(row))
 
     def _render(self, row_id: str, fields: Row, number: int) -> Draft:
-        template = self._wording(row_id, self._templates[number])
+        template = self._templates[number]
+        if template.paraphrases and not self._request.each_template:
+            template = template.wordings[self._draws.pick(row_id, "wording", len(template.wordings))]
         style = self._styles[self._draws.pick(row_id, "option style", len(self._styles))]
         rendered = self._word(row_id, fields, template, style)
         prompt, exemplars = template.prompt, []
@@ -165,12 +166,6 @@ class Renderer:
             metric_field=self._metric_field(fields),
             exemplars=exemplars,
         )
-
-    def _wording(self, row_id: str, template: Template) -> Template:
-        """One of a template's wordings; its own where each template is wanted."""
-        wordings = template.wordings
-        chosen = 0 if self._request.each_template else self._draws.pick(row_id, "wording", len(wordings))
-        return wordings[chosen]
 
     def _noisy(self, row_id: str, values: dict[str, str]) -> dict[str, str]:
         """The values of a prompt's fields with typing errors, the answer's and the options' as they are."""
