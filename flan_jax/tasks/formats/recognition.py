@@ -3,12 +3,14 @@
 import itertools
 import json
 import os
+import zipfile
 import zlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError, counted, nearest
 from flan_jax.files import filesystem
+from flan_jax.files.row_files import SUFFIXES, open_rows
 from flan_jax.tasks import sources
 from flan_jax.tasks.sources import FileSource, Row, readers
 from flan_jax.tasks.sources.file_source import units
@@ -134,7 +136,10 @@ def _source(path: str, validation_rows: int, on_bad_row: str | None) -> FileSour
     found = filesystem.matching(path)
     if not found:
         raise UserError(f"There is no file {path!r}; give a JSONL, JSON, CSV, TSV or Parquet file of examples.")
-    kind = found[0].lower().removesuffix(".gz").rpartition(".")[2]
+    name = found[0].lower()
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    kind = name.rpartition(".")[2]
     if kind in ("csv", "tsv"):
         return sources.csv(path, delimiter="\t" if kind == "tsv" else ",", **how)
     if kind == "parquet":
@@ -144,8 +149,6 @@ def _source(path: str, validation_rows: int, on_bad_row: str | None) -> FileSour
         return sources.json_array(path, **how)
     if start == b"{" or not start:
         return sources.jsonl(path, **how)
-    if start in (b"\xff", b"\xfe"):
-        raise UserError(f"{path} seems to be in UTF-16; save it as UTF-8.")
     raise UserError(
         f"{path} starts with {start!r}, so it is neither JSONL nor a JSON array; or name it .csv, .tsv or .parquet."
     )
@@ -158,9 +161,9 @@ def _start_of(path: str) -> bytes:
       UserError: it cannot be read or unpacked.
     """
     try:
-        with filesystem.open_bytes(path) as file:
+        with open_rows(path) as file:
             return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); it is damaged, or not packed as its name says.") from None
 
 
@@ -189,7 +192,7 @@ def _first_fault(source: FileSource) -> str:
 
 def _one_object(place: str) -> str:
     """What to say of a file that is a single JSON object, which may well hold the rows."""
-    with filesystem.open_bytes(place) as file:
+    with open_rows(place) as file:
         try:
             value = json.load(file)
         except (ValueError, RecursionError):

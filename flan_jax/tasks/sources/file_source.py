@@ -6,12 +6,14 @@ import functools
 import itertools
 import os
 import pathlib
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.files import filesystem
+from flan_jax.files.row_files import SUFFIXES
 from flan_jax.tasks.sources.parts import part
 from flan_jax.tasks.sources.readers import Reader
 from flan_jax.tasks.sources.source import Row, Unavailable, check_split
@@ -20,7 +22,8 @@ from flan_jax.tasks.tally import BadRow, Tally, bad_row
 Pattern = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
 
 CHEAP_BYTES = 64 * 2**20
-_SUFFIXES = (".gz", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".tfrecord", ".array_record", ".arrayrecord")
+_FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".tfrecord", ".array_record", ".arrayrecord")
+_SUFFIXES = (*SUFFIXES, *_FORMATS)
 _COUNTS: dict[tuple[Reader, str, tuple[int, str, str]], int] = {}
 
 
@@ -133,7 +136,7 @@ def units(reader: Reader, path: str, start: int = 0) -> Iterator[tuple[int, Any]
     """
     try:
         yield from reader.units(path, start)
-    except (EOFError, OSError, zlib.error, csv.Error) as error:
+    except (EOFError, OSError, zlib.error, zipfile.BadZipFile, UnicodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read to its end ({error}); it is damaged or of another format.") from None
 
 

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Protocol
 
 from flan_jax.errors import UserError
-from flan_jax.files.filesystem import open_bytes
+from flan_jax.files.row_files import open_rows
 from flan_jax.tasks.sources.json_stream import items
 from flan_jax.tasks.tally import BadRow
 
@@ -70,7 +70,7 @@ class JsonLines(Text):
     """One JSON object a line; a unit is a line, blank lines are passed over but numbered."""
 
     def _all(self, path: str) -> Units:
-        with open_bytes(path) as file:
+        with open_rows(path) as file:
             for number, line in enumerate(file):
                 if not line.isspace():
                     yield number, line
@@ -82,7 +82,7 @@ class JsonLines(Text):
         except UnicodeDecodeError:
             return BadRow(NOT_UTF8)
         except ValueError as error:
-            return BadRow(f"not JSON ({error})")
+            return BadRow(f"not JSON ({error}); one object a line is wanted")
         except RecursionError:
             return BadRow(TOO_DEEP)
         return _json_row(row)
@@ -99,7 +99,7 @@ class JsonArray(Text):
     at: str = ""
 
     def _all(self, path: str) -> Units:
-        with open_bytes(path) as file:
+        with open_rows(path) as file:
             yield from enumerate(items(file, path, self.at))
 
     def parse(self, unit: Any) -> "dict[str, Any] | BadRow":
@@ -122,7 +122,7 @@ class Csv(Text):
     def _all(self, path: str) -> Units:
         quoting: Any = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
         csv.field_size_limit(2**31 - 1)  # of this process; its own default refuses texts of 131,072 characters
-        with open_bytes(path) as file:
+        with open_rows(path) as file:
             lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
             read: list[str] = []  # the lines of the row at hand
             rows = csv.reader(_remembered(lines, read), delimiter=self.delimiter, quoting=quoting)
@@ -176,7 +176,7 @@ class PlainText(Text):
     unit: str = "paragraph"
 
     def _all(self, path: str) -> Units:
-        with open_bytes(path) as file:
+        with open_rows(path) as file:
             lines = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
             yield from enumerate(_passages(lines, self.unit))
 

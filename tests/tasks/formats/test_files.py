@@ -1,5 +1,7 @@
 import gzip
+import io
 import json
+import zipfile
 
 import pytest
 
@@ -129,14 +131,47 @@ def test_faulty_files(tmp_path):
 ROW = b'{"prompt": "a", "completion": "b"}\n'
 
 
+def zipped(**files):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def test_rows_are_read_however_their_file_is_packed_and_encoded(tmp_path, model):
+    """What a file holds says how to read it; its name only tells columns that are delimited from JSON."""
+    rows, text = [("a{}", "é"), ("c", "d")], '{"prompt": "a{}", "completion": "é"}\n{"prompt": "c", "completion": "d"}'
+    array, table = json.dumps([json.loads(line) for line in text.splitlines()]), "prompt\tcompletion\na{}\té\nc\td\n"
+    files = {
+        "mark.jsonl": text.encode("utf-8-sig"),
+        "windows.jsonl": text.replace("\n", "\r\n").encode("utf-16"),
+        "big.jsonl": b"\xfe\xff" + text.encode("utf-16-be"),
+        "wide.json": array.encode("utf-32"),
+        "array.jsonl": array.encode(),
+        "lines.json": text.encode(),
+        "table.tsv": table.replace("\n", "\r\n").encode("utf-16"),
+        "old.tsv": table.replace("\n", "\r").encode(),
+        "plain.jsonl.gz": text.encode(),
+        "packed.jsonl": gzip.compress(text.encode("utf-16")),
+        "packed.zip": zipped(**{"core/": "", "core/data.jsonl": text, "__MACOSX/core/._data.jsonl": "x"}),
+        "packed.tsv.zip": zipped(data=table.encode("utf-8-sig")),
+    }
+    for number, (name, content) in enumerate(files.items()):
+        (tmp_path / name).write_bytes(content)
+        assert read(task_from_file(tmp_path / name, f"t{number}", vocabulary=model)) == rows, name
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("latin.jsonl", '{"prompt": "é", "completion": "b"}'.encode("latin-1"), "latin.jsonl:1: not UTF-8; save the"),
-        ("windows.jsonl", ROW.decode().encode("utf-16"), "windows.jsonl seems to be in UTF-16; save it as UTF-8"),
         ("latin.csv", "prompt,completion\né,b\n".encode("latin-1"), "latin.csv, row 1: not UTF-8; save the file"),
         ("open.csv", b'prompt,completion\n"a,b\nc,d\n', "from line 2 to line 3; is a quote in line 2 left open"),
-        ("plain.jsonl.gz", ROW, "plain.jsonl.gz cannot be read .*not packed as its name says"),
+        ("cut.zip", zipped(a=ROW)[:60], "cut.zip cannot be read .*it is damaged"),
+        ("two.zip", zipped(a=ROW, b=ROW), "two.zip is an archive of 2 files; unpack it"),
+        ("odd.jsonl", ROW.decode().encode("utf-16")[:-1], "odd.jsonl cannot be read .*it is damaged"),
+        ("pretty.jsonl", json.dumps(json.loads(ROW), indent=1).encode() * 2, "pretty.jsonl:1: not JSON .*one object a"),
         ("cut.jsonl.gz", gzip.compress(ROW * 99)[:40], "cut.jsonl.gz cannot be read .*it is damaged"),
         ("half.jsonl", b'{"prompt": "\\ud83d", "completion": "b"}\n' * 2, "half.jsonl:1: a lone surrogate"),
     ],

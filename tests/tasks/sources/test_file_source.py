@@ -96,9 +96,6 @@ def test_a_file_that_breaks_off_is_no_end_of_data(tmp_path):
     for how in ("error", "skip"):
         with pytest.raises(UserError, match=r"t\.jsonl\.gz cannot be read to its end"):
             list(jsonl(path).rows("train", how))
-    (tmp_path / "plain.jsonl.gz").write_text('{"n": 1}\n')
-    with pytest.raises(UserError, match="cannot be read to its end"):
-        list(jsonl(tmp_path / "plain.jsonl.gz").rows("train"))
 
 
 def test_json_that_is_nested_too_deep_is_a_bad_row(tmp_path):
@@ -119,7 +116,8 @@ def test_json_that_is_nested_too_deep_is_a_bad_row(tmp_path):
         (b'\n\nq,a\na,b\n\nc,d\n', None, ["a", "c"]),
         (b'q,q,a\na,b,c\n', "names the column 'q' more than once", None),
         (b'q,a,,\na,b,,\n', None, ["a"]),
-        ("q,a\na,b\n".encode("utf-16"), "row 1: not UTF-8; save the file as UTF-8", []),
+        ("q,a\na,b\n".encode("utf-16"), None, ["a"]),
+        ("q,a\na,b\n".encode("utf-16-le"), "row 1: not UTF-8; save the file as UTF-8", []),
     ],
 )  # fmt: skip
 def test_csv_that_was_torn_or_edited(tmp_path, content, told, left):
@@ -270,8 +268,8 @@ def test_a_files_rows_are_counted_once_for_each_state_of_it(tmp_path, monkeypatc
     path = tmp_path / "a.jsonl"
     write_lines(path, [{"n": 1}] * 5)
     opened = []
-    open_bytes = readers.open_bytes
-    monkeypatch.setattr(readers, "open_bytes", lambda path: opened.append(path) or open_bytes(path))
+    open_rows = readers.open_rows
+    monkeypatch.setattr(readers, "open_rows", lambda path: opened.append(path) or open_rows(path))
     assert [jsonl(path).num_rows("train") for _ in range(3)] == [5, 5, 5] and len(opened) == 1
     write_lines(path, [{"n": 1}] * 6)
     assert jsonl(path).num_rows("train") == 6 and len(opened) == 2

@@ -1,6 +1,8 @@
 import io
 import json
 import random
+import subprocess
+import sys
 import tracemalloc
 
 import pytest
@@ -91,3 +93,30 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert path.stat().st_size > 30e6 > 6 * peak
+
+
+GIGABYTE = """
+import resource, sys, time
+from flan_jax.tasks import json_array
+source = json_array(sys.argv[1])
+next(source.rows("train"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+began = time.monotonic()
+rows = sum(1 for _ in source.rows("train"))
+print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, time.monotonic() - began)
+"""
+
+
+@pytest.mark.slow
+def test_an_array_of_a_gigabyte_is_streamed(tmp_path):
+    path, row = tmp_path / "large.json", json.dumps({"prompt": "wörd {} " * 60, "completion": "plum " * 20})
+    with path.open("w") as file:
+        file.write("[" + row)
+        for _ in range(2**30 // len(row) // 100 + 1):
+            file.write(f",\n{row}" * 100)
+        file.write("]")
+    done = subprocess.run([sys.executable, "-c", GIGABYTE, path], capture_output=True, text=True, check=True)
+    rows, more, seconds = done.stdout.split()
+    assert int(rows) == 100 * (2**30 // len(row) // 100 + 1) + 1 and path.stat().st_size > 2**30
+    assert int(more) < 64 * 1024  # KiB
+    print(f"{path.stat().st_size / 2**20 / float(seconds):.0f} MiB/s, {int(more) / 1024:.0f} MiB more")
