@@ -38,7 +38,8 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
         beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
         if options.held_out != 0:
             how = {"before": True, "measure": "loss"}
-            beneath.append(Binding("EVAL_MIXTURE", "", USER_MIXTURE, "", "--held_out", UNDER_FILES))
+            scored = f"{USER_MIXTURE}_test" if _has_test_tasks(options.data) else USER_MIXTURE
+            beneath.append(Binding("EVAL_MIXTURE", "", scored, "", "--held_out", UNDER_FILES))
             beneath += [Binding("Evaluation", key, value, "", "--held_out", UNDER_FILES) for key, value in how.items()]
         statements.bindings[:0] = beneath
     for name, value in given.items():
@@ -71,9 +72,13 @@ def _refuse_unheeded(statements: Statements) -> None:
 def data_files(names: Sequence[str]) -> list[str]:
     """The files that `--data` means: those named, and of a folder those of its files that hold rows, in their order.
 
+    A folder of task files, of which each is a task, stays one.
+
     Raises:
       UserError: there is no such file, or a folder holds none.
     """
+    from flan_jax.tasks.formats import instruction_folders
+
     found = []
     for name in names:
         path = Path(name)
@@ -81,11 +86,20 @@ def data_files(names: Sequence[str]) -> list[str]:
             found.append(name)
         elif not path.is_dir():
             raise UserError(f"--data {name}: there is no such file")
+        elif instruction_folders.kind_of(name):
+            found.append(name)
         elif inside := sorted(str(file) for file in path.iterdir() if _holds_rows(file)):
             found += inside
         else:
             raise UserError(f"--data {name}: the folder has no file {', '.join(DATA_SUFFIXES)} (or .gz of one) in it")
     return found
+
+
+def _has_test_tasks(names: Sequence[str]) -> bool:
+    """Whether a folder of task files among what `--data` names keeps tasks from training, to be scored."""
+    from flan_jax.tasks.formats import instruction_folders
+
+    return any(instruction_folders.kind_of(name) and instruction_folders.layout(name).is_scored for name in names)
 
 
 def _holds_rows(path: Path) -> bool:

@@ -2,7 +2,8 @@
 on."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from flan_jax.errors import UserError, nearest
@@ -37,6 +38,11 @@ class Worded(Protocol):
     @property
     def templates(self) -> tuple[Template, ...]:
         """The templates that are drawn from."""
+        ...
+
+    @property
+    def preprocess(self) -> Callable[[Row], Row | None] | None:
+        """What turns rows into the templates' fields."""
         ...
 
     @property
@@ -123,11 +129,15 @@ class Renderer:
         return draft
 
     def _fields(self, row: Row) -> Row | None:
-        return row if self._task.preprocess is None else preprocessed(self._task.preprocess, dict(row))
+        preprocess = self._variant.preprocess
+        return row if preprocess is None else preprocessed(preprocess, dict(row))
 
     def _render(self, row_id: str, fields: Row, number: int) -> Draft:
         template = self._templates[number]
         style = self._styles[self._draws.pick(row_id, "option style", len(self._styles))]
+        worked = _worked(self._task.worked, fields)
+        if self._task.worked:
+            fields = {**fields, self._task.worked: "".join(itertools.chain(*worked))}
         rendered = self._word(row_id, fields, template, style)
         prompt, exemplars = template.prompt, []
         if self._pool:
@@ -147,6 +157,9 @@ class Renderer:
             references=rendered.references,
             metric_field=self._metric_field(fields),
             exemplars=exemplars,
+            worked=worked,
+            worked_field=self._task.worked,
+            worked_order=range(len(worked))[:: -1 if self._task.worked_from == "last" else 1],
         )
 
     def _metric_field(self, fields: Row) -> Any:
@@ -227,6 +240,16 @@ class Renderer:
         if template.targets == "{answer}":
             return answer
         return template.response.render({**values, "answer": answer, self._task.answer: answer})
+
+
+def _worked(field: str | None, fields: Row) -> list[list[str]]:
+    """The worked examples of a row's instruction; none where the task has none."""
+    if field is None:
+        return []
+    value = fields.get(field)
+    if isinstance(value, list) and all(isinstance(one, list) and all(isinstance(t, str) for t in one) for one in value):
+        return value
+    raise BadRow(f"the field {field!r}, which holds worked examples, is {value!r}; lists of texts are wanted")
 
 
 def _choices(declared: tuple[str, ...] | str | None, fields: Row) -> list[str]:
