@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,7 +37,7 @@ class Draft:
       exemplars: rendered exemplars, each with the blank line that ends it.
       worked: worked examples of the instruction itself, in lists; together they are the value of a field.
       worked_field: that field.
-      worked_order: the numbers of the lists, those first that are shown before the others are.
+      worked_from: "first" or "last": the list that is shown before any other is.
     """
 
     id: str
@@ -53,7 +53,7 @@ class Draft:
     exemplars: list[str]
     worked: list[list[str]] = dataclasses.field(default_factory=list)
     worked_field: str | None = None
-    worked_order: Sequence[int] = ()
+    worked_from: str = "first"
 
 
 def batched(items: Iterable[Item], size: int = BATCH) -> Iterator[list[Item]]:
@@ -214,7 +214,7 @@ class DraftEncoder:
         """The worked examples that leave room for all else, of each list the first ones; the others are counted."""
         assert draft.worked_field is not None
         kept: list[list[str]] = [[] for _ in draft.worked]
-        for place in draft.worked_order:
+        for place in range(len(kept))[:: -1 if draft.worked_from == "last" else 1]:
             for one in draft.worked[place]:
                 kept[place].append(one)
                 shown = "".join(itertools.chain(*kept))

@@ -91,6 +91,7 @@ class Renderer:
         self._request = request
         self._draws = RandomChoices(request.seed, variant.name, request.draw)
         self._templates = variant.templates
+        self._preprocess = variant.preprocess
         self._styles = [options.STYLES[name] for name in self._task.option_styles]
         self._layouts = [fewshot.STYLES[name] for name in self._task.exemplar_styles]
         self._pool = fewshot.Pool(variant.name, variant.source, request.from_sample) if variant.shots else None
@@ -129,14 +130,14 @@ class Renderer:
         return draft
 
     def _fields(self, row: Row) -> Row | None:
-        preprocess = self._variant.preprocess
-        return row if preprocess is None else preprocessed(preprocess, dict(row))
+        return row if self._preprocess is None else preprocessed(self._preprocess, dict(row))
 
     def _render(self, row_id: str, fields: Row, number: int) -> Draft:
         template = self._templates[number]
         style = self._styles[self._draws.pick(row_id, "option style", len(self._styles))]
-        worked = _worked(self._task.worked, fields)
+        worked: list[list[str]] = []
         if self._task.worked:
+            worked = _worked(self._task.worked, fields)
             fields = {**fields, self._task.worked: "".join(itertools.chain(*worked))}
         rendered = self._word(row_id, fields, template, style)
         prompt, exemplars = template.prompt, []
@@ -159,7 +160,7 @@ class Renderer:
             exemplars=exemplars,
             worked=worked,
             worked_field=self._task.worked,
-            worked_order=range(len(worked))[:: -1 if self._task.worked_from == "last" else 1],
+            worked_from=self._task.worked_from,
         )
 
     def _metric_field(self, fields: Row) -> Any:
@@ -242,10 +243,8 @@ class Renderer:
         return template.response.render({**values, "answer": answer, self._task.answer: answer})
 
 
-def _worked(field: str | None, fields: Row) -> list[list[str]]:
-    """The worked examples of a row's instruction; none where the task has none."""
-    if field is None:
-        return []
+def _worked(field: str, fields: Row) -> list[list[str]]:
+    """The worked examples of a row's instruction."""
     value = fields.get(field)
     if isinstance(value, list) and all(isinstance(one, list) and all(isinstance(t, str) for t in one) for one in value):
         return value

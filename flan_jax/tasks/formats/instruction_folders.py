@@ -20,7 +20,7 @@ TRACKS = ("default", "xlingual")
 #: The modules of `flan_jax.tasks.formats` that know task files, and the keys that tell theirs; the first counts.
 KINDS: Mapping[str, frozenset[str]] = {
     "natural_instructions": frozenset({"Title", "Definition", "Examples"}),
-    "super_natural_instructions": frozenset({"Definition", "Positive Examples"}),
+    "super_natural_instructions": frozenset({"Definition"}),
 }
 _LOOKED_AT = 3
 

@@ -238,7 +238,7 @@ def outputs_in(row: Row) -> Any:
 def _first_text(fields: Mapping[str, Any], key: str) -> str:
     """A text, or the first of a list of texts, as either schema has it."""
     value = fields.get(key)
-    first = value[0] if isinstance(value, list) and value else value
+    first = next(iter(value), None) if isinstance(value, list) else value
     text = None if is_nothing(first) else text_of(first)
     if text is None:
         raise BadRow(f"{key!r} is {value!r}; a text, or a list of texts, is wanted")

@@ -74,7 +74,8 @@ def head_of(path: str, at: str = INSTANCES, only: Collection[str] = ()) -> dict[
     """
     with open_bytes(path) as file:
         found = json_stream.head(file, path, at, only)
-    if at in found or (not only and not is_task_file(path, at)):
+    was_read_whole = not (only and set(only) <= found.keys())
+    if at in found or (was_read_whole and not is_task_file(path, at)):
         known = [key for key in found if key != at]
         seen = f"{at!r} is no array" if at in found else f"it has no key {at!r}{nearest(at, known)}"
         raise UserError(f"{path} is no task file: {seen} (it has {', '.join(known) or 'none'}).")
