@@ -25,6 +25,8 @@ DATA_DEFAULTS: dict[str, Any] = {
     "EPOCHS": 3.0,
     "LEARNING_RATE": 1e-3,
 }
+# A definition and its examples, as Tk-Instruct has them, do not fit in less.
+TASK_FILE_DEFAULTS: dict[str, Any] = {"FEATURE_LENGTHS": {"inputs": 1024, "targets": 128}}
 DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 
@@ -35,7 +37,8 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
         data_files(options.data)  # which are there
         _refuse_unheeded(statements)
         given["MIXTURE"] = USER_MIXTURE
-        beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
+        defaults = DATA_DEFAULTS | (TASK_FILE_DEFAULTS if _has_task_files(options.data) else {})
+        beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in defaults.items()]
         if options.held_out != 0:
             how = {"before": True, "measure": "loss"}
             scored = f"{USER_MIXTURE}_test" if _has_test_tasks(options.data) else USER_MIXTURE
@@ -93,6 +96,15 @@ def data_files(names: Sequence[str]) -> list[str]:
         else:
             raise UserError(f"--data {name}: the folder has no file {', '.join(DATA_SUFFIXES)} (or .gz of one) in it")
     return found
+
+
+def _has_task_files(names: Sequence[str]) -> bool:
+    """Whether files of `--data` are task files, or folders of such."""
+    from flan_jax.tasks.formats import instruction_folders
+    from flan_jax.tasks.sources import task_files
+
+    local = (name for name in data_files(names) if not filesystem.is_remote(name))
+    return any(instruction_folders.is_folder(name) or task_files.is_task_file(name) for name in local)
 
 
 def _has_test_tasks(names: Sequence[str]) -> bool:

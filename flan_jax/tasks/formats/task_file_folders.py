@@ -122,17 +122,16 @@ class TaskFiles:
             ending = {"train": "", "test": "_test"}[part]
             mixture = f"{self.name}{'' if track == 'default' else f'_{track}'}{ending}"
             if len(there) < len(names):
-                lacking = counted(len(names) - len(there), "task")
                 task_folders.note(
                     mixture,
                     f"{mixture}: {self.folder} has the files of {len(there)} of the {len(names)} tasks of "
-                    f"splits/{track}/{part}_tasks.txt; {lacking} are left out",
+                    f"splits/{track}/{part}_tasks.txt, {len(names) - len(there)} left out",
                 )
         listed = {name for names in layout.lists.values() for name in names}
         if listed and (others := [stem for stem in layout.files if stem not in listed]):
             few = ", ".join(others[:3]) + ("" if len(others) <= 3 else ", …")
             task_folders.note(
-                self.name, f"{self.name}: {counted(len(others), 'file')} in no list are in no mixture: {few}"
+                self.name, f"{self.name}: {counted(len(others), 'task')} in no list, and so in no mixture: {few}"
             )
 
 

@@ -200,8 +200,8 @@ def test_a_folder_is_a_task_a_file_and_mixtures_by_its_lists(folder, model):
     metrics = [describe(f"super_ni_{name}")["metrics"] for name in ("task1_a_b", "task5_zh")]
     assert metrics == [["super_ni"], ["super_ni_xlingual"]]
     assert task_folders.notes("super_ni.definition") == [
-        f"super_ni: {folder} has the files of 2 of the 3 tasks of splits/default/train_tasks.txt; 1 task are left out",
-        "super_ni: 1 file in no list are in no mixture: task6_none",
+        f"super_ni: {folder} has the files of 2 of the 3 tasks of splits/default/train_tasks.txt, 1 left out",
+        "super_ni: 1 task in no list, and so in no mixture: task6_none",
     ]
     assert str(folder / "splits/default/train_tasks.txt") in task_folders.rests_on()
 
