@@ -7,7 +7,7 @@ import seqio
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import Tally, declared, jsonl, registry, super_natural_instructions, task_folders, task_from_file
-from flan_jax.tasks.examples import describe, examples, splits
+from flan_jax.tasks.examples import describe, examples, score, splits
 from flan_jax.tasks.formats import instruction_folders
 from flan_jax.tasks.formats.files import register_files
 from flan_jax.tasks.formats.super_natural_instructions import ENCODINGS
@@ -68,6 +68,9 @@ def test_every_encoding_is_the_published_layout(write, model):
         (one,) = examples(f"t{ending}", "train", LONG)
         assert one.inputs_text == prompt and one.learnt == (one.targets_text,) and one.id == "task1_plurals:0"
     assert one.references == ("clouds", "the clouds")
+    said = score("t", "train", ["The clouds were"], LONG)  # the best reference counts
+    assert said == {"rougeL": pytest.approx(80.0), "exact_match": 0.0}
+    assert score("t", "train", ["The  Clouds!"], LONG) == {"rougeL": 100.0, "exact_match": 100.0}
     about = describe("t.negative")
     assert (about["cluster"], about["metrics"], about["kind"]) == ("fill_in_the_blank", ["super_ni"], "encoding")
 
