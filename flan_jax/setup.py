@@ -155,10 +155,12 @@ def learn_vocabulary(config: RunConfig, worker: Worker) -> None:
         )
     if not learns_vocabulary(config):
         return
+    from flan_jax.tasks.formats import instruction_folders
+
     path = pathlib.Path(vocabulary_of(config))
     how: dict[str, Any] = {"split": config.data.split, "on_bad_row": config.data.on_bad_row}
     how |= {"size": 4096, "max_examples": 50_000, "shrink": True}
-    files = [[name, *filesystem.state(name)] for name in config.data_files]
+    files = [[name, *filesystem.state(name)] for name in instruction_folders.files_of(config.data_files)]
     learnt = {"files": files, "fields": dict(config.data_fields), "held_out": config.data_held_out, **how}
     beside = path.with_suffix(".json")
     if path.exists() and beside.exists() and beside.read_text(encoding="utf-8") == json.dumps(learnt):

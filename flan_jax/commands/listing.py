@@ -51,7 +51,8 @@ def _checked(answer: dict[str, Any]) -> int:
 
 
 def _text(entry: dict[str, Any]) -> str:
-    return f"{entry['name']} {entry.get('cluster', '')} {entry['kind']} {entry.get('objective', '')}".lower()
+    gives = " ".join(entry.get("gives", ()))
+    return f"{entry['name']} {entry.get('cluster', '')} {entry['kind']} {entry.get('objective', '')} {gives}".lower()
 
 
 def _scored(task: dict[str, Any]) -> str:

@@ -115,11 +115,9 @@ def write_equivalent(config: RunConfig, folder: str | Path, vocabulary: str = "s
         lines += ["from flan_jax.tasks import task_from_file", ""]
         lines += [f"task_from_file({files[0]!r}, {USER_MIXTURE!r}{how}).register()"]
     else:
-        lines += ["from flan_jax.tasks import mixture, task_from_file", "", "FILES = ["]
+        lines += ["from flan_jax.tasks import register_files", "", "FILES = ["]
         lines += [f"    {name!r}," for name in files]
-        lines += ["]", f'NAMES = [f"{USER_MIXTURE}_{{i}}" for i in range(len(FILES))]', ""]
-        lines += ["for name, file in zip(NAMES, FILES, strict=True):"]
-        lines += [f"    task_from_file(file, name{how}).register()", f"mixture({USER_MIXTURE!r}, NAMES)"]
+        lines += ["]", f"register_files(FILES, {USER_MIXTURE!r}{how})"]
     module = folder / f"{USER_MIXTURE}_task.py"
     module.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

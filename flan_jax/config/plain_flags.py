@@ -25,6 +25,8 @@ DATA_DEFAULTS: dict[str, Any] = {
     "EPOCHS": 3.0,
     "LEARNING_RATE": 1e-3,
 }
+# A definition and its examples, as Tk-Instruct has them, do not fit in less.
+TASK_FILE_DEFAULTS: dict[str, Any] = {"FEATURE_LENGTHS": {"inputs": 1024, "targets": 128}}
 DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 
@@ -35,10 +37,12 @@ def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapp
         data_files(options.data)  # which are there
         _refuse_unheeded(statements)
         given["MIXTURE"] = USER_MIXTURE
-        beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in DATA_DEFAULTS.items()]
+        defaults = DATA_DEFAULTS | (TASK_FILE_DEFAULTS if _has_task_files(options.data) else {})
+        beneath = [Binding(name, "", value, "", "--data", UNDER_FILES) for name, value in defaults.items()]
         if options.held_out != 0:
             how = {"before": True, "measure": "loss"}
-            beneath.append(Binding("EVAL_MIXTURE", "", USER_MIXTURE, "", "--held_out", UNDER_FILES))
+            scored = f"{USER_MIXTURE}_test" if _has_test_tasks(options.data) else USER_MIXTURE
+            beneath.append(Binding("EVAL_MIXTURE", "", scored, "", "--held_out", UNDER_FILES))
             beneath += [Binding("Evaluation", key, value, "", "--held_out", UNDER_FILES) for key, value in how.items()]
         statements.bindings[:0] = beneath
     for name, value in given.items():
@@ -71,9 +75,13 @@ def _refuse_unheeded(statements: Statements) -> None:
 def data_files(names: Sequence[str]) -> list[str]:
     """The files that `--data` means: those named, and of a folder those of its files that hold rows, in their order.
 
+    A folder of task files, of which each is a task, stays one.
+
     Raises:
       UserError: there is no such file, or a folder holds none.
     """
+    from flan_jax.tasks.formats import instruction_folders
+
     found = []
     for name in names:
         path = Path(name)
@@ -81,11 +89,29 @@ def data_files(names: Sequence[str]) -> list[str]:
             found.append(name)
         elif not path.is_dir():
             raise UserError(f"--data {name}: there is no such file")
+        elif instruction_folders.kind_of(name):
+            found.append(name)
         elif inside := sorted(str(file) for file in path.iterdir() if _holds_rows(file)):
             found += inside
         else:
             raise UserError(f"--data {name}: the folder has no file {', '.join(DATA_SUFFIXES)} (or .gz of one) in it")
     return found
+
+
+def _has_task_files(names: Sequence[str]) -> bool:
+    """Whether files of `--data` are task files, or folders of such."""
+    from flan_jax.tasks.formats import instruction_folders
+    from flan_jax.tasks.sources import task_files
+
+    local = (name for name in data_files(names) if not filesystem.is_remote(name))
+    return any(instruction_folders.is_folder(name) or task_files.is_task_file(name) for name in local)
+
+
+def _has_test_tasks(names: Sequence[str]) -> bool:
+    """Whether a folder of task files among what `--data` names keeps tasks from training, to be scored."""
+    from flan_jax.tasks.formats import instruction_folders
+
+    return any(instruction_folders.kind_of(name) and instruction_folders.layout(name).is_scored for name in names)
 
 
 def _holds_rows(path: Path) -> bool:

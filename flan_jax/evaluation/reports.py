@@ -18,9 +18,14 @@ from typing import Any
 
 from flan_jax import tables
 from flan_jax.errors import UserError, nearest
+from flan_jax.evaluation import cluster_scores
 
 _HELD_OUT, _AS = ".held_out_templates", ".as_"
-_DERIVED = re.compile(r"(\.(held_out_templates|inverted|with_inverted|no_options|(\d+_to_)?\d+_shot))+$")
+# What names of encodings end in, see `flan_jax.tasks.formats`.
+_ENCODED = r"task_name|definition|examples|(one|four)_positive|negative|(negative_and_)?explanations"
+_ENCODED += r"|with_title|without_\w+|no_instruction|prompt(_\w+)?|positive_examples"
+_OF_TEMPLATES = r"held_out_templates|inverted|with_inverted|no_options|(\d+_to_)?\d+_shot"
+_DERIVED = re.compile(rf"(\.({_OF_TEMPLATES}|{_ENCODED}))+$")
 SEEN, TEMPLATES, TASKS = "seen templates", "held-out templates", "held-out tasks"
 BOTH, CONTROL = "held-out tasks under held-out templates", "another task's instruction"
 GROUPS = (SEEN, TEMPLATES, TASKS, BOTH, CONTROL)
@@ -116,7 +121,8 @@ def table(
       step: when `after` was taken.
 
     Returns:
-      {"step", "tasks": a row each, "groups": means by group and unit, with standard errors, "failures": sentences}.
+      {"step", "tasks": a row each, "groups": means by group and unit, with standard errors, "clusters": means over the
+      examples of each cluster, "failures": sentences}.
     """
     old = {score["task"]: score["score"] for score in before or ()}
     known = set(map(_base, trained))
@@ -155,7 +161,8 @@ def table(
     if TEMPLATES in groups:
         groups[TEMPLATES] |= _kept(grouped.get(SEEN, []), grouped[TEMPLATES])
     failures = [sentence for score in after for sentence in score.get("failures", ())]
-    return {"step": step, "tasks": rows, "groups": groups, "failures": failures}
+    clusters = cluster_scores.means([row for row in rows if row["group"] != CONTROL])
+    return {"step": step, "tasks": rows, "groups": groups, "clusters": clusters, "failures": failures}
 
 
 def _base(name: str) -> str:
@@ -252,7 +259,9 @@ def render(result: Mapping[str, Any], kept_in: Any = None) -> str:
     lines = [_losses(result, shown) if all(row["unit"] == LOSS for row in rows) else _scores(result, shown)]
     if count < len(rows):
         lines.append(f"Of {len(rows)} tasks the worst {WORST} of each group are shown; all are in {kept_in}.")
-    return "\n".join([*lines, *_sentences(result["groups"]), *failures(result["failures"], kept_in)])
+    clusters = cluster_scores.render(result.get("clusters", {}))
+    said = [*lines, *_sentences(result["groups"]), *failures(result["failures"], kept_in)]
+    return "\n".join(said + ([f"\n{clusters}"] if clusters else []))
 
 
 def failures(sentences: Sequence[str], kept_in: Any = None) -> list[str]:

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from flan_jax.tasks.examples import Example, Tally, describe, fingerprint, references, score, source_files
     from flan_jax.tasks.foreign import set_version
     from flan_jax.tasks.formats.alpaca import alpaca
-    from flan_jax.tasks.formats.files import task_from_file
+    from flan_jax.tasks.formats.files import register_files, task_from_file
     from flan_jax.tasks.formats.messages import messages
+    from flan_jax.tasks.formats.natural_instructions import natural_instructions
     from flan_jax.tasks.formats.pairs import pairs
+    from flan_jax.tasks.formats.super_natural_instructions import super_natural_instructions
     from flan_jax.tasks.instruction import InstructionTask
+    from flan_jax.tasks.instruction_metrics import CrossLingual
     from flan_jax.tasks.label_metrics import binary_f1
     from flan_jax.tasks.prefix_lm import PrefixLanguageModel
     from flan_jax.tasks.rates import caps_of, mixture, proportional, rate_of
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
         json_array,
         jsonl,
         parquet,
+        task_file,
         text,
         tfds,
         tfrecord,
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ChatTask",
     "Corpus",
+    "CrossLingual",
     "Example",
     "Hub",
     "InstructionTask",
@@ -62,14 +67,18 @@ __all__ = [
     "messages",
     "mixture",
     "names",
+    "natural_instructions",
     "pairs",
     "parquet",
     "proportional",
     "rate_of",
     "references",
+    "register_files",
     "score",
     "set_version",
     "source_files",
+    "super_natural_instructions",
+    "task_file",
     "task_from_file",
     "text",
     "tfds",
@@ -82,16 +91,21 @@ _NAMES = {
     "examples": "Example Tally describe fingerprint references score source_files",
     "foreign": "set_version",
     "formats.alpaca": "alpaca",
-    "formats.files": "task_from_file",
+    "formats.files": "register_files task_from_file",
     "formats.messages": "messages",
+    "formats.natural_instructions": "natural_instructions",
     "formats.pairs": "pairs",
+    "formats.super_natural_instructions": "super_natural_instructions",
     "instruction": "InstructionTask",
+    "instruction_metrics": "CrossLingual",
     "label_metrics": "binary_f1",
     "prefix_lm": "PrefixLanguageModel",
     "span_corruption": "SpanCorruption",
     "rates": "caps_of mixture proportional rate_of",
     "registry": "declared names",
-    "sources": "Corpus Hub array_record csv generator hugging_face json_array jsonl parquet text tfds tfrecord",
+    "sources": (
+        "Corpus Hub array_record csv generator hugging_face json_array jsonl parquet task_file text tfds tfrecord"
+    ),
     "templates": "Template",
     "vocabularies": "train_sentencepiece",
 }

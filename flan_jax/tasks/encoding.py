@@ -35,6 +35,9 @@ class Draft:
       references: all right targets.
       metric_field: as in `Example`.
       exemplars: rendered exemplars, each with the blank line that ends it.
+      worked: worked examples of the instruction itself, in lists; together they are the value of a field.
+      worked_field: that field.
+      worked_from: "first" or "last": the list that is shown before any other is.
     """
 
     id: str
@@ -48,6 +51,9 @@ class Draft:
     references: tuple[str, ...]
     metric_field: Any
     exemplars: list[str]
+    worked: list[list[str]] = dataclasses.field(default_factory=list)
+    worked_field: str | None = None
+    worked_from: str = "first"
 
 
 def batched(items: Iterable[Item], size: int = BATCH) -> Iterator[list[Item]]:
@@ -179,10 +185,10 @@ class DraftEncoder:
         )
 
     def _shorten(self, draft: Draft, ids: list[int]) -> tuple[str, list[int], int] | None:
-        """Leaves out exemplars, the first ones first, and then cuts a field."""
+        """Leaves out exemplars, the first ones first, then worked examples, and then cuts a field."""
         finisher, limit = self._finisher, self._finisher.most_inputs
         assert limit is not None
-        plain = draft.prompt.render(draft.values)
+        plain, values = draft.prompt.render(draft.values), draft.values
         exemplars = list(draft.exemplars)
         text = draft.inputs
         while exemplars and len(ids) > limit:
@@ -190,12 +196,31 @@ class DraftEncoder:
             finisher.tally.pruned_exemplars += 1
             text = "".join(exemplars) + plain
             (ids,) = finisher.form.prompts([text])
+        if len(ids) > limit and draft.worked_field and any(draft.worked):
+            values = {**values, draft.worked_field: "".join(self._fitting(draft, limit))}
+            text = draft.prompt.render(values)
+            (ids,) = finisher.form.prompts([text])
         if len(ids) <= limit:
             return text, ids, 0
         if finisher.is_refused(draft.id, "inputs", len(ids) + len(finisher.inputs_end), lambda: self._where(draft.id)):
             return None
-        fitted = fit(draft.prompt, draft.values, limit, finisher.form, self._trim_field, self._trim_from)
+        fitted = fit(draft.prompt, values, limit, finisher.form, self._trim_field, self._trim_from)
         if fitted is None:
             finisher.tally.too_long += 1
             return None
         return fitted[0], fitted[1], len(ids) - len(fitted[1])
+
+    def _fitting(self, draft: Draft, limit: int) -> list[str]:
+        """The worked examples that leave room for all else, of each list the first ones; the others are counted."""
+        assert draft.worked_field is not None
+        kept: list[list[str]] = [[] for _ in draft.worked]
+        for place in range(len(kept))[:: -1 if draft.worked_from == "last" else 1]:
+            for one in draft.worked[place]:
+                kept[place].append(one)
+                shown = "".join(itertools.chain(*kept))
+                (ids,) = self._finisher.form.prompts([draft.prompt.render({**draft.values, draft.worked_field: shown})])
+                if len(ids) > limit:
+                    kept[place].pop()
+                    break
+        self._finisher.tally.pruned_exemplars += sum(map(len, draft.worked)) - sum(map(len, kept))
+        return list(itertools.chain(*kept))

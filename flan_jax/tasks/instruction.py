@@ -40,6 +40,7 @@ class InstructionTask:
         NAME.with_inverted        draws from them and the others alike, as FLAN trains
         NAME.K_shot               puts exemplars first, for each K of `few_shot`; of a pair NAME.J_to_K_shot
         NAME.no_options           leaves the options out of the prompts, as does NAME.K_shot.no_options
+        NAME.ENCODING             words rows by another preprocess function, for each of `encodings`
         NAME.as_SIBLING           this task's rows and answers under a sibling's instruction: a control that tells
                                   whether a model heeds it
 
@@ -57,6 +58,12 @@ class InstructionTask:
       draw_answer: whether one of several right answers is drawn for each example; else the first is learnt.
       preprocess: turns a row into the fields that templates name, or None to leave the row out; None takes rows as they
         are.
+      encodings: other preprocess functions by name: the same rows with more or less of their instruction. Each gives
+        the fields that the templates name.
+      worked: the field that holds an instruction's own worked examples, as lists of texts; of each list as many of the
+        first are shown as leave room for the rest of the prompt. None where there is no such field.
+      worked_from: whether the "first" list of them is shown before the others are, or the "last".
+      several_answers: whether rows have several right answers, so that another draw may learn another of them.
       metrics: names ("accuracy", "exact_match", "f1") or functions of (targets, predictions); empty for accuracy with
         options and exact_match without.
       metric_field: the row's field that metrics get beside the right answers, for those that group examples or compare
@@ -118,6 +125,10 @@ class InstructionTask:
     without_options: bool = False
     inverted_share: float | None = None
     input_noise: float = 0.0
+    encodings: tuple[tuple[str, Callable[[Row], Row | None]], ...] = ()
+    worked: str | None = None
+    worked_from: str = "first"
+    several_answers: bool = False
 
     def __post_init__(self):
         for field in ("templates", "held_out_templates"):
@@ -128,6 +139,8 @@ class InstructionTask:
             object.__setattr__(
                 self, field, (value,) if isinstance(value, str | int) or callable(value) else tuple(value)
             )
+        if isinstance(self.encodings, Mapping):
+            object.__setattr__(self, "encodings", tuple(self.encodings.items()))
         if self.options is not None and not isinstance(self.options, str):
             object.__setattr__(self, "options", tuple(self.options))
 
@@ -169,6 +182,12 @@ class InstructionTask:
             metric_functions.function(metric)
         if self.trim_field and not any(self.trim_field in one.prompt.fields for one in self.templates):
             raise UserError(f"trim_field={self.trim_field!r} is in no template's inputs.")
+        if self.worked and not all(one.prompt.count(self.worked) == 1 for one in self.templates):
+            raise UserError(f"worked={self.worked!r} must stand once in each template's inputs.")
+        if self.worked and self.few_shot:
+            raise UserError("few_shot and worked are set; exemplars go with instructions that show none of their own.")
+        if self.worked_from not in ("first", "last"):
+            raise UserError(f"worked_from={self.worked_from!r}; it is 'first' or 'last'.")
         if self.trim_from not in ("end", "middle"):
             raise UserError(f"trim_from={self.trim_from!r}; it is 'end' or 'middle'.")
         if self.on_bad_row not in (None, "error", "skip"):
@@ -197,6 +216,7 @@ class InstructionTask:
             variants.append(Variant(self, name, "few_shot", fewest, most))
             if self.without_options:
                 variants.append(Variant(self, f"{name}.no_options", "few_shot", fewest, most, shows_options=False))
+        variants += [Variant(self, f"{self.name}.{name}", "encoding", encoding=name) for name, _ in self.encodings]
         variants += [
             Variant(self, f"{self.name}.as_{sibling}", "sibling", sibling=sibling) for sibling in self.siblings
         ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from flan_jax.errors import UserError, nearest
 from flan_jax.tasks.answer_metrics import accuracy, exact_match, f1, normalise
+from flan_jax.tasks.instruction_metrics import super_ni
 from flan_jax.tasks.label_metrics import binary_f1, macro_f1, matthews, multirc, pearson
 from flan_jax.tasks.text_metrics import bleu, edit_distance, rouge
 
@@ -27,6 +28,7 @@ METRICS: dict[str, MetricFunction] = {
     "rouge": rouge,
     "bleu": bleu,
     "edit_distance": edit_distance,
+    "super_ni": super_ni,
 }
 _EDITS = (edit_distance,)
 

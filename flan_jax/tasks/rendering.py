@@ -2,7 +2,8 @@
 on."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from flan_jax.errors import UserError, nearest
@@ -45,6 +46,11 @@ class Worded(Protocol):
     @property
     def inverted_share(self) -> float | None:
         """The share of examples that inverted templates word; None where all templates are drawn alike."""
+        ...
+
+    @property
+    def preprocess(self) -> Callable[[Row], Row | None] | None:
+        """What turns rows into the templates' fields."""
         ...
 
     @property
@@ -93,6 +99,7 @@ class Renderer:
         self._request = request
         self._draws = RandomChoices(request.seed, variant.name, request.draw)
         self._templates, self._share = variant.templates, variant.inverted_share
+        self._preprocess = variant.preprocess
         self._styles = [options.STYLES[name] for name in self._task.option_styles]
         self._layouts = [fewshot.STYLES[name] for name in self._task.exemplar_styles]
         self._pool = fewshot.Pool(variant.name, variant.source, request.from_sample) if variant.shots else None
@@ -137,13 +144,17 @@ class Renderer:
         return draft
 
     def _fields(self, row: Row) -> Row | None:
-        return row if self._task.preprocess is None else preprocessed(self._task.preprocess, dict(row))
+        return row if self._preprocess is None else preprocessed(self._preprocess, dict(row))
 
     def _render(self, row_id: str, fields: Row, number: int) -> Draft:
         template = self._templates[number]
         if template.paraphrases and not self._request.each_template:
             template = template.wordings[self._draws.pick(row_id, "wording", len(template.wordings))]
         style = self._styles[self._draws.pick(row_id, "option style", len(self._styles))]
+        worked: list[list[str]] = []
+        if self._task.worked:
+            worked = _worked(self._task.worked, fields)
+            fields = {**fields, self._task.worked: "".join(itertools.chain(*worked))}
         rendered = self._word(row_id, fields, template, style)
         prompt, exemplars = template.prompt, []
         if self._pool:
@@ -165,11 +176,14 @@ class Renderer:
             references=rendered.references,
             metric_field=self._metric_field(fields),
             exemplars=exemplars,
+            worked=worked,
+            worked_field=self._task.worked,
+            worked_from=self._task.worked_from,
         )
 
     def _noisy(self, row_id: str, values: dict[str, str]) -> dict[str, str]:
         """The values of a prompt's fields with typing errors, the answer's and the options' as they are."""
-        clean = (OPTIONS, "answer", self._task.answer)
+        clean = (OPTIONS, "answer", self._task.answer, self._task.worked)
         share, draws = self._task.input_noise, self._draws
         return {
             field: value if field in clean else with_typos(value, share, draws.stream(row_id, f"noise {field}"))
@@ -254,6 +268,14 @@ class Renderer:
         if template.targets == "{answer}":
             return answer
         return template.response.render({**values, "answer": answer, self._task.answer: answer})
+
+
+def _worked(field: str, fields: Row) -> list[list[str]]:
+    """The worked examples of a row's instruction."""
+    value = fields.get(field)
+    if isinstance(value, list) and all(isinstance(one, list) and all(isinstance(t, str) for t in one) for one in value):
+        return value
+    raise BadRow(f"the field {field!r}, which holds worked examples, is {value!r}; lists of texts are wanted")
 
 
 def _choices(declared: tuple[str, ...] | str | None, fields: Row) -> list[str]:

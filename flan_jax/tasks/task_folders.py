@@ -11,7 +11,7 @@ The setting is `Data.corpora`: {"natural_instructions": "FOLDER"}.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError
@@ -42,6 +42,8 @@ class TaskFolder:
 
 
 _FOLDERS: dict[str, TaskFolder] = {}
+_RESTS_ON: dict[str, None] = {}
+_NOTES: dict[str, list[str]] = {}
 
 
 def declare(folder: TaskFolder) -> TaskFolder:
@@ -77,3 +79,25 @@ def register(places: str | Mapping[str, str]) -> None:
                 _FOLDERS[name].register(place)
             except UserError as fault:
                 raise UserError(f"Data.corpora has {place!r} for {name!r}: {fault}") from None
+
+
+def rest_on(paths: Iterable[str]) -> None:
+    """Says that what is registered rests on these files and folders, beside the tasks' own files."""
+    _RESTS_ON.update(dict.fromkeys(paths))
+
+
+def rests_on() -> list[str]:
+    """The files and folders whose change may change what is registered; some may not be there."""
+    return list(_RESTS_ON)
+
+
+def note(mixture: str, sentence: str) -> None:
+    """Keeps what is to be said to who trains on a mixture, or scores one."""
+    kept = _NOTES.setdefault(mixture, [])
+    if sentence not in kept:
+        kept.append(sentence)
+
+
+def notes(mixture: str) -> list[str]:
+    """What was noted of a mixture; of one in another encoding (MIXTURE.ENCODING) what was of MIXTURE."""
+    return _NOTES.get(mixture, _NOTES.get(mixture.partition(".")[0], []))

@@ -33,11 +33,13 @@ class Variant(OfDeclaration):
     Attributes:
       declaration: what the user declared.
       name: the seqio task's name.
-      kind: "plain", "held_out_templates", "inverted", "with_inverted", "no_options", "few_shot" or "sibling".
+      kind: "plain", "held_out_templates", "inverted", "with_inverted", "no_options", "few_shot", "encoding",
+        "sibling".
       fewest: how many exemplars stand before the prompt at least, and `shots` at most; drawn for each example.
       shots: see `fewest`.
       shows_options: whether prompts show the options where their templates ask for them.
       sibling: the name of the task whose instruction is used, for the kind "sibling".
+      encoding: which of the declaration's `encodings` words its rows, for the kind "encoding".
     """
 
     declaration: Any
@@ -47,6 +49,12 @@ class Variant(OfDeclaration):
     shots: int = 0
     shows_options: bool = True
     sibling: str = ""
+    encoding: str = ""
+
+    @property
+    def preprocess(self) -> Callable[[Row], Row | None] | None:
+        """What turns its rows into the fields of its templates."""
+        return dict(self.declaration.encodings)[self.encoding] if self.encoding else self.declaration.preprocess
 
     @property
     def has_options(self) -> bool:
@@ -148,7 +156,7 @@ class Variant(OfDeclaration):
         task = self.declaration
         styles = [options.STYLES[name] for name in task.option_styles]
         layouts = [fewshot.STYLES[name] for name in task.exemplar_styles]
-        rendering = (self.templates, styles, task.options, task.answer, task.preprocess)
+        rendering = (self.templates, styles, task.options, task.answer, self.preprocess)
         return (
             self.name,
             self.kind,
@@ -159,6 +167,7 @@ class Variant(OfDeclaration):
             *(["chat"] if self.form == "chat" else []),
             *([task.metric_field] if task.metric_field else []),  # it is kept beside the tokens
             *([] if task.draw_answer else ["the first answer"]),
+            *([("worked examples", task.worked, task.worked_from)] if task.worked else []),
             *(["options in a drawn order"] if task.shuffle_options else []),
             *([[one.paraphrases for one in self.templates]] if self._is_paraphrased else []),
             *([["inverted", self.inverted_share]] if self.inverted_share is not None else []),
@@ -201,4 +210,5 @@ class Variant(OfDeclaration):
             return True
         shown = any(OPTIONS in template.prompt.fields for template in self.templates)
         styled = shown and (len(task.option_styles) > 1 or task.shuffle_options)
-        return len(self.templates) > 1 or self.shots > 0 or styled
+        answers = task.several_answers and task.draw_answer
+        return len(self.templates) > 1 or self.shots > 0 or styled or answers

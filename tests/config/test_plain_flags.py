@@ -74,6 +74,24 @@ def test_a_folder_of_data_is_its_files_of_rows(tmp_path):
         data_files([str(tmp_path / "none.jsonl")])
 
 
+def test_a_folder_of_task_files_stays_one_and_its_test_tasks_are_scored(tmp_path):
+    row = '{"Definition": "Do.", "Instances": [{"input": "a", "output": "b"}]}'
+    for name in ("task1", "task2"):
+        write(f"ni/tasks/{name}.json", row)
+    assert data_files(["ni"]) == ["ni"]
+    assert resolved("train", "--data", "ni").eval_mixture == "user_data"  # it has no lists of tasks
+    write("ni/splits/default/test_tasks.txt", "task2\n")
+    run = resolved("train", "--data", "ni")
+    assert run.data_files == (os.path.abspath("ni"),) and run.eval_mixture == "user_data_test"
+    assert resolved("train", "--data", "ni", "--held_out", "0").eval_mixture is None
+    assert run.feature_lengths == {"inputs": 1024, "targets": 128}
+    assert resolved("train", "--data", "ni/tasks/task1.json").feature_lengths["inputs"] == 1024
+    _, module = write_equivalent(run, "out")
+    assert f"task_from_file({os.path.abspath('ni')!r}, 'user_data'" in module.read_text()
+    write("v1/task.json", row.replace("{", '{"Title": "T", "Examples": {}, ', 1))
+    assert data_files(["v1"]) == ["v1"]
+
+
 def test_modules_that_are_nowhere_are_told_with_all_else():
     with pytest.raises(UserError) as fault:
         resolved("train", *SHAPE, "--module", "nopkg.a", "--module", "nopkg2", "--seed", "-1")

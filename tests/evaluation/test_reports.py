@@ -8,6 +8,7 @@ import pytest
 from flan_jax.errors import UserError
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.scoring import TaskScore
+from flan_jax.tasks.formats import natural_instructions, super_natural_instructions
 
 
 def score(task, after, chance=50.0, examples=400, **about):
@@ -203,6 +204,22 @@ def test_the_text_says_what_the_figures_mean(result):
     assert f"{above / error:+.1f} standard errors" in text
     assert "give this task's answer in 32.3%" in text
     assert "55.0 (counts)" in text
+
+
+def test_clusters_are_shown_as_means_over_examples(result):
+    assert result["clusters"] == {} and "By cluster" not in reports.render(result)
+    scores = [score("a", 90.0, cluster="reviews", examples=10), score("b", 30.0, cluster="counts", examples=30)]
+    scores += [score("b.as_a", 5.0, cluster="counts", examples=30)]  # a control takes no part
+    result = reports.table(scores, None, [], 3)
+    assert result["clusters"]["all"] == {"tasks": 2, "examples": 40, "accuracy": 45.0}
+    assert reports.render(result).splitlines()[-1].split() == ["all", "2", "40", "45.00"]
+
+
+def test_a_task_trained_under_another_encoding_is_no_held_out_task():
+    for module in (natural_instructions, super_natural_instructions):
+        for encoding in module.ENCODINGS:
+            rows = reports.table([score("t", 1.0)], None, [f"t.{encoding}"], 0)["tasks"]
+            assert rows[0]["group"] == reports.SEEN, encoding
 
 
 def test_without_baselines_nothing_is_made_up():

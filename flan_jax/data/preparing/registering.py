@@ -93,16 +93,9 @@ def _register_files(setup: WorkerSetup) -> None:
     """Registers the files of `--data`, once: one as the task `user_data`, several as a mixture of that name."""
     import seqio
 
-    from flan_jax.tasks import rates
     from flan_jax.tasks.formats import files as formats
 
     if "user_data" in {*seqio.TaskRegistry.names(), *seqio.MixtureRegistry.names()}:
         return
-    files = setup.data_files
     fields = dict(setup.data_fields) or None
-    several = [f"user_data_{number}" for number in range(len(files))]
-    names = several if len(files) > 1 else ["user_data"]
-    for file, name in zip(files, names, strict=True):
-        formats.task_from_file(file, name, fields=fields, validation_rows=setup.data_held_out).register()
-    if len(files) > 1:
-        rates.mixture("user_data", names)
+    formats.register_files(setup.data_files, "user_data", fields=fields, validation_rows=setup.data_held_out)

@@ -16,12 +16,12 @@ from flan_jax.files import filesystem, opened
 
 def resolve_in_child(*, setup: WorkerSetup, progress: Callable[..., None], request: Request) -> dict[str, Any]:
     """Answers `resolve`: prepares what is missing, then works out the rates from the counts that were kept."""
-    from flan_jax.tasks import examples, rates, shared_vocabulary
+    from flan_jax.tasks import examples, rates, shared_vocabulary, task_folders
 
     mixture = request.mixture
     names = members(mixture)
     vocabulary, vocabulary_files = shared_vocabulary.shared(names, mixture)
-    files = watched_files(setup.modules) + list(setup.data_files) + vocabulary_files
+    files = watched_files(setup.modules) + list(setup.data_files) + vocabulary_files + task_folders.rests_on()
     for name in names:
         files += [filesystem.absolute(path) for path in examples.source_files(name)]
     began = opened.mark()
@@ -54,6 +54,7 @@ def resolve_in_child(*, setup: WorkerSetup, progress: Callable[..., None], reque
     for task in tasks:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     watched += opened.found(began, except_in=request.store_dir, known={file for file, _ in watched})
+    notes += task_folders.notes(mixture)
     notes += [f"left out: task {name!r}, whose {why}" for name, why in missing.items()]
     return {"tasks": tasks, "vocabulary": vocabulary, "watched": watched, "missing": missing, "notes": notes}
 
@@ -110,13 +111,13 @@ def check_evals_in_child(
     *, setup: WorkerSetup, progress: Callable[..., None], request: Request, beside: str | None
 ) -> dict[str, Any]:
     """Answers `check evals`; see `check_evals`."""
-    from flan_jax.tasks import examples, shared_vocabulary
+    from flan_jax.tasks import examples, shared_vocabulary, task_folders
 
     mixture, split = request.mixture, request.split
     trained = members(beside) if beside else []
     names = members(mixture, "EVAL_MIXTURE")
     began = opened.mark()
-    files = watched_files(setup.modules) + list(setup.data_files)
+    files = watched_files(setup.modules) + list(setup.data_files) + task_folders.rests_on()
     lacking = {name: splits for name in names if split not in (splits := examples.splits(name))}
     if lacking:
         name, splits = next(iter(lacking.items()))

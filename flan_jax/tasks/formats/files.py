@@ -5,10 +5,12 @@
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flan_jax.tasks.formats import recognition
+from flan_jax.tasks import rates
+from flan_jax.tasks.formats import instruction_folders, recognition
+from flan_jax.tasks.formats.task_file_folders import Registered
 from flan_jax.tasks.vocabularies import VocabularyLike
 
 
@@ -24,12 +26,12 @@ def task_from_file(
 ) -> Any:
     """Declares a task for a file of examples; call `register()` on it to use it.
 
-    Recognised by their columns: prompt and completion (or response), inputs and targets; instruction, input and output
-    (Alpaca); messages (OpenAI) or conversations (ShareGPT). JSONL, JSON arrays, CSV and TSV, plain or gzipped, and
-    Parquet.
+    Recognised by their columns: task files of Natural Instructions and Super-Natural Instructions, and folders of them;
+    prompt and completion (or response), inputs and targets; instruction, input and output (Alpaca); messages (OpenAI)
+    or conversations (ShareGPT). JSONL, JSON arrays, CSV and TSV, plain or gzipped, and Parquet.
 
     Args:
-      path: the file, or a pattern of files of one format.
+      path: the file, or a pattern of files of one format; or a folder of task files.
       name: the task's name.
       fields: {"inputs": COLUMN, "targets": COLUMN} for any other columns.
       vocabulary: as in `InstructionTask`.
@@ -40,7 +42,38 @@ def task_from_file(
     Raises:
       UserError: there is no such file, it is empty, or its columns are not recognised.
     """
+    if kind := instruction_folders.kind_of(path):
+        module = importlib.import_module(f"flan_jax.tasks.formats.{kind}")
+        how = {"validation_rows": validation_rows, "on_bad_row": on_bad_row}
+        return module.folder(os.fspath(path), name, vocabulary=vocabulary, cap=cap, **how)
     source = recognition.source_of(os.fspath(path), validation_rows, on_bad_row)
     form, columns = recognition.form_of(source, path, fields)
     module = importlib.import_module(f"flan_jax.tasks.formats.{form}")
     return module.declared(source, name, columns, vocabulary=vocabulary, cap=cap)
+
+
+def register_files(paths: Sequence[str], name: str, **how: Any) -> None:
+    """Registers files of examples under one name: one as a task, or several as a mixture of NAME_0, NAME_1, ...
+
+    Of a folder of task files those that train are members. Where one has tasks that are kept from training, there is
+    NAME_test too: those, and of the other files all.
+
+    Args:
+      paths: files, or folders of task files.
+      name: the task's or the mixture's name.
+      how: as for `task_from_file`.
+    """
+    names = [f"{name}_{number}" for number in range(len(paths))] if len(paths) > 1 else [name]
+    train: list[str] = []
+    test: list[str] = []
+    is_scored = False
+    for path, one in zip(paths, names, strict=True):
+        found = task_from_file(path, one, **how).register()
+        is_folder = isinstance(found, Registered)
+        train += found.train if is_folder else [one]
+        test += (found.test or found.train) if is_folder else [one]
+        is_scored |= is_folder and bool(found.test)
+    if len(paths) > 1:
+        rates.mixture(name, train)
+        if is_scored:
+            rates.mixture(f"{name}_test", test)

@@ -12,7 +12,8 @@ from flan_jax.errors import UserError, counted, nearest
 from flan_jax.files import filesystem
 from flan_jax.files.row_files import SUFFIXES, open_rows
 from flan_jax.tasks import sources
-from flan_jax.tasks.sources import FileSource, Row, readers
+from flan_jax.tasks.formats import instruction_folders
+from flan_jax.tasks.sources import FileSource, Row, readers, task_files
 from flan_jax.tasks.sources.file_source import units
 from flan_jax.tasks.tally import BadRow
 
@@ -36,6 +37,7 @@ def _with(*names: str) -> Callable[[Collection[str], Row], Columns]:
 
 #: The modules of `flan_jax.tasks.formats` and what tells their rows by the columns and the first row; the first counts.
 FORMS: dict[str, Callable[[Collection[str], Row], Columns]] = {
+    **{kind: _with("input", "output", *sorted(keys)) for kind, keys in instruction_folders.KINDS.items()},
     "messages": _messages,
     "alpaca": _with("instruction", "output"),
     "pairs": _pairs,
@@ -47,11 +49,14 @@ _HEADLESS = " (the file's first line must name its columns; a task in Python can
 
 
 def check(path: str, fields: Mapping[str, str], validation_rows: int | None) -> None:
-    """Refuses a file that `files.task_from_file` would refuse.
+    """Refuses a file that `files.task_from_file` would refuse; of a folder of task files, one that has none.
 
     Raises:
       UserError: its columns are of no known format, or not those that are named, or it is no file of rows, …
     """
+    if instruction_folders.is_folder(path):
+        instruction_folders.layout(path)
+        return
     form_of(source_of(path, validation_rows, None), path, fields)
 
 
@@ -147,6 +152,8 @@ def _source(path: str, validation_rows: int, on_bad_row: str | None) -> FileSour
     start = _start_of(found[0])
     if start == b"[":
         return sources.json_array(path, **how)
+    if start == b"{" and task_files.is_task_file(found[0]):
+        return sources.task_file(path, **how)
     if start == b"{" or not start:
         return sources.jsonl(path, **how)
     raise UserError(

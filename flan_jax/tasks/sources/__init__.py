@@ -12,6 +12,7 @@ from flan_jax.tasks.sources.generators import GeneratorSource, generator
 from flan_jax.tasks.sources.hugging_face import HuggingFaceSource, hugging_face
 from flan_jax.tasks.sources.readers import TEXT_UNITS
 from flan_jax.tasks.sources.source import Row, Source, plain
+from flan_jax.tasks.sources.task_files import task_file
 
 if TYPE_CHECKING:
     from flan_jax.tasks.sources.corpus import Corpus, CorpusSource, Hub, as_source
@@ -41,6 +42,7 @@ __all__ = [
     "jsonl",
     "parquet",
     "plain",
+    "task_file",
     "text",
     "tfds",
     "tfrecord",
@@ -62,7 +64,8 @@ def __getattr__(name: str) -> Any:
 def besides_files(source: Source) -> Any:
     """What tells a source's rows apart besides the files they are in; where those lie changes no row."""
     if isinstance(source, FileSource):
-        return (source.reader, source.slices, [split for split, _ in source.patterns])
+        parts = (source.reader, source.slices, [split for split, _ in source.patterns])
+        return (*parts, source.drawn) if source.drawn else parts
     if isinstance(source, HuggingFaceSource) and source.file_splits:
         kind = source.path if source.data_files else ""
         files = tuple((split, ()) for split, _ in source.data_files)

@@ -3,12 +3,14 @@
 import csv
 import dataclasses
 import functools
+import hashlib
+import heapq
 import itertools
 import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
@@ -37,12 +39,15 @@ class FileSource:
       slices: (split, slice) pairs such as ("validation", "[:200]") over the rows of all files; a split without one has
         all of them.
       on_bad_row: "error" or "skip"; None leaves it to who reads.
+      drawn: (split, number) pairs: the most rows of a split, those whose number and file's name hash least. The same
+        ones are drawn wherever the files lie, and whatever the run's seed is.
     """
 
     patterns: tuple[tuple[str, str], ...]
     reader: Reader
     slices: tuple[tuple[str, str], ...] = ()
     on_bad_row: str | None = None
+    drawn: tuple[tuple[str, int], ...] = ()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -82,12 +87,36 @@ class FileSource:
         paths = self.files(split)
         first, last = self._bounds(split, paths)
         named = list(zip(keys(paths), paths, strict=True))
+        if (chosen := self._chosen(split, paths)) is not None:
+            return self._among(chosen[start:stop], named)
         stop = last if stop is None else first + stop if last is None else min(first + stop, last)
         start = first + start
         if stop is not None and start >= stop:
             return iter(())
         state = (split, *((path, filesystem.state(path)) for path in paths))
         return part(self, state, functools.partial(_from, self.reader, named), start, stop)
+
+    def _chosen(self, split: str, paths: list[str]) -> Sequence[int] | None:
+        """The numbers of the rows that were drawn for a split, in order; None where it has all."""
+        most = dict(self.drawn).get(split)
+        if most is None:
+            return None
+        first, last = self._bounds(split, paths)
+        total = sum(count_rows(self.reader, path) for path in paths)
+        names = " ".join(keys(paths))
+        rows = range(total)[first:last]
+        return sorted(heapq.nsmallest(most, rows, key=lambda row: _mark(names, row))) if len(rows) > most else rows
+
+    def _among(self, rows: Sequence[int], named: list[tuple[str, str]]) -> Iterator[tuple[str, str, int, Any]]:
+        """The units of these rows alone."""
+        if not rows:
+            return
+        wanted = set(rows)
+        for row, found in enumerate(_from(self.reader, named, rows[0]), rows[0]):
+            if row in wanted:
+                yield found
+            if row == rows[-1]:
+                return
 
     def _bounds(self, split: str, paths: list[str]) -> tuple[int, int | None]:
         """The split's slice, counted from the first file's first row."""
@@ -108,8 +137,14 @@ class FileSource:
         told = all(known_count(self.reader, path) is not None for path in paths)
         if not told and (any(map(filesystem.is_remote, paths)) or sum(map(filesystem.size, paths)) > CHEAP_BYTES):
             return None
+        if (chosen := self._chosen(split, paths)) is not None:
+            return len(chosen)
         start, stop = parse_slice(dict(self.slices).get(split, "[:]"))
         return len(range(*slice(start, stop).indices(sum(count_rows(self.reader, path) for path in paths))))
+
+
+def _mark(names: str, row: int) -> bytes:
+    return hashlib.blake2b(f"{names}\x1f{row}".encode(), digest_size=8).digest()
 
 
 def _from(reader: Reader, named: list[tuple[str, str]], start: int) -> Iterator[tuple[str, str, int, Any]]:

@@ -1,9 +1,9 @@
-"""The items of a JSON array, one after another, without holding the file."""
+"""The items of a JSON array, one after another, and what stands beside it, without holding the file."""
 
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import IO, Any
 
 from flan_jax.errors import UserError
@@ -47,6 +47,48 @@ def items(file: IO[bytes], path: str, at: str = "") -> Iterator[Any]:
         raise UserError(f"{path} is not a JSON file: {error}; use jsonl(...) for one object a line.") from None
     except RecursionError:
         raise UserError(f"{path} holds JSON that is nested too deep to be read; take that out of it.") from None
+
+
+def head(file: IO[bytes], path: str, apart_from: str, only: Collection[str] = ()) -> dict[str, Any]:
+    """What an object holds beside the array under one key, whose items are passed over one after another.
+
+    Args:
+      file: holds one JSON object in UTF-8.
+      path: its name, for messages.
+      apart_from: the key of the array.
+      only: the keys that are wanted, and no more of the file is read than they take; empty for all.
+
+    Raises:
+      UserError: the file is no JSON object.
+
+    >>> import io
+    >>> head(io.BytesIO(b'{"a": 1, "rows": [2, 3], "b": 4}'), "f.json", "rows")
+    {'a': 1, 'b': 4}
+    """
+    text, found = _Text(file), {}
+    try:
+        for key in text.named():
+            if key == apart_from and text.peek() == "[":
+                for _ in text.values():
+                    pass
+            else:
+                found[key] = text.value()
+            if only and set(only) <= found.keys():
+                break
+    except ValueError as error:
+        raise UserError(f"{path} is not a JSON file that holds one object: {error}.") from None
+    except RecursionError:
+        raise UserError(f"{path} holds JSON that is nested too deep to be read; take that out of it.") from None
+    return found
+
+
+def has_array(file: IO[bytes], key: str) -> bool:
+    """Whether a file begins with a JSON object that has an array under a key; read up to that key alone."""
+    text = _Text(file)
+    try:
+        return text.peek() == "{" and text.find(key) and text.peek() == "["
+    except (ValueError, RecursionError):
+        return False
 
 
 def _values_of(content: Any, path: str) -> list[Any]:
@@ -107,14 +149,22 @@ class _Text:
 
     def find(self, key: str) -> bool:
         """Goes on to the value of a key of the object that comes next; says whether there is one."""
+        for found in self.named():
+            if found == key:
+                return True
+            self.value()
+        return False
+
+    def named(self) -> Iterator[str]:
+        """The keys of the object that comes next; whoever asks takes the value of each before the next one."""
         self._take("{")
         if self.peek() == "}":
-            return False
-        while self._key() != key:
-            self.value()
+            self._take("}")
+            return
+        while True:
+            yield self._key()
             if self._take(",}") == "}":
-                return False
-        return True
+                return
 
     def rest(self) -> str:
         """All that follows."""

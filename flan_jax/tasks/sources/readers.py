@@ -85,7 +85,7 @@ class JsonLines(Text):
             return BadRow(f"not JSON ({error}); one object a line is wanted")
         except RecursionError:
             return BadRow(TOO_DEEP)
-        return _json_row(row)
+        return json_row(row)
 
     def place(self, path: str, number: int) -> str:
         """The file and its line, counted from 1."""
@@ -104,7 +104,7 @@ class JsonArray(Text):
 
     def parse(self, unit: Any) -> "dict[str, Any] | BadRow":
         """The item, where it is an object."""
-        return _json_row(unit)
+        return json_row(unit)
 
     def place(self, path: str, number: int) -> str:
         """The file and the item's number, counted from 1."""
@@ -218,7 +218,7 @@ def _torn(cells: list[str], columns: list[str], first: int, last: int) -> str:
     )
 
 
-def _json_row(value: Any) -> "dict[str, Any] | BadRow":
+def json_row(value: Any) -> "dict[str, Any] | BadRow":
     """A JSON value as a row, where it is one."""
     if not isinstance(value, dict):
         return BadRow(f"a JSON {type(value).__name__}, not an object")

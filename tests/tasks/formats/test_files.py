@@ -205,9 +205,9 @@ def test_a_long_cell_and_a_lone_surrogate_among_others(tmp_path, model):
 
 
 def test_a_file_that_is_one_object_is_told_with_the_key_of_its_rows(tmp_path):
-    whole = {"Definition": ["Name the dish."], "Instances": [{"input": "Italy", "output": ["pizza"]}] * 3}
+    whole = {"About": ["Name the dish."], "Dishes": [{"input": "Italy", "output": ["pizza"]}] * 3}
     (tmp_path / "lines.json").write_text(json.dumps(whole, indent=1))
-    with pytest.raises(UserError, match=r"keys Definition, Instances; .*json_array\(FILE, at='Instances'\)"):
+    with pytest.raises(UserError, match=r"keys About, Dishes; .*json_array\(FILE, at='Dishes'\)"):
         task_from_file(tmp_path / "lines.json", "dishes")
 
 
