@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from flan_jax.tasks.examples import Example, Tally, describe, fingerprint, references, score, source_files
     from flan_jax.tasks.foreign import set_version
     from flan_jax.tasks.formats.alpaca import alpaca
+    from flan_jax.tasks.formats.chain_of_thought import chain_of_thought
     from flan_jax.tasks.formats.files import task_from_file
     from flan_jax.tasks.formats.messages import messages
     from flan_jax.tasks.formats.pairs import pairs
+    from flan_jax.tasks.formats.self_instruct import self_instruct
+    from flan_jax.tasks.formats.unnatural_instructions import unnatural_instructions
     from flan_jax.tasks.instruction import InstructionTask
     from flan_jax.tasks.label_metrics import binary_f1
     from flan_jax.tasks.prefix_lm import PrefixLanguageModel
@@ -51,6 +54,7 @@ __all__ = [
     "array_record",
     "binary_f1",
     "caps_of",
+    "chain_of_thought",
     "csv",
     "declared",
     "describe",
@@ -68,6 +72,7 @@ __all__ = [
     "rate_of",
     "references",
     "score",
+    "self_instruct",
     "set_version",
     "source_files",
     "task_from_file",
@@ -75,6 +80,7 @@ __all__ = [
     "tfds",
     "tfrecord",
     "train_sentencepiece",
+    "unnatural_instructions",
 ]
 
 _NAMES = {
@@ -82,9 +88,12 @@ _NAMES = {
     "examples": "Example Tally describe fingerprint references score source_files",
     "foreign": "set_version",
     "formats.alpaca": "alpaca",
+    "formats.chain_of_thought": "chain_of_thought",
     "formats.files": "task_from_file",
     "formats.messages": "messages",
     "formats.pairs": "pairs",
+    "formats.self_instruct": "self_instruct",
+    "formats.unnatural_instructions": "unnatural_instructions",
     "instruction": "InstructionTask",
     "label_metrics": "binary_f1",
     "prefix_lm": "PrefixLanguageModel",

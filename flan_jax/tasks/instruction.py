@@ -55,8 +55,10 @@ class InstructionTask:
       answer: the row's field that holds the answer: one of the options, its index, or of two a truth value (the second
         is the true one); for free text a text, or a list of right ones.
       draw_answer: whether one of several right answers is drawn for each example; else the first is learnt.
-      preprocess: turns a row into the fields that templates name, or None to leave the row out; None takes rows as they
-        are.
+      preprocess: turns a row into the fields that templates name, or None to leave the row out, or a list of such, each
+        of which is an example of its own; None takes rows as they are.
+      wordings: the row's field that lists several wordings of one example, of which one is drawn for each example and
+        draw: texts, or mappings of fields that are set together; None for none.
       metrics: names ("accuracy", "exact_match", "f1") or functions of (targets, predictions); empty for accuracy with
         options and exact_match without.
       metric_field: the row's field that metrics get beside the right answers, for those that group examples or compare
@@ -93,7 +95,7 @@ class InstructionTask:
     options: tuple[str, ...] | str | None = None
     answer: str = "answer"
     draw_answer: bool = True
-    preprocess: Callable[[Row], Row | None] | None = None
+    preprocess: Callable[[Row], Row | list[Row] | None] | None = None
     metrics: tuple[str | Callable[..., Mapping[str, Any]], ...] = ()
     metric_field: str | None = None
     vocabulary: VocabularyLike | None = None
@@ -112,6 +114,7 @@ class InstructionTask:
     option_styles: tuple[str, ...] = DEFAULT_STYLES
     shuffle_options: bool = False
     without_options: bool = False
+    wordings: str | None = None
 
     def __post_init__(self):
         for field in ("templates", "held_out_templates"):

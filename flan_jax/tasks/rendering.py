@@ -1,8 +1,10 @@
 """Renders rows of an instruction task: finds the answer, draws the template, puts exemplars before it, and hands drafts
 on."""
 
+import bisect
 import dataclasses
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from flan_jax.errors import UserError, nearest
@@ -14,6 +16,8 @@ from flan_jax.tasks.sources import Row, Source, plain
 from flan_jax.tasks.tally import BadRow, bad_row
 from flan_jax.tasks.templates import OPTIONS, Template, text_of, values_for
 from flan_jax.tasks.user_functions import BrokenFunction, preprocessed
+
+_FINE = 2**32  # in so many parts are shares of templates drawn
 
 
 class Worded(Protocol):
@@ -85,6 +89,7 @@ class Renderer:
         self._request = request
         self._draws = RandomChoices(request.seed, variant.name, request.draw)
         self._templates = variant.templates
+        self._choice = _TemplateChoice(self._templates, self._draws)
         self._styles = [options.STYLES[name] for name in self._task.option_styles]
         self._layouts = [fewshot.STYLES[name] for name in self._task.exemplar_styles]
         self._pool = fewshot.Pool(variant.name, variant.source, request.from_sample) if variant.shots else None
@@ -92,41 +97,81 @@ class Renderer:
     def drafts(self, rows: Iterable[tuple[str, Row]]) -> Iterator[Draft]:
         """The drafts of rows, in order; rows without one are counted."""
         for row_id, row in rows:
-            for number in self._numbers(row_id):
-                if (draft := self._draft(row_id, row, number)) is not None:
-                    yield draft
+            try:
+                found = self._fields(row)
+            except (BadRow, BrokenFunction) as fault:
+                self._refuse(row_id, fault)
+                continue
+            if not found:
+                self._request.tally.read += 1
+                self._request.tally.dropped += 1
+            elif len(found) == 1:
+                yield from self._drafts(row_id, found[0])
+            else:
+                for number, fields in enumerate(found):
+                    yield from self._drafts(f"{row_id}#{number}", fields)
 
-    def _numbers(self, row_id: str) -> Iterable[int]:
-        """The templates that a row is worded by."""
-        count = len(self._templates)
-        return range(count) if self._request.each_template else (self._draws.pick(row_id, "template", count),)
+    def _drafts(self, example_id: str, fields: Row) -> list[Draft]:
+        """The drafts of one example: under its template, or each of those that suit it."""
+        tally, made = self._request.tally, []
+        try:
+            each = self._request.each_template
+            numbers = self._choice.suited(fields) if each else (self._choice(example_id, fields),)
+        except BadRow as fault:
+            self._refuse(example_id, fault)
+            return []
+        for number in numbers:
+            try:
+                draft = self._render(example_id, fields, number)
+            except BadRow as fault:
+                self._refuse(example_id, fault)
+                continue
+            tally.read += 1
+            if draft.targets.strip():
+                made.append(draft)
+            else:
+                tally.dropped += 1
+        return made
+
+    def _refuse(self, row_id: str, fault: BadRow | BrokenFunction) -> None:
+        """Counts a bad row, or ends at it.
+
+        Raises:
+          UserError: rows must not be bad, or a function of the user's fails whatever the row.
+        """
+        place = lambda: f"Task {self._variant.name!r}, {self.where(row_id)}"
+        if isinstance(fault, BrokenFunction):
+            raise UserError(f"{place()}: {fault}.") from fault.__cause__
+        bad_row(place, fault, self._request.on_bad_row, self._request.tally)
 
     def where(self, row_id: str) -> str:
         """The place of a row, or of the one that an example is of."""
         return self._variant.source.where(self._split, row_id.partition("#")[0])
 
-    def _draft(self, row_id: str, row: Row, number: int) -> Draft | None:
-        tally = self._request.tally
-        try:
-            fields = self._fields(row)
-            draft = None if fields is None else self._render(row_id, fields, number)
-        except BadRow as fault:
-            place = lambda: f"Task {self._variant.name!r}, {self.where(row_id)}"
-            bad_row(place, fault, self._request.on_bad_row, tally)
-            return None
-        except BrokenFunction as fault:
-            raise UserError(f"Task {self._variant.name!r}, {self.where(row_id)}: {fault}.") from fault.__cause__
-        tally.read += 1
-        if draft is None or not draft.targets.strip():
-            tally.dropped += 1
-            return None
-        return draft
+    def _fields(self, row: Row) -> list[Row]:
+        """The rows of fields that a row of the source gives: none, one or several."""
+        if self._task.preprocess is None:
+            return [row]
+        found = preprocessed(self._task.preprocess, dict(row))
+        if isinstance(found, list | tuple):
+            if strange := next((one for one in found if not isinstance(one, Mapping)), None):
+                raise BadRow(f"its preprocess function gave a list that holds {strange!r}; rows are wanted")
+            return list(found)
+        return [] if found is None else [found]
 
-    def _fields(self, row: Row) -> Row | None:
-        return row if self._task.preprocess is None else preprocessed(self._task.preprocess, dict(row))
+    def _worded(self, row_id: str, fields: Row) -> Row:
+        """Fields with one of their wordings drawn."""
+        name = self._task.wordings
+        known = fields.get(name)
+        if not isinstance(known, list | tuple) or not known:
+            raise BadRow(f"the field {name!r}, which holds the wordings, is {known!r}; a list is wanted")
+        drawn = known[self._draws.pick(row_id, "wording", len(known))]
+        return {**fields, **drawn} if isinstance(drawn, Mapping) else {**fields, name: drawn}
 
     def _render(self, row_id: str, fields: Row, number: int) -> Draft:
         template = self._templates[number]
+        if self._task.wordings is not None:
+            fields = self._worded(row_id, fields)
         style = self._styles[self._draws.pick(row_id, "option style", len(self._styles))]
         rendered = self._word(row_id, fields, template, style)
         prompt, exemplars = template.prompt, []
@@ -168,9 +213,14 @@ class Renderer:
             return found
         for exemplar_id, row in self._pool.order(row_id, self._draws):
             try:
-                fields = self._fields(row)
-                if fields is None:
+                known = self._fields(row)
+                if not known:
                     continue
+                fields = known[self._draws.pick(exemplar_id, "instance", len(known))]
+                if not template.suits(fields):
+                    continue
+                if self._task.wordings is not None:
+                    fields = self._worded(exemplar_id, fields)
                 rendered = self._word(exemplar_id, fields, template, style)
             except BadRow:
                 continue
@@ -227,6 +277,34 @@ class Renderer:
         if template.targets == "{answer}":
             return answer
         return template.response.render({**values, "answer": answer, self._task.answer: answer})
+
+
+class _TemplateChoice:
+    """Draws a template for each example: of those that suit it, each as often as its weight says."""
+
+    def __init__(self, templates: tuple[Template, ...], draws: RandomChoices):
+        self._templates = templates
+        self._draws = draws
+        self._is_plain = all(one.suits_all and one.weight == 1.0 for one in templates)
+
+    def __call__(self, example_id: str, fields: Row) -> int:
+        if self._is_plain:
+            return self._draws.pick(example_id, "template", len(self._templates))
+        suited = self.suited(fields)
+        ends = list(itertools.accumulate(self._templates[number].weight for number in suited))
+        drawn = self._draws.pick(example_id, "template", _FINE) / _FINE
+        return suited[min(bisect.bisect_right(ends, drawn * ends[-1]), len(suited) - 1)]
+
+    def suited(self, fields: Row) -> list[int]:
+        """The templates that suit an example.
+
+        Raises:
+          BadRow: there are none.
+        """
+        found = [number for number, template in enumerate(self._templates) if template.suits(fields)]
+        if not found:
+            raise BadRow("no template suits it: each is for rows with, or without, a field")
+        return found
 
 
 def _choices(declared: tuple[str, ...] | str | None, fields: Row) -> list[str]:

@@ -73,9 +73,9 @@ def _sample_fields(task: InstructionTask) -> dict[str, Any] | None:
         return None
     row = dict(task.source.sample)
     fields = row if task.preprocess is None else task.preprocess(row)
-    if fields is None:
+    if not fields:
         raise UserError(f"Task {task.name!r}: its preprocess function leaves the sample out; give one that it keeps.")
-    return fields
+    return fields[0] if isinstance(fields, list) else fields
 
 
 def _of_one(task: InstructionTask, template: Template, fields: dict[str, Any] | None) -> Iterator[str]:

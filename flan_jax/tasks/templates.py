@@ -106,6 +106,9 @@ class Template:
       targets: what is to be answered; `{answer}` is the answer's text.
       direction: "forward" asks for the answer; "inverted" shows it and asks for a field ("Write a review that is
         {answer}."); "open" does neither ("Write a review."). Evaluations use forward ones alone.
+      weight: how often it is drawn, beside the weights of the others that suit the row.
+      given: a field that must hold something for the template to suit a row; "" for none.
+      lacking: a field that must be empty, or not there, for the template to suit a row; "" for none.
 
     >>> Template("Is {word} a fruit?").render({"word": "plum", "answer": "yes"})
     ('Is plum a fruit?', 'yes')
@@ -115,6 +118,23 @@ class Template:
     targets: str = "{answer}"
     # No part of fingerprints: which fields stand on which side, and so all that is rendered, shows without it.
     direction: Direction = dataclasses.field(default="forward", metadata={"shapes": False})
+    # Told of by `Variant.shaping` where they are set.
+    weight: float = dataclasses.field(default=1.0, metadata={"shapes": False})
+    given: str = dataclasses.field(default="", metadata={"shapes": False})
+    lacking: str = dataclasses.field(default="", metadata={"shapes": False})
+
+    @property
+    def suits_all(self) -> bool:
+        """Whether it suits every row."""
+        return not self.given and not self.lacking
+
+    def suits(self, fields: Mapping[str, object]) -> bool:
+        """Whether it suits a row, by the fields that it must have and must not.
+
+        >>> Template("{task}\\n{input}", given="input").suits({"task": "Greet.", "input": ""})
+        False
+        """
+        return (not self.given or bool(fields.get(self.given))) and not (self.lacking and fields.get(self.lacking))
 
     @functools.cached_property
     def prompt(self) -> Pattern:
@@ -142,6 +162,8 @@ class Template:
           UserError: unbalanced braces, no field at all, an options block in a task without options, or fields that do
             not go with the direction.
         """
+        if not self.weight > 0:
+            raise UserError(f"Template {self.inputs!r} has the weight {self.weight!r}; a number above 0 is wanted.")
         if not self.response.fields:
             raise UserError(
                 f"Template {self.inputs!r} has the targets {self.targets!r}, which name no field, such as '{{answer}}'."

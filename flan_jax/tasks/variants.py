@@ -138,6 +138,7 @@ class Variant(OfDeclaration):
         task = self.declaration
         styles = [options.STYLES[name] for name in task.option_styles]
         layouts = [fewshot.STYLES[name] for name in task.exemplar_styles]
+        chosen = [(one.weight, one.given, one.lacking) for one in self.templates]
         rendering = (self.templates, styles, task.options, task.answer, task.preprocess)
         return (
             self.name,
@@ -150,6 +151,8 @@ class Variant(OfDeclaration):
             *([task.metric_field] if task.metric_field else []),  # it is kept beside the tokens
             *([] if task.draw_answer else ["the first answer"]),
             *(["options in a drawn order"] if task.shuffle_options else []),
+            *([("wordings", task.wordings)] if task.wordings else []),
+            *([] if chosen == [(1.0, "", "")] * len(chosen) else chosen),
             *([self.fewest, fewshot.VERSION, layouts] if self.shots else []),
         )
 
@@ -182,4 +185,4 @@ class Variant(OfDeclaration):
         task = self.declaration
         shown = any(OPTIONS in template.prompt.fields for template in self.templates)
         styled = shown and (len(task.option_styles) > 1 or task.shuffle_options)
-        return len(self.templates) > 1 or self.shots > 0 or styled
+        return len(self.templates) > 1 or self.shots > 0 or styled or task.wordings is not None

@@ -25,8 +25,9 @@ def task_from_file(
     """Declares a task for a file of examples; call `register()` on it to use it.
 
     Recognised by their columns: prompt and completion (or response), inputs and targets; instruction, input and output
-    (Alpaca); messages (OpenAI) or conversations (ShareGPT). JSONL, JSON arrays, CSV and TSV, plain or gzipped, and
-    Parquet.
+    (Alpaca and what descends from it); Unnatural Instructions and Self-Instruct by their instances; question, answer
+    and rationale, also in TSV files without a header; messages (OpenAI) or conversations (ShareGPT). JSONL, JSON
+    arrays, CSV and TSV, plain or gzipped, and Parquet.
 
     Args:
       path: the file, or a pattern of files of one format.
