@@ -36,7 +36,8 @@ def faults(task: InstructionTask) -> list[str]:
     Looked for are near-duplicates among its forward templates, held-out ones among them, and among its inverted ones
     (by the share of pairs of neighbouring words that they have in common, see `similarity`); answers that a prompt
     gives away; fields that the sample of the task's `Corpus` has not; labels that are asked for and shown nowhere; and
-    prompts that ask for nothing.
+    prompts that ask for nothing. Of a template that only lays out a row's own instruction neither the first nor the
+    last is said.
     """
     forward, inverted = (*task.templates, *task.held_out_templates), task.inverted_templates
     found = [fault for group in (forward, inverted) for fault in _near_duplicates(group)]
@@ -61,8 +62,13 @@ def _pairs(template: Template) -> set[tuple[str, str]]:
     return set(itertools.pairwise(words)) or {(word, "") for word in words}
 
 
+def _is_layout(template: Template) -> bool:
+    """Whether a template only lays out a row that brings its instruction with it."""
+    return "instruction" in template.prompt.fields or not any(literal.strip() for literal, _ in template.prompt.parts)
+
+
 def _near_duplicates(templates: tuple[Template, ...]) -> Iterator[str]:
-    for one, other in itertools.combinations(templates, 2):
+    for one, other in itertools.combinations((one for one in templates if not _is_layout(one)), 2):
         if (alike := similarity(one, other)) > NEAR:
             yield f"{one.inputs!r} reads much like {other.inputs!r} ({alike:.0%} of their pairs of words)"
 
@@ -91,7 +97,7 @@ def _of_one(task: InstructionTask, template: Template, fields: dict[str, Any] | 
     # Options that differ from row to row are answers that a question may have without them.
     if template.direction == "forward" and isinstance(task.options, tuple) and OPTIONS not in prompt:
         yield from _unseen_labels(task.options, template)
-    if not _asks(template):
+    if not _is_layout(template) and not _asks(template):
         yield "asks for nothing: it has no question, no request and no beginning to go on from"
 
 
