@@ -9,6 +9,7 @@ Is this review positive or negative? I left before the end.
     Data.corpora = {"t0": "FOLDER"}
 """
 
+import dataclasses
 import re
 
 from flan_jax.errors import UserError
@@ -34,7 +35,8 @@ def register(folder: str) -> None:
         raise UserError("there is no file *.jsonl, or *.jsonl.gz, in it.")
     names = [f"t0_{_ODD.sub('_', key)}" for key in keys(files)]
     for name, file in zip(names, files, strict=True):
-        pairs(file, name, cap=CAP).register()
+        # Of some files upstream the completions are all empty, and some are without a row.
+        dataclasses.replace(pairs(file, name, cap=CAP), may_be_empty=True).register()
     mixture("t0", names, cap=CAP)
 
 

@@ -84,6 +84,8 @@ class InstructionTask:
       option_styles: names of the ways to write the options (`flan_jax.tasks.options.STYLES`), one drawn for each
         example. With a lettered one the answer is the letter.
       without_options: whether to derive tasks whose prompts leave the options out.
+      may_be_empty: whether a mixture with other tasks does without this one, and says so, where its rows are none or
+        all left out on purpose, as of a file whose answers are all empty; else that is an error.
       shuffle_options: whether the options stand in an order that is drawn for each example.
     """
 
@@ -115,6 +117,7 @@ class InstructionTask:
     shuffle_options: bool = False
     without_options: bool = False
     wordings: str | None = None
+    may_be_empty: bool = False
 
     def __post_init__(self):
         for field in ("templates", "held_out_templates"):

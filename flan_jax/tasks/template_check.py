@@ -81,7 +81,9 @@ def _sample_fields(task: InstructionTask) -> dict[str, Any] | None:
     fields = row if task.preprocess is None else task.preprocess(row)
     if not fields:
         raise UserError(f"Task {task.name!r}: its preprocess function leaves the sample out; give one that it keeps.")
-    return fields[0] if isinstance(fields, list) else fields
+    found = fields[0] if isinstance(fields, list) else fields
+    drawn = found[task.wordings][0] if task.wordings else {}
+    return {**found, **drawn} if isinstance(drawn, dict) else found
 
 
 def _of_one(task: InstructionTask, template: Template, fields: dict[str, Any] | None) -> Iterator[str]:

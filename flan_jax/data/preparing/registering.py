@@ -1,5 +1,6 @@
 """Registers tasks where seqio is: the built-in mixtures, the user's modules, the files of `--data`."""
 
+import dataclasses
 import importlib
 import os
 import pathlib
@@ -103,6 +104,9 @@ def _register_files(setup: WorkerSetup) -> None:
     several = [f"user_data_{number}" for number in range(len(files))]
     names = several if len(files) > 1 else ["user_data"]
     for file, name in zip(files, names, strict=True):
-        formats.task_from_file(file, name, fields=fields, validation_rows=setup.data_held_out).register()
+        task = formats.task_from_file(file, name, fields=fields, validation_rows=setup.data_held_out)
+        if len(files) > 1 and hasattr(task, "may_be_empty"):
+            task = dataclasses.replace(task, may_be_empty=True)
+        task.register()
     if len(files) > 1:
         rates.mixture("user_data", names)
