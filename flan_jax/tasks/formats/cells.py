@@ -22,13 +22,17 @@ def text_in(row: Row, column: str) -> str:
     Raises:
       BadRow: there is no such column, or it holds no text.
     """
-    if column not in row:
-        known = [str(name) for name in row]
-        raise BadRow(f"there is no column {column!r}, the row has {', '.join(known)}{nearest(column, known)}")
-    text = text_of(row[column])
+    text = text_of(_cell(row, column))
     if text is None:
         raise BadRow(f"the column {column!r} is {row[column]!r}; text is wanted")
     return text
+
+
+def _cell(row: Row, column: str) -> Any:
+    if column not in row:
+        known = [str(name) for name in row]
+        raise BadRow(f"there is no column {column!r}, the row has {', '.join(known)}{nearest(column, known)}")
+    return row[column]
 
 
 def input_in(row: Row, column: str) -> str:
@@ -72,7 +76,7 @@ def records_in(row: Row, column: str) -> list[Row]:
     Raises:
       BadRow: there is no such column, or it holds anything else.
     """
-    value = row.get(column)
+    value = _cell(row, column)
     if isinstance(value, Mapping) and value and all(isinstance(items, list) for items in value.values()):
         return [dict(zip(value, items, strict=False)) for items in zip(*value.values(), strict=False)]
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):

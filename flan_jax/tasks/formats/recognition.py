@@ -69,7 +69,7 @@ _REASONED = (
 _LOOKED_AT = 20
 _HELD_OUT = 50
 _SHOWN, _SHOWN_COLUMNS = 40, 12
-_NAME = re.compile(r"[\w ./#()-]{1,40}")
+_NAME = re.compile(r"(?=.{1,40}$)[\w./#()-]*[\w)](?: [\w./#()-]*[\w)]){0,2}")  # of a column; no sentence
 _HEADLESS = " (the file's first line must name its columns; a task in Python can do so: csv(FILE, columns=...))"
 
 
