@@ -184,7 +184,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
     ]
     if missing := table.get("missing"):
-        lines.append(f"left out, as their corpora cannot be had: {', '.join(missing)}")
+        lines.append(f"left out, as their corpora cannot be had or give no rows: {', '.join(missing)}")
     if by_hand := table.get("from_samples"):
         which = f"{counted(len(by_hand), 'task')}" if len(by_hand) > 5 else ", ".join(by_hand)
         lines.append(f"not at hand, so counts are as declared and lengths of a made-up row: {which}")

@@ -119,7 +119,7 @@ def _holds_rows(path: Path) -> bool:
         return False
     if path.is_symlink() and not path.exists():
         raise UserError(f"--data {path.parent}: {path.name} in it is a link to a file that is gone; mend or remove it")
-    return path.is_file()
+    return path.is_file() and path.stat().st_size > 0
 
 
 def check_columns(config: RunConfig) -> None:

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from flan_jax.tasks.examples import Example, Tally, describe, fingerprint, references, score, source_files
     from flan_jax.tasks.foreign import set_version
     from flan_jax.tasks.formats.alpaca import alpaca
+    from flan_jax.tasks.formats.chain_of_thought import chain_of_thought
     from flan_jax.tasks.formats.files import register_files, task_from_file
     from flan_jax.tasks.formats.messages import messages
     from flan_jax.tasks.formats.natural_instructions import natural_instructions
     from flan_jax.tasks.formats.pairs import pairs
+    from flan_jax.tasks.formats.self_instruct import self_instruct
     from flan_jax.tasks.formats.super_natural_instructions import super_natural_instructions
+    from flan_jax.tasks.formats.unnatural_instructions import unnatural_instructions
     from flan_jax.tasks.instruction import InstructionTask
     from flan_jax.tasks.instruction_metrics import CrossLingual
     from flan_jax.tasks.label_metrics import binary_f1
@@ -56,6 +59,7 @@ __all__ = [
     "array_record",
     "binary_f1",
     "caps_of",
+    "chain_of_thought",
     "csv",
     "declared",
     "describe",
@@ -75,6 +79,7 @@ __all__ = [
     "references",
     "register_files",
     "score",
+    "self_instruct",
     "set_version",
     "source_files",
     "super_natural_instructions",
@@ -84,6 +89,7 @@ __all__ = [
     "tfds",
     "tfrecord",
     "train_sentencepiece",
+    "unnatural_instructions",
 ]
 
 _NAMES = {
@@ -92,10 +98,13 @@ _NAMES = {
     "foreign": "set_version",
     "formats.alpaca": "alpaca",
     "formats.files": "register_files task_from_file",
+    "formats.chain_of_thought": "chain_of_thought",
     "formats.messages": "messages",
     "formats.natural_instructions": "natural_instructions",
     "formats.pairs": "pairs",
     "formats.super_natural_instructions": "super_natural_instructions",
+    "formats.self_instruct": "self_instruct",
+    "formats.unnatural_instructions": "unnatural_instructions",
     "instruction": "InstructionTask",
     "instruction_metrics": "CrossLingual",
     "label_metrics": "binary_f1",

@@ -1,4 +1,4 @@
-"""Metrics of short answers: accuracy, and SQuAD's exact match and F1.
+"""Metrics of short answers: accuracy, SQuAD's exact match and F1, and the answer that a chain of thought comes to.
 
 A target is a text or a list of texts that are all right; then the best of them counts. Figures are percentages.
 """
@@ -6,13 +6,18 @@ A target is a text or a list of texts that are all right; then the best of them 
 import collections
 import re
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from flan_jax.errors import UserError
 
 Target = str | Sequence[str]
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+_TOLD = r"(?:(?:final |right |correct )?answer(?: is:?|:)|####)[ \t]*"
+_BEGINS = re.compile(rf"\s*(?:the |my )?{_TOLD}(\S.*)", re.I)
+_ENDS = re.compile(rf"(?:\b|(?=#)){_TOLD}(\S.*)", re.I)
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -91,3 +96,47 @@ def f1(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, float
     {'f1': 50.0}
     """
     return {"f1": _best(targets, predictions, _overlap)}
+
+
+def answer_in(text: str) -> str:
+    """The answer that a text comes to: after "the answer is", "answer:" or "####", where it begins so or else says so
+    last, up to the line's end; the whole text where it never does.
+
+    >>> answer_in("60 / 6 = 10 a minute.\\nSo the answer is 10."), answer_in("The answer is no.\\nIt is not.")
+    ('10', 'no')
+    """
+    if not (found := _BEGINS.match(text)):
+        for found in _ENDS.finditer(text):  # noqa: B007
+            pass
+    return (found.group(1) if found else text).strip().removesuffix(".").strip()
+
+
+def final_answer(targets: Sequence[Any], predictions: Sequence[str]) -> dict[str, float]:
+    """Percentage of predictions that come to the right answer, however they reason; numbers by their value.
+
+    Of a task with a `metric_field` that field holds the right answer, or a list of such; else it is read from targets
+    as from predictions.
+
+    >>> final_answer(["3 + 4 = 7. So the answer is 7."], ["Four and three make seven. The answer is 7.0"])
+    {'final_answer': 100.0}
+    """
+    wanted = [_wanted(target) for target in targets]
+    return {"final_answer": _best(wanted, [answer_in(prediction) for prediction in predictions], _comes_to)}
+
+
+def _wanted(target: Any) -> list[str]:
+    if isinstance(target, Mapping):
+        field = target["field"]
+        return [str(one) for one in field] if isinstance(field, list | tuple) else [str(field)]
+    return [answer_in(reference) for reference in references(target)]
+
+
+def _comes_to(target: str, prediction: str) -> float:
+    wanted, given = _number(target), _number(prediction)
+    return float(wanted == given if wanted is not None and given is not None else _same(target, prediction))
+
+
+def _number(text: str) -> float | None:
+    """The value of a text that is a number, with what currencies and thousands add to it."""
+    bare = re.sub(r"[\s,$€£%]", "", text)
+    return float(bare) if _NUMBER.fullmatch(bare) else None

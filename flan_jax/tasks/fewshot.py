@@ -110,7 +110,7 @@ class Pool:
         return self._rows
 
     def order(self, example_id: str, draws: RandomChoices) -> Iterator[tuple[str, Row]]:
-        """All rows but the example's own in a drawn order, each once."""
+        """All rows but the one that the example is of, or a part of, in a drawn order, each once."""
         rows = self.rows()
         chosen: set[int] = set()
         for number in draws.stream(example_id, "exemplars"):
@@ -120,7 +120,8 @@ class Pool:
             while index in chosen:
                 index = (index + 1) % len(rows)
             chosen.add(index)
-            if rows[index][0] != example_id:
+            own = rows[index][0]
+            if own != example_id and not example_id.startswith(f"{own}#"):
                 yield rows[index]
 
 

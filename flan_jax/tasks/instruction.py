@@ -56,8 +56,10 @@ class InstructionTask:
       answer: the row's field that holds the answer: one of the options, its index, or of two a truth value (the second
         is the true one); for free text a text, or a list of right ones.
       draw_answer: whether one of several right answers is drawn for each example; else the first is learnt.
-      preprocess: turns a row into the fields that templates name, or None to leave the row out; None takes rows as they
-        are.
+      preprocess: turns a row into the fields that templates name, or None to leave the row out, or a list of such, each
+        of which is an example of its own; None takes rows as they are.
+      wordings: the row's field that lists several wordings of one example, of which one is drawn for each example and
+        draw: texts, or mappings of fields that are set together; None for none.
       encodings: other preprocess functions by name: the same rows with more or less of their instruction. Each gives
         the fields that the templates name.
       worked: the field that holds an instruction's own worked examples, as lists of texts; of each list as many of the
@@ -89,6 +91,8 @@ class InstructionTask:
       option_styles: names of the ways to write the options (`flan_jax.tasks.options.STYLES`), one drawn for each
         example. With a lettered one the answer is the letter.
       without_options: whether to derive tasks whose prompts leave the options out.
+      may_be_empty: whether a mixture with other tasks does without this one, and says so, where its rows are none or
+        all left out on purpose, as of a file whose answers are all empty; else that is an error.
       shuffle_options: whether the options stand in an order that is drawn for each example.
       inverted_share: the share of the examples of NAME.with_inverted that inverted templates word, from 0 to 1; None
         draws from all templates alike.
@@ -104,7 +108,7 @@ class InstructionTask:
     options: tuple[str, ...] | str | None = None
     answer: str = "answer"
     draw_answer: bool = True
-    preprocess: Callable[[Row], Row | None] | None = None
+    preprocess: Callable[[Row], Row | list[Row] | None] | None = None
     metrics: tuple[str | Callable[..., Mapping[str, Any]], ...] = ()
     metric_field: str | None = None
     vocabulary: VocabularyLike | None = None
@@ -129,6 +133,8 @@ class InstructionTask:
     worked: str | None = None
     worked_from: str = "first"
     several_answers: bool = False
+    wordings: str | None = None
+    may_be_empty: bool = False
 
     def __post_init__(self):
         for field in ("templates", "held_out_templates"):

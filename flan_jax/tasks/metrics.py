@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError, nearest
-from flan_jax.tasks.answer_metrics import accuracy, exact_match, f1, normalise
+from flan_jax.tasks.answer_metrics import accuracy, exact_match, f1, final_answer, normalise
 from flan_jax.tasks.instruction_metrics import super_ni
 from flan_jax.tasks.label_metrics import binary_f1, macro_f1, matthews, multirc, pearson
 from flan_jax.tasks.text_metrics import bleu, edit_distance, rouge
@@ -21,6 +21,7 @@ METRICS: dict[str, MetricFunction] = {
     "accuracy": accuracy,
     "exact_match": exact_match,
     "f1": f1,
+    "final_answer": final_answer,
     "macro_f1": macro_f1,
     "matthews": matthews,
     "pearson": pearson,

@@ -3,7 +3,7 @@ on."""
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from flan_jax.errors import UserError, nearest
@@ -14,10 +14,9 @@ from flan_jax.tasks.noise import with_typos
 from flan_jax.tasks.recipe import Request
 from flan_jax.tasks.sources import Row, Source, plain
 from flan_jax.tasks.tally import BadRow, bad_row
+from flan_jax.tasks.template_choice import TemplateChoice
 from flan_jax.tasks.templates import OPTIONS, Template, text_of, values_for
 from flan_jax.tasks.user_functions import BrokenFunction, preprocessed
-
-_PRECISION = 2**32  # of a share of examples
 
 
 class Worded(Protocol):
@@ -41,11 +40,6 @@ class Worded(Protocol):
     @property
     def templates(self) -> tuple[Template, ...]:
         """The templates that are drawn from."""
-        ...
-
-    @property
-    def inverted_share(self) -> float | None:
-        """The share of examples that inverted templates word; None where all templates are drawn alike."""
         ...
 
     @property
@@ -98,8 +92,8 @@ class Renderer:
         self._split = split
         self._request = request
         self._draws = RandomChoices(request.seed, variant.name, request.draw)
-        self._templates, self._share = variant.templates, variant.inverted_share
-        self._preprocess = variant.preprocess
+        self._templates, self._preprocess = variant.templates, variant.preprocess
+        self._choice = TemplateChoice(self._templates, self._draws)
         self._styles = [options.STYLES[name] for name in self._task.option_styles]
         self._layouts = [fewshot.STYLES[name] for name in self._task.exemplar_styles]
         self._pool = fewshot.Pool(variant.name, variant.source, request.from_sample) if variant.shots else None
@@ -107,49 +101,83 @@ class Renderer:
     def drafts(self, rows: Iterable[tuple[str, Row]]) -> Iterator[Draft]:
         """The drafts of rows, in order; rows without one are counted."""
         for row_id, row in rows:
-            for number in self._numbers(row_id):
-                if (draft := self._draft(row_id, row, number)) is not None:
-                    yield draft
+            try:
+                found = self._fields(row)
+            except (BadRow, BrokenFunction) as fault:
+                self._refuse(row_id, fault)
+                continue
+            if not found:
+                self._request.tally.read += 1
+                self._request.tally.dropped += 1
+            elif len(found) == 1:
+                yield from self._drafts(row_id, found[0])
+            else:
+                for number, fields in enumerate(found):
+                    yield from self._drafts(f"{row_id}#{number}", fields)
 
-    def _numbers(self, row_id: str) -> Iterable[int]:
-        """The templates that a row is worded by."""
-        count = len(self._templates)
-        if self._request.each_template:
-            return range(count)
-        if self._share is None:
-            return (self._draws.pick(row_id, "template", count),)
-        inverted = self._draws.pick(row_id, "inverted", _PRECISION) < self._share * _PRECISION
-        among = [number for number in range(count) if (self._templates[number].direction != "forward") == inverted]
-        return (among[self._draws.pick(row_id, "template", len(among))],)
+    def _drafts(self, example_id: str, fields: Row) -> list[Draft]:
+        """The drafts of one example: under its template, or each of those that suit it."""
+        tally, made = self._request.tally, []
+        try:
+            each = self._request.each_template
+            numbers = self._choice.suited(fields) if each else (self._choice.number(example_id, fields),)
+        except (BadRow, BrokenFunction) as fault:
+            self._refuse(example_id, fault)
+            return []
+        for number in numbers:
+            try:
+                draft = self._render(example_id, fields, number)
+            except (BadRow, BrokenFunction) as fault:  # an exemplar's, too
+                self._refuse(example_id, fault)
+                continue
+            tally.read += 1
+            if draft.targets.strip():
+                made.append(draft)
+            else:
+                tally.dropped += 1
+        return made
+
+    def _refuse(self, row_id: str, fault: BadRow | BrokenFunction) -> None:
+        """Counts a bad row, or ends at it.
+
+        Raises:
+          UserError: rows must not be bad, or a function of the user's fails whatever the row.
+        """
+        place = lambda: f"Task {self._variant.name!r}, {self.where(row_id)}"
+        if isinstance(fault, BrokenFunction):
+            raise UserError(f"{place()}: {fault}.") from fault.__cause__
+        bad_row(place, fault, self._request.on_bad_row, self._request.tally)
 
     def where(self, row_id: str) -> str:
         """The place of a row, or of the one that an example is of."""
         return self._variant.source.where(self._split, row_id.partition("#")[0])
 
-    def _draft(self, row_id: str, row: Row, number: int) -> Draft | None:
-        tally = self._request.tally
-        try:
-            fields = self._fields(row)
-            draft = None if fields is None else self._render(row_id, fields, number)
-        except BadRow as fault:
-            place = lambda: f"Task {self._variant.name!r}, {self.where(row_id)}"
-            bad_row(place, fault, self._request.on_bad_row, tally)
-            return None
-        except BrokenFunction as fault:
-            raise UserError(f"Task {self._variant.name!r}, {self.where(row_id)}: {fault}.") from fault.__cause__
-        tally.read += 1
-        if draft is None or not draft.targets.strip():
-            tally.dropped += 1
-            return None
-        return draft
+    def _fields(self, row: Row) -> list[Row]:
+        """The rows of fields that a row of the source gives: none, one or several."""
+        if self._preprocess is None:
+            return [row]
+        found = preprocessed(self._preprocess, dict(row))
+        if isinstance(found, list | tuple):
+            if strange := next((one for one in found if not isinstance(one, Mapping)), None):
+                raise BadRow(f"its preprocess function gave a list that holds {strange!r}; rows are wanted")
+            return list(found)
+        return [] if found is None else [found]
 
-    def _fields(self, row: Row) -> Row | None:
-        return row if self._preprocess is None else preprocessed(self._preprocess, dict(row))
+    def _worded(self, row_id: str, fields: Row) -> Row:
+        """Fields with one of their wordings drawn."""
+        name = self._task.wordings
+        known = fields.get(name)
+        if not isinstance(known, list | tuple) or not known:
+            raise BadRow(f"the field {name!r}, which holds the wordings, is {known!r}; a list is wanted")
+        drawn = known[self._draws.pick(row_id, "wording", len(known))]
+        return {**fields, **drawn} if isinstance(drawn, Mapping) else {**fields, name: drawn}
 
     def _render(self, row_id: str, fields: Row, number: int) -> Draft:
         template = self._templates[number]
         if template.paraphrases and not self._request.each_template:
-            template = template.wordings[self._draws.pick(row_id, "wording", len(template.wordings))]
+            template = self._choice.wording(row_id, template)
+        if self._task.wordings is not None:
+            fields = self._worded(row_id, fields)
         style = self._styles[self._draws.pick(row_id, "option style", len(self._styles))]
         worked: list[list[str]] = []
         if self._task.worked:
@@ -209,9 +237,14 @@ class Renderer:
             return found
         for exemplar_id, row in self._pool.order(row_id, self._draws):
             try:
-                fields = self._fields(row)
-                if fields is None:
+                known = self._fields(row)
+                if not known:
                     continue
+                fields = known[self._draws.pick(exemplar_id, "instance", len(known))]
+                if not template.suits(fields):
+                    continue
+                if self._task.wordings is not None:
+                    fields = self._worded(exemplar_id, fields)
                 rendered = self._word(exemplar_id, fields, template, style)
             except BadRow:
                 continue

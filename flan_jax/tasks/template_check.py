@@ -36,7 +36,8 @@ def faults(task: InstructionTask) -> list[str]:
     Looked for are near-duplicates among its forward templates, held-out ones among them, and among its inverted ones
     (by the share of pairs of neighbouring words that they have in common, see `similarity`); answers that a prompt
     gives away; fields that the sample of the task's `Corpus` has not; labels that are asked for and shown nowhere; and
-    prompts that ask for nothing.
+    prompts that ask for nothing. Of a template that only lays out a row's own instruction neither the first nor the
+    last is said.
     """
     forward = [one for template in (*task.templates, *task.held_out_templates) for one in template.wordings]
     inverted = [one for template in task.inverted_templates for one in template.wordings]
@@ -62,8 +63,13 @@ def _pairs(template: Template) -> set[tuple[str, str]]:
     return set(itertools.pairwise(words)) or {(word, "") for word in words}
 
 
+def _is_layout(template: Template) -> bool:
+    """Whether a template only lays out a row that brings its instruction with it."""
+    return "instruction" in template.prompt.fields or not any(literal.strip() for literal, _ in template.prompt.parts)
+
+
 def _near_duplicates(templates: Sequence[Template]) -> Iterator[str]:
-    for one, other in itertools.combinations(templates, 2):
+    for one, other in itertools.combinations((one for one in templates if not _is_layout(one)), 2):
         if (alike := similarity(one, other)) > NEAR:
             yield f"{one.inputs!r} reads much like {other.inputs!r} ({alike:.0%} of their pairs of words)"
 
@@ -74,9 +80,11 @@ def _sample_fields(task: InstructionTask) -> dict[str, Any] | None:
         return None
     row = dict(task.source.sample)
     fields = row if task.preprocess is None else task.preprocess(row)
-    if fields is None:
+    if not fields:
         raise UserError(f"Task {task.name!r}: its preprocess function leaves the sample out; give one that it keeps.")
-    return fields
+    found = fields[0] if isinstance(fields, list) else fields
+    drawn = found[task.wordings][0] if task.wordings else {}
+    return {**found, **drawn} if isinstance(drawn, dict) else found
 
 
 def _of_one(task: InstructionTask, template: Template, fields: dict[str, Any] | None) -> Iterator[str]:
@@ -92,7 +100,7 @@ def _of_one(task: InstructionTask, template: Template, fields: dict[str, Any] | 
     # Options that differ from row to row are answers that a question may have without them.
     if template.direction == "forward" and isinstance(task.options, tuple) and OPTIONS not in prompt:
         yield from _unseen_labels(task.options, template)
-    if not _asks(template):
+    if not (task.options is None and _is_layout(template)) and not _asks(template):
         yield "asks for nothing: it has no question, no request and no beginning to go on from"
 
 

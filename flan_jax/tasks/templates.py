@@ -108,6 +108,9 @@ class Template:
         {answer}."); "open" does neither ("Write a review."). Evaluations use forward ones alone.
       paraphrases: other wordings of the inputs, with the same fields and targets. Of a template that is drawn, one of
         its wordings is drawn, so that a template with many weighs no more than one with few.
+      weight: how often it is drawn, beside the weights of the others that suit the row.
+      given: a field that must hold something for the template to suit a row; "" for none.
+      lacking: a field that must be empty, or not there, for the template to suit a row; "" for none.
 
     >>> Template("Is {word} a fruit?").render({"word": "plum", "answer": "yes"})
     ('Is plum a fruit?', 'yes')
@@ -119,6 +122,9 @@ class Template:
     direction: Direction = dataclasses.field(default="forward", metadata={"shapes": False})
     # Fingerprints have these of their own (`Variant.shaping`), so that templates without any keep theirs.
     paraphrases: tuple[str, ...] = dataclasses.field(default=(), metadata={"shapes": False})
+    weight: float = dataclasses.field(default=1.0, metadata={"shapes": False})
+    given: str = dataclasses.field(default="", metadata={"shapes": False})
+    lacking: str = dataclasses.field(default="", metadata={"shapes": False})
 
     def __post_init__(self):
         object.__setattr__(self, "paraphrases", tuple(self.paraphrases))
@@ -128,6 +134,19 @@ class Template:
         """The template in each of its wordings, its own inputs first."""
         alone = dataclasses.replace(self, paraphrases=())
         return (alone, *(dataclasses.replace(alone, inputs=one) for one in self.paraphrases))
+
+    @property
+    def suits_all(self) -> bool:
+        """Whether it suits every row."""
+        return not self.given and not self.lacking
+
+    def suits(self, fields: Mapping[str, object]) -> bool:
+        """Whether it suits a row, by the fields that it must have and must not.
+
+        >>> Template("{task}\\n{input}", given="input").suits({"task": "Greet.", "input": ""})
+        False
+        """
+        return (not self.given or bool(fields.get(self.given))) and not (self.lacking and fields.get(self.lacking))
 
     @functools.cached_property
     def prompt(self) -> Pattern:
@@ -155,6 +174,8 @@ class Template:
           UserError: unbalanced braces, no field at all, an options block in a task without options, or fields that do
             not go with the direction.
         """
+        if not self.weight > 0:
+            raise UserError(f"Template {self.inputs!r} has the weight {self.weight!r}; a number above 0 is wanted.")
         if not self.response.fields:
             raise UserError(
                 f"Template {self.inputs!r} has the targets {self.targets!r}, which name no field, such as '{{answer}}'."

@@ -84,18 +84,13 @@ class Variant(OfDeclaration):
         return tuple(map(_without_options, self._of_kind))
 
     @property
-    def inverted_share(self) -> float | None:
-        """The share of examples that inverted templates word; None where all templates are drawn alike."""
-        return self.declaration.inverted_share if self.kind == "with_inverted" else None
-
-    @property
     def _of_kind(self) -> tuple[Template, ...]:
         if self.kind == "held_out_templates":
             return self.declaration.held_out_templates
         if self.kind == "inverted":
             return self.declaration.inverted_templates
         if self.kind == "with_inverted":
-            return (*self.declaration.templates, *self.declaration.inverted_templates)
+            return self._with_inverted()
         if self.kind != "sibling":
             return self.declaration.templates
         sibling = registry.declared(self.sibling)
@@ -106,6 +101,18 @@ class Variant(OfDeclaration):
                 f"InstructionTask{close}."
             )
         return tuple(self._as_sibling(template) for template in sibling.templates)
+
+    def _with_inverted(self) -> tuple[Template, ...]:
+        """Forward and inverted templates, by the declared share of the latter or all alike."""
+        task = self.declaration
+        if task.inverted_share is None:
+            return (*task.templates, *task.inverted_templates)
+        shares = ((task.templates, 1.0 - task.inverted_share), (task.inverted_templates, task.inverted_share))
+        return tuple(
+            dataclasses.replace(one, weight=share * one.weight / sum(other.weight for other in group))
+            for group, share in shares
+            for one in group
+        )
 
     def _as_sibling(self, template: Template) -> Template:
         """A sibling's instruction with this task's answer, where its targets ask for something else."""
@@ -156,6 +163,7 @@ class Variant(OfDeclaration):
         task = self.declaration
         styles = [options.STYLES[name] for name in task.option_styles]
         layouts = [fewshot.STYLES[name] for name in task.exemplar_styles]
+        chosen = [(one.weight, one.given, one.lacking) for one in self.templates]
         rendering = (self.templates, styles, task.options, task.answer, self.preprocess)
         return (
             self.name,
@@ -169,9 +177,10 @@ class Variant(OfDeclaration):
             *([] if task.draw_answer else ["the first answer"]),
             *([("worked examples", task.worked, task.worked_from)] if task.worked else []),
             *(["options in a drawn order"] if task.shuffle_options else []),
-            *([[one.paraphrases for one in self.templates]] if self._is_paraphrased else []),
-            *([["inverted", self.inverted_share]] if self.inverted_share is not None else []),
-            *([["noise", task.input_noise]] if task.input_noise else []),
+            *([("paraphrases", [one.paraphrases for one in self.templates])] if self._is_paraphrased else []),
+            *([("noise", task.input_noise)] if task.input_noise else []),
+            *([("wordings", task.wordings)] if task.wordings else []),
+            *([] if chosen == [(1.0, "", "")] * len(chosen) else chosen),
             *([self.fewest, fewshot.VERSION, layouts] if self.shots else []),
         )
 
@@ -206,7 +215,7 @@ class Variant(OfDeclaration):
     def _is_random(self) -> bool:
         """Whether another draw may give other tokens."""
         task = self.declaration
-        if self._is_paraphrased or task.input_noise:
+        if self._is_paraphrased or task.input_noise or task.wordings is not None:
             return True
         shown = any(OPTIONS in template.prompt.fields for template in self.templates)
         styled = shown and (len(task.option_styles) > 1 or task.shuffle_options)

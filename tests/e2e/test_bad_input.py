@@ -32,6 +32,11 @@ task("long", "long.jsonl", template="Repeat this to the letter: {word} Thank you
 task("no_such_field", "words.jsonl", template="Say {wrod}.")
 task("other_vocabulary", "words.jsonl", vocabulary=seqio.ByteVocabulary(extra_ids=7))
 task("words", "words.jsonl")
+task("quiet", "empty.jsonl", may_be_empty=True)
+task("silent", "silent.jsonl", may_be_empty=True)
+mixture("words_and_silence", ["words", "quiet", "silent"])
+mixture("silence", ["quiet", "silent"])
+mixture("words_and_none", ["words", "none"])
 """
 
 
@@ -50,6 +55,7 @@ def bad(project, tmp_path_factory):
     lines = [json.dumps(row) for row in words]
     (folder / "words.jsonl").write_text("\n".join(lines))
     (folder / "empty.jsonl").write_text("")
+    (folder / "silent.jsonl").write_text('{"word": ""}\n' * 3)
     (folder / "torn.jsonl").write_text("\n".join([*lines[:4], '{"word": "cu', *lines[5:]]))
     (folder / "lacking.jsonl").write_text("\n".join([*lines[:6], '{"wrod": "x"}', *lines[7:]]))
     long = [{"word": "abcdefg " * 20, "short": "s"}]
@@ -96,7 +102,9 @@ def test_settings_are_refused_before_anything_is_made(project, tmp_path, argv, w
     ("mixture", "argv", "words"),
     [
         ("capitols", [], ["'capitols'", "did you mean 'capitals'", "flan-jax tasks"]),
-        ("none", [], ["'none'", "empty"]),
+        ("none", [], ["'none'", "empty.jsonl", "the source is empty"]),
+        ("words_and_none", [], ["'none'", "empty.jsonl", "the source is empty", "take it out of 'words_and_none'"]),
+        ("silence", [], ["'quiet'", "the source is empty"]),
         ("torn", [], ["torn.jsonl:5", "JSON", "--on_bad_row skip"]),
         ("lacking", [], ["lacking.jsonl:7", "'word'", "did you mean 'wrod'"]),
         ("long", ["--gin.Data.on_long='refuse'"], ["'long'", "64"]),
@@ -126,6 +134,13 @@ def test_bad_rows_are_skipped_and_counted_where_that_is_asked_for(planned):
     for mixture, argv in (("torn_skipped", []), ("torn", ["--gin.Data.on_bad_row='skip'"])):
         task = planned(mixture, *argv)
         assert (task["examples"], task["dropped"], task["tally"]["bad_rows"]) == (19, 1, 1)
+
+
+def test_a_mixture_does_without_tasks_that_may_be_empty_and_says_so(tried):
+    done = tried("words_and_silence", command="plan")
+    assert "left out, as their corpora cannot be had or give no rows: quiet, silent" in done.out and done.code == 0
+    assert "task 'silent', whose rows were all left out: 3 read, 3 dropped" in done.err
+    assert "task 'quiet', whose rows were all left out: there are none" in done.err
 
 
 def test_what_is_too_long_loses_a_field_and_never_the_instruction(tried, planned):

@@ -64,5 +64,5 @@ def test_a_corpus_that_cannot_be_had_ends_the_run_or_is_left_out_by_choice(proje
     done = project("plan", "--mixture", "flan2021_sentiment", *flags, "--gin.Data.on_missing_corpus='skip'")
     assert done.code == 0, done.err
     missing = "sentiment140.with_inverted, yelp_polarity_reviews.with_inverted"
-    assert f"left out, as their corpora cannot be had: {missing}" in done.out
+    assert f"left out, as their corpora cannot be had or give no rows: {missing}" in done.out
     assert "24,800 examples are declared, 12 were kept" in done.err

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from flan_jax.data.preparing.references import references
-from flan_jax.data.preparing.resolving import members, none_kept, vocabulary_of
+from flan_jax.data.preparing.resolving import may_be_left_out, members, none_kept, vocabulary_of
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.errors import UserError
 
@@ -25,6 +25,7 @@ def estimate_in_child(
 
     found, mixture = [], request.mixture
     names = members(mixture)
+    empty: list[UserError] = []
     vocabulary, _ = shared_vocabulary.shared(names, mixture)
     sample = max(_LEAST_SAMPLE, min(sample, _WHOLE_SAMPLE // len(names)))
     for done, name in enumerate(names):
@@ -39,7 +40,11 @@ def estimate_in_child(
             trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
             rows_met.add(example.id.partition("#")[0])  # a long text is cut into several examples
         if not lengths:
-            raise none_kept(name, mixture, request.split, dataclasses.asdict(tally))
+            fault = none_kept(name, mixture, request.split, dataclasses.asdict(tally))
+            if not may_be_left_out(name, dataclasses.asdict(tally), names):
+                raise fault
+            empty.append(fault)
+            continue
         rows = seqio.get_mixture_or_task(name).num_input_examples(request.split)
         count, scaled = _of_whole(len(lengths), len(rows_met), tally, rows if len(lengths) == sample else None)
         if from_sample:
@@ -47,7 +52,10 @@ def estimate_in_child(
         facts = {"lengths": lengths, "trainable": trainable, "rows": rows, "form": examples.prompt_facts(name)["form"]}
         facts["from_sample"] = from_sample
         found.append({"name": name, **facts, "count": count, "tally": scaled})
-    rate_of = rates.rate_of(mixture, {task["name"]: task["count"] for task in found})
+    if empty and not found:
+        raise empty[0]
+    counts = dict.fromkeys(names, 0) | {task["name"]: task["count"] for task in found}
+    rate_of = rates.rate_of(mixture, counts)
     caps = rates.caps_of(mixture)
     for task in found:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])

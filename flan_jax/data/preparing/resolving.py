@@ -36,18 +36,26 @@ def resolve_in_child(*, setup: WorkerSetup, progress: Callable[..., None], reque
     watched += [[file, filesystem.watched(file)] for file in sorted(read - known)]
     notes = freshness.drop_stale(jobs, request, progress)
     fill_stores(jobs, request, setup, progress, f"preparing {request.split}")
-    tasks = []
+    tasks: list[dict[str, Any]] = []
+    empty: list[UserError] = []
     for job in jobs:
         name = job.task
         about, manifest = _about(examples.describe(name)), stores.read_manifest(job.target)
         about |= examples.prompt_facts(name)
         if not manifest["count"]:
-            raise none_kept(name, mixture, request.split, manifest["tally"])
+            fault = none_kept(name, mixture, request.split, manifest["tally"])
+            if not may_be_left_out(name, manifest["tally"], names):
+                raise fault
+            empty.append(fault)
+            missing[name] = f"rows were all left out: {counts_of(manifest['tally'])}"
+            continue
         draws = request.max_draws if about.get("random") else 1
         facts = {"folder": job.folder, "fingerprint": job.fingerprint, "count": manifest["count"]}
         facts["tally"] = manifest["tally"]
         tasks.append({"name": name, **facts, "draws": draws, "about": about})
         notes += _unlike_declared(name, request, manifest)
+    if empty and not tasks:
+        raise empty[0]
     counts = dict.fromkeys(missing, 0) | {task["name"]: task["count"] for task in tasks}
     rate_of = rates.rate_of(mixture, counts)
     caps = rates.caps_of(mixture)
@@ -178,13 +186,36 @@ def members(mixture: str, setting: str = "MIXTURE") -> list[str]:
     raise registrations.unknown(mixture, mixtures | tasks, setting, BROKEN, task_folders.entries())
 
 
+def may_be_left_out(task: str, tally: Mapping[str, int], members: Sequence[str]) -> bool:
+    """Whether a mixture does without a task of which no row was kept: it says that it may be empty, there are others,
+    and no setting would have kept a row.
+    """
+    from flan_jax.tasks import registry
+
+    mended = any(tally.get(key) for key in ("bad_rows", "too_long"))
+    return getattr(registry.declared(task), "may_be_empty", False) and len(members) > 1 and not mended
+
+
+def counts_of(tally: Mapping[str, int]) -> str:
+    """What became of the rows of a task of which none was kept."""
+    causes = [f"{value:,} {key.replace('_', ' ')}" for key, value in tally.items() if value and key != "kept"]
+    return ", ".join(causes) or "there are none"
+
+
 def none_kept(task: str, mixture: str, split: str, tally: Mapping[str, int]) -> UserError:
     """What to say of a task of which no row was kept: why, and what mends it."""
-    causes = [
-        f"{value} {key.replace('_', ' ')}" for key, value in tally.items() if value and key not in ("read", "kept")
-    ]
-    mend = "raise FEATURE_LENGTHS, which its templates alone fill," if tally.get("too_long") else "check its source,"
+    from flan_jax.tasks import examples
+
+    files = examples.source_files(task)
+    source = f" ({files[0]})" if len(files) == 1 else ""
+    causes = {key: value for key, value in tally.items() if key != "read"}
+    why = counts_of(causes) if any(causes.values()) else "the source is empty"
+    mend = (
+        "raise FEATURE_LENGTHS, which its templates alone fill,"
+        if tally.get("too_long")
+        else f"check its source{source},"
+    )
     return UserError(
         f"task {task!r} has no examples in split {split!r}: {tally.get('read', 0)} rows were read and none was kept "
-        f"({', '.join(causes) or 'the source is empty'}); {mend} or take it out of {mixture!r}"
+        f"({why}); {mend} or take it out of {mixture!r}"
     )

@@ -3,6 +3,7 @@
 `recognition.FORMS` says which module knows a form; its `declared(source, name, columns, **shared)` makes the task.
 """
 
+import dataclasses
 import importlib
 import os
 from collections.abc import Mapping, Sequence
@@ -27,8 +28,10 @@ def task_from_file(
     """Declares a task for a file of examples; call `register()` on it to use it.
 
     Recognised by their columns: task files of Natural Instructions and Super-Natural Instructions, and folders of them;
-    prompt and completion (or response), inputs and targets; instruction, input and output (Alpaca); messages (OpenAI)
-    or conversations (ShareGPT). JSONL, JSON arrays, CSV and TSV, plain or gzipped, and Parquet.
+    prompt and completion (or response), inputs and targets; instruction, input and output
+    (Alpaca and what descends from it); Unnatural Instructions and Self-Instruct by their instances; question, answer
+    and rationale, also in TSV files without a header; messages (OpenAI) or conversations (ShareGPT). JSONL, JSON
+    arrays, CSV and TSV, plain or gzipped, and Parquet.
 
     Args:
       path: the file, or a pattern of files of one format; or a folder of task files.
@@ -68,7 +71,10 @@ def register_files(paths: Sequence[str], name: str, **how: Any) -> None:
     test: list[str] = []
     is_scored = False
     for path, one in zip(paths, names, strict=True):
-        found = task_from_file(path, one, **how).register()
+        task = task_from_file(path, one, **how)
+        if len(paths) > 1 and hasattr(task, "may_be_empty"):
+            task = dataclasses.replace(task, may_be_empty=True)
+        found = task.register()
         is_folder = isinstance(found, Registered)
         train += found.train if is_folder else [one]
         test += (found.test or found.train) if is_folder else [one]

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Mapping
@@ -30,6 +31,30 @@ def _pairs(columns: Collection[str], first: Row) -> Columns:
     return next((pair for pair in known if set(pair) <= set(columns)), None)
 
 
+def _unnatural(columns: Collection[str], first: Row) -> Columns:
+    """Instances that say their prompt whole; TFDS has lists by key, as is what `in` asks of either."""
+    instances = first.get("instances")
+    one = instances[0] if isinstance(instances, list) and instances else instances
+    return () if isinstance(one, Mapping) and "instruction_with_input" in one else None
+
+
+def _self_instruct(columns: Collection[str], first: Row) -> Columns:
+    return () if "instruction" in columns and {"instances", "raw_instances"} & set(columns) else None
+
+
+def _alpaca(columns: Collection[str], first: Row) -> Columns:
+    """An instruction and an output under the names of Alpaca, Dolly or OpenOrca; those that make it a conversation."""
+    is_known = "instruction" in columns and {"output", "response"} & set(columns)
+    if not is_known and not {"question", "response"} <= set(columns):
+        return None
+    return tuple(name for name in ("system", "system_prompt", "history") if name in columns)
+
+
+def _chain_of_thought(columns: Collection[str], first: Row) -> Columns:
+    found = [next((name for name in names if name in columns), "") for names in _REASONED]
+    return tuple(found) if all(found) else None
+
+
 def _with(*names: str) -> Callable[[Collection[str], Row], Columns]:
     """Rows that have all these columns."""
     return lambda columns, first: () if set(names) <= set(columns) else None
@@ -39,12 +64,21 @@ def _with(*names: str) -> Callable[[Collection[str], Row], Columns]:
 FORMS: dict[str, Callable[[Collection[str], Row], Columns]] = {
     **{kind: _with("input", "output", *sorted(keys)) for kind, keys in instruction_folders.KINDS.items()},
     "messages": _messages,
-    "alpaca": _with("instruction", "output"),
+    "unnatural_instructions": _unnatural,
+    "self_instruct": _self_instruct,
+    "alpaca": _alpaca,
+    "chain_of_thought": _chain_of_thought,
     "pairs": _pairs,
 }
+_REASONED = (
+    ("question", "input", "source", "inputs"),
+    ("answer", "target", "targets"),
+    ("rationale", "explanation", "chain_of_thought", "cot"),
+)
 _LOOKED_AT = 20
 _HELD_OUT = 50
 _SHOWN, _SHOWN_COLUMNS = 40, 12
+_NAME = re.compile(r"(?=.{1,40}$)[\w./#()-]*[\w)](?: [\w./#()-]*[\w)]){0,2}")  # of a column; no sentence
 _HEADLESS = " (the file's first line must name its columns; a task in Python can do so: csv(FILE, columns=...))"
 
 
@@ -81,9 +115,25 @@ def form_of(
             return form, found
     raise UserError(
         f"{path} has the columns {_listed(columns)}, which are of no format known here (prompt/completion, "
-        "instruction/input/output, messages, conversations); name two of them: --fields inputs=COLUMN,targets=COLUMN"
+        "instruction/input/output, question/answer/rationale, messages, conversations); name two of them: --fields "
+        "inputs=COLUMN,targets=COLUMN"
         f"{_HEADLESS if isinstance(source.reader, readers.Csv) else ''}."
     )
+
+
+def reasoned(source: FileSource, path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The columns of question, answer and rationale.
+
+    Raises:
+      UserError: they have no names that are known here.
+    """
+    columns, first = _columns(source)
+    if (found := _chain_of_thought(columns, first)) is None:
+        raise UserError(
+            f"{path} has the columns {_listed(columns)}; a question, an answer and a rationale are wanted: name them, "
+            "chain_of_thought(FILE, NAME, columns=(QUESTION, ANSWER, RATIONALE))."
+        )
+    return found
 
 
 def _checked(fields: Mapping[str, str], columns: list[str], path: Any) -> tuple[str, ...]:
@@ -145,6 +195,8 @@ def _source(path: str, validation_rows: int, on_bad_row: str | None) -> FileSour
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
     kind = name.rpartition(".")[2]
+    if kind == "tsv" and _is_headless(found[0]):
+        return sources.csv(path, delimiter="\t", columns=("question", "answer", "rationale"), quoted=False, **how)
     if kind in ("csv", "tsv"):
         return sources.csv(path, delimiter="\t" if kind == "tsv" else ",", **how)
     if kind == "parquet":
@@ -161,15 +213,26 @@ def _source(path: str, validation_rows: int, on_bad_row: str | None) -> FileSour
     )
 
 
+def _is_headless(path: str) -> bool:
+    """Whether a TSV file begins with a question, an answer and a rationale, and not with the names of its columns."""
+    cells = _start(path, 1 << 16).partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r").split("\t")
+    return len(cells) == 3 and not any(_NAME.fullmatch(cell.strip()) for cell in (cells[0], cells[2]))
+
+
 def _start_of(path: str) -> bytes:
-    """The first byte of a file that is neither a mark of UTF-8 nor blank.
+    """The first byte of a file that is neither a mark of UTF-8 nor blank."""
+    return _start(path, 4096).lstrip()[:1]
+
+
+def _start(path: str, size: int) -> bytes:
+    """The first bytes of a file, without a mark of UTF-8.
 
     Raises:
       UserError: it cannot be read or unpacked.
     """
     try:
         with open_rows(path) as file:
-            return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+            return file.read(size).removeprefix(b"\xef\xbb\xbf")
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); it is damaged, or not packed as its name says.") from None
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError, nearest
-from flan_jax.files.filesystem import open_bytes
+from flan_jax.files.row_files import open_rows
 from flan_jax.tasks.sources import json_stream
 from flan_jax.tasks.sources.file_source import FileSource, keys
 from flan_jax.tasks.sources.readers import Text, Units, json_row
@@ -33,7 +33,7 @@ class TaskFile(Text):
 
     def _all(self, path: str) -> Units:
         head = checked_head(path, self.at)
-        with open_bytes(path) as file:
+        with open_rows(path) as file:
             for number, instance in enumerate(json_stream.items(file, path, self.at)):
                 yield number, (head, instance)
 
@@ -72,7 +72,7 @@ def head_of(path: str, at: str = INSTANCES, only: Collection[str] = ()) -> dict[
     Raises:
       UserError: it is no JSON object, or has no array of instances.
     """
-    with open_bytes(path) as file:
+    with open_rows(path) as file:
         found = json_stream.head(file, path, at, only)
     was_read_whole = not (only and set(only) <= found.keys())
     if at in found or (was_read_whole and not is_task_file(path, at)):
@@ -84,7 +84,7 @@ def head_of(path: str, at: str = INSTANCES, only: Collection[str] = ()) -> dict[
 
 def is_task_file(path: str, at: str = INSTANCES) -> bool:
     """Whether a file begins with an object that has an array of instances."""
-    with open_bytes(path) as file:
+    with open_rows(path) as file:
         return json_stream.has_array(file, at)
 
 

@@ -13,18 +13,6 @@ from flan_jax.tasks.tally import BadRow
 LONG = {"inputs": None, "targets": None}
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(name, *rows):
-        path = tmp_path / name
-        path.write_text(
-            json.dumps(list(rows)) if name.endswith(".json") else "".join(json.dumps(r) + "\n" for r in rows)
-        )
-        return path
-
-    return write
-
-
 def read(task, tally=None, **how):
     task.register()
     return [(one.inputs_text, one.targets_text) for one in examples(task.name, "train", LONG, tally=tally, **how)]

@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from flan_jax.tasks.formats import recognition
+
 # Runs commands one after another; then says what was imported.
 COMMANDS = """
 import json, sys
@@ -43,3 +47,22 @@ def test_a_file_that_cannot_be_used_is_told_before_anything_large_is_imported(tm
     for sentence, line in zip(said, lines[::2], strict=True):
         assert sentence in line
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("first", "is_headless"),
+    [
+        ("Is it so?\tno\tBecause it is not.", True),
+        ('He said "go", did he?\t(a)\tHe says so himself, as told.', True),
+        ("question\tanswer\trationale", False),
+        ("inputs\ttargets", False),
+        ("Is it so?\tno\twhy", False),  # the third may be a column's name
+        ("One? Two?\tno", False),
+        ("Is it so?\tno\tBecause: yes.\tmore", False),
+    ],
+)
+def test_three_columns_of_sentences_are_no_header(tmp_path, first, is_headless):
+    path = tmp_path / "some_train.tsv"
+    path.write_text(f"{first}\n" + "a" + "\tb" * first.count("\t") + "\n", encoding="utf-8-sig")
+    rows = [row for _, row in recognition.source_of(str(path), 0, None).rows("train")]
+    assert len(rows) == 1 + is_headless and ("rationale" in rows[0]) == (is_headless or "rationale" in first)

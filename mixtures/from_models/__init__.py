@@ -1,0 +1,1 @@
+"""Instruction data that models wrote."""
