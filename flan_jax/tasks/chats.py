@@ -13,7 +13,7 @@ import seqio
 from flan_jax.errors import UserError
 from flan_jax.tasks import metrics as metric_functions
 from flan_jax.tasks import registry, run_form, vocabularies
-from flan_jax.tasks.conversations import read_conversation
+from flan_jax.tasks.conversations import read_conversation, rows_of
 from flan_jax.tasks.encoding import batched
 from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Request
 from flan_jax.tasks.role_chats import RoleEncoder, dialogue_of
@@ -37,7 +37,8 @@ class ChatTask:
         "value"}). A message's own "loss_weight" is heeded; content may be a list of parts, of which texts and tool
         calls are read.
       messages: the field that holds the list.
-      preprocess: turns a row into one with such a field, or None to leave it out.
+      preprocess: turns a row into one with such a field, into a list of such rows, each an example, or into None to
+        leave it out.
       role_names: how each role is called in the text, where no chat template says it.
       chat_template: whether the chat template that comes with the vocabulary is used, where one does.
       metrics: names or functions; empty where only the loss is of interest.
@@ -51,7 +52,7 @@ class ChatTask:
     name: str
     source: Source | seqio.DataSource
     messages: str = "messages"
-    preprocess: Callable[[Row], Row | None] | None = None
+    preprocess: Callable[[Row], Row | list[Row] | None] | None = None
     role_names: tuple[tuple[str, str], ...] = ROLE_NAMES
     chat_template: bool = True
     metrics: tuple[str | Callable[..., Mapping[str, Any]], ...] = ()
@@ -102,7 +103,7 @@ class ChatRecipe(OfDeclaration):
 
         def encoder(rows: Iterable[tuple[str, Row]]) -> Iterator[Example]:
             for batch in batched(rows, 256):
-                for row_id, row in batch:
+                for row_id, row in rows_of(self, split, batch, request):
                     if (example := encode(row_id, row)) is not None:
                         yield example
 
@@ -125,7 +126,8 @@ class ChatRecipe(OfDeclaration):
     def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
         """See `Recipe`."""
         request = Request({}, on_bad_row=on_bad_row)
-        for row_id, row in of_task(self.name, self.source.rows(split, on_bad_row)):
+        rows = of_task(self.name, self.source.rows(split, on_bad_row))
+        for row_id, row in rows_of(self, split, rows, request):
             if (dialogue := read_conversation(self, split, row_id, row, request, dialogue_of)) is not None:
                 yield dialogue.prompt.render(dialogue.values), dialogue.text
 

@@ -16,7 +16,7 @@ import dataclasses
 import numpy as np
 
 from flan_jax.tasks import vocabularies
-from flan_jax.tasks.conversations import ChatDeclaration, conversation_of, read_conversation
+from flan_jax.tasks.conversations import ChatDeclaration, conversation_of, read_conversation, source_row
 from flan_jax.tasks.encoding import Finisher
 from flan_jax.tasks.recipe import Example, Recipe, Request
 from flan_jax.tasks.sources import Row
@@ -116,7 +116,7 @@ class RoleEncoder:
         )
 
     def _where(self, row_id: str) -> str:
-        return self._recipe.source.where(self._split, row_id)
+        return self._recipe.source.where(self._split, source_row(row_id))
 
     def _prompt(self, row_id: str, dialogue: Dialogue) -> tuple[str, list[int], int] | None:
         text = dialogue.prompt.render(dialogue.values)

@@ -12,7 +12,14 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import vocabularies
-from flan_jax.tasks.conversations import ChatDeclaration, Turn, conversation_of, read_conversation
+from flan_jax.tasks.conversations import (
+    ChatDeclaration,
+    Turn,
+    alternating,
+    conversation_of,
+    read_conversation,
+    source_row,
+)
 from flan_jax.tasks.encoding import Finisher
 from flan_jax.tasks.recipe import Example, Recipe, Request
 from flan_jax.tasks.sources import Row
@@ -87,7 +94,15 @@ class TemplatedEncoder:
 
     def _read(self, task: ChatDeclaration, row: Row) -> _Encoded | None:
         turns = conversation_of(task, row)
-        return None if turns is None else self._encoded(turns)
+        if turns is None:
+            return None
+        try:
+            return self._encoded(turns)
+        except BadRow:
+            joined = alternating(turns)
+            if joined == turns or not any(turn.role == "assistant" for turn in joined):
+                raise
+            return self._encoded(joined)
 
     def _encoded(self, turns: list[Turn]) -> _Encoded:
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]
@@ -102,7 +117,7 @@ class TemplatedEncoder:
 
     def _fitted(self, row_id: str, found: _Encoded) -> _Encoded | None:
         """The conversation within the lengths: its longest early turn is shortened, then exchanges are left off."""
-        place: Any = lambda: self._recipe.source.where(self._split, row_id)
+        place: Any = lambda: self._recipe.source.where(self._split, source_row(row_id))
         limit = self._finisher.most_inputs
         if limit is not None and found.answers[0][0] > limit:
             if self._finisher.is_refused(row_id, "inputs", found.answers[0][0], place):

@@ -190,8 +190,8 @@ def test_an_example_whose_learnt_part_is_cut_off_is_not_kept(chat):
         ({"turns": []}, "no field 'messages' with the messages, the row has turns"),
         ([{"role": "narrator", "content": "x"}], "the role 'narrator'; the roles are system, developer, user"),
         (["hello"], "a message is 'hello'"),
-        ({"messages": "hello"}, "the messages are str"),
-        ([{"role": "user", "content": 3}], "content is int"),
+        ({"messages": "hello"}, "the messages are text that is no JSON"),
+        ([{"role": "user", "content": True}], "content is bool"),
     ],
 )
 def test_rows_that_are_no_conversation(chat, row, message):
@@ -206,14 +206,14 @@ def test_roles_of_tools(chat):
     chat(
         [
             {"from": "human", "value": "sum"},
-            {"from": "function_call", "value": "add(1)"},
+            {"from": "function_call", "value": '{"add": 1}'},
             {"from": "observation", "value": "2"},
             {"from": "gpt", "value": "two"},
         ],
         role_names=(("system", "S"), ("user", "U"), ("assistant", "A"), ("tool", "T")),
     )
     (one,) = examples("chat", "train", LONG)
-    assert one.inputs_text == "U: sum\nA:" and one.targets_text == "add(1)\nT: 2\nA: two"
+    assert one.inputs_text == "U: sum\nA:" and one.targets_text == '{"add": 1}\nT: 2\nA: two'
     with pytest.raises(BadRow):
         turns_of([{"role": None}])
 
