@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from flan_jax.tasks.examples import Example, Tally, describe, fingerprint, references, score, source_files
     from flan_jax.tasks.foreign import set_version
     from flan_jax.tasks.formats.alpaca import alpaca
+    from flan_jax.tasks.formats.dialogues import dialogues
     from flan_jax.tasks.formats.files import task_from_file
     from flan_jax.tasks.formats.messages import messages
+    from flan_jax.tasks.formats.moss import moss
+    from flan_jax.tasks.formats.oasst import oasst_trees
     from flan_jax.tasks.formats.pairs import pairs
     from flan_jax.tasks.instruction import InstructionTask
     from flan_jax.tasks.label_metrics import binary_f1
@@ -54,6 +57,7 @@ __all__ = [
     "csv",
     "declared",
     "describe",
+    "dialogues",
     "fingerprint",
     "generator",
     "hugging_face",
@@ -61,7 +65,9 @@ __all__ = [
     "jsonl",
     "messages",
     "mixture",
+    "moss",
     "names",
+    "oasst_trees",
     "pairs",
     "parquet",
     "proportional",
@@ -82,8 +88,11 @@ _NAMES = {
     "examples": "Example Tally describe fingerprint references score source_files",
     "foreign": "set_version",
     "formats.alpaca": "alpaca",
+    "formats.dialogues": "dialogues",
     "formats.files": "task_from_file",
     "formats.messages": "messages",
+    "formats.moss": "moss",
+    "formats.oasst": "oasst_trees",
     "formats.pairs": "pairs",
     "instruction": "InstructionTask",
     "label_metrics": "binary_f1",
