@@ -25,8 +25,8 @@ def task_from_file(
     """Declares a task for a file of examples; call `register()` on it to use it.
 
     Recognised by their columns: prompt and completion (or response), inputs and targets; instruction, input and output
-    (Alpaca); messages (OpenAI) or conversations (ShareGPT). JSONL, JSON arrays, CSV and TSV, plain or gzipped, and
-    Parquet.
+    (Alpaca); messages (OpenAI) or conversations (ShareGPT); OpenAssistant's trees, MOSS's turns, and dialogues whose
+    turns name a speaker. JSONL, JSON arrays and objects of rows, CSV and TSV, plain or gzipped, and Parquet.
 
     Args:
       path: the file, or a pattern of files of one format.
