@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from flan_jax.errors import UserError
@@ -28,11 +27,6 @@ def read(rows, vocabulary, tally=None, name="chat", **how):
     rows = [one if isinstance(one, dict) and "messages" in one else {"messages": one} for one in rows]
     ChatTask(name, generator(lambda split: rows), vocabulary=vocabulary).register()
     return list(examples(name, "train", LONG, tally=tally, **how))
-
-
-def learnt(one):
-    """By token, in order, whether it bears loss."""
-    return [True] * len(one.targets) if one.weights is None else (one.weights > 0).tolist()
 
 
 @pytest.mark.parametrize(
@@ -62,13 +56,28 @@ def test_numbers_are_text(model):
 def test_what_the_assistant_says_before_it_is_asked_is_shown_and_not_learnt(model):
     hello = {"role": "assistant", "content": "Is it so?"}
     greeted, prompted = read([[hello, *PAIR], [{"role": "system", "content": "Greet."}, hello]], model)
-    assert (greeted.inputs_text, greeted.targets_text) == ("Assistant:", "Is it so?\nUser: a\nAssistant: b")
-    first_end = int(np.flatnonzero(greeted.targets == 1)[0])
-    assert not any(learnt(greeted)[: first_end + 1]) and learnt(greeted)[-2:] == [True, True]
+    assert (greeted.inputs_text, greeted.targets_text) == ("Assistant: Is it so?\nUser: a\nAssistant:", "b")
+    assert greeted.weights is None
+    # Unless the message itself says that it counts.
+    (marked,) = read([[{**hello, "loss_weight": 1.0}, *PAIR]], model, name="marked")
+    assert (marked.inputs_text, marked.targets_text) == ("Assistant:", "Is it so?\nUser: a\nAssistant: b")
+    assert marked.weights[0] == marked.weights[-1] == 1
     # A system prompt asks where no user does.
     assert prompted.inputs_text == "System: Greet.\nAssistant:" and prompted.weights is None
     tally = Tally()
     assert not read([[hello]], model, tally, name="alone") and tally == Tally(read=1, dropped=1)
+
+
+def test_a_system_prompt_in_the_middle_stands_where_it_is(model, tmp_path):
+    talk = [*PAIR, {"role": "system", "content": "d"}, {"role": "user", "content": "c"}, SAID]
+    (one,) = read([talk], model)
+    assert one.targets_text == "b\nSystem: d\nUser: c\nAssistant: b" and sorted(set(one.weights.tolist())) == [0, 1]
+    first = "{% for m in messages[1:] if m.role == 'system' %}{{ raise_exception('system first') }}{% endfor %}"
+    folder = str(byte_level(tmp_path / "first", first + STRICT))
+    with pytest.raises(
+        UserError, match="row 0 of .* refuses a conversation of user, assistant, system, .*skip. To leave"
+    ):
+        read([talk], folder, name="first")
 
 
 def test_turns_of_one_role_stand_as_they_are(model):
