@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from flan_jax.tasks.foreign import set_version
     from flan_jax.tasks.formats.alpaca import alpaca
     from flan_jax.tasks.formats.chain_of_thought import chain_of_thought
+    from flan_jax.tasks.formats.dialogues import dialogues
     from flan_jax.tasks.formats.files import register_files, task_from_file
     from flan_jax.tasks.formats.messages import messages
+    from flan_jax.tasks.formats.moss import moss
     from flan_jax.tasks.formats.natural_instructions import natural_instructions
+    from flan_jax.tasks.formats.oasst import oasst_trees
     from flan_jax.tasks.formats.pairs import pairs
     from flan_jax.tasks.formats.self_instruct import self_instruct
     from flan_jax.tasks.formats.super_natural_instructions import super_natural_instructions
@@ -63,6 +66,7 @@ __all__ = [
     "csv",
     "declared",
     "describe",
+    "dialogues",
     "fingerprint",
     "generator",
     "hugging_face",
@@ -70,8 +74,10 @@ __all__ = [
     "jsonl",
     "messages",
     "mixture",
+    "moss",
     "names",
     "natural_instructions",
+    "oasst_trees",
     "pairs",
     "parquet",
     "proportional",
@@ -101,6 +107,9 @@ _NAMES = {
     "formats.chain_of_thought": "chain_of_thought",
     "formats.messages": "messages",
     "formats.natural_instructions": "natural_instructions",
+    "formats.dialogues": "dialogues",
+    "formats.moss": "moss",
+    "formats.oasst": "oasst_trees",
     "formats.pairs": "pairs",
     "formats.super_natural_instructions": "super_natural_instructions",
     "formats.self_instruct": "self_instruct",

@@ -8,12 +8,13 @@ question, so that they are made once for each text.
 """
 
 import bisect
+import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
+from flan_jax.tasks.tokenizer_json import TokenizerJsonVocabulary
 from flan_jax.tasks.vocabularies import Tokenizer
-from flan_jax.text.chat_templates import ChatTemplate
+from flan_jax.text.chat_templates import Answers, ChatTemplate, next_ends
 
 _QUESTION = "?"  # in front of an answer whose ids are wanted
 _ANSWERS = "!", "a", "It", "The", "1"  # by which it is found where answers begin
@@ -88,8 +89,8 @@ class OneExchange:
     def _exchange(self, answer: str) -> tuple[int, list[int]]:
         """The first token of an answer to `_QUESTION`, and the tokens of both, up to the answer's end."""
         turns = [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": answer}]
-        _, ids, ((_, first, end),), _ = rendered_answers(self.tokenizer, self._template, turns)
-        return first, ids[:end]
+        found = rendered_answers(self.tokenizer, self._template.answers(turns))
+        return found.answers[0].first, found.ids
 
 
 @functools.lru_cache(maxsize=64)
@@ -98,24 +99,54 @@ def one_exchange(tokenizer: Tokenizer, template: ChatTemplate) -> OneExchange:
     return OneExchange(tokenizer, template)
 
 
-def rendered_answers(
-    tokenizer: Tokenizer, template: ChatTemplate, messages: Sequence[Mapping[str, Any]]
-) -> tuple[str, list[int], list[tuple[int, int, int]], int]:
-    """A conversation in ids, and which of them are answers.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """Where in a conversation's ids one answer is.
+
+    Attributes:
+      number: of its message.
+      first: its first token.
+      end: the one after its last, which is the token that ends it.
+      begin: its first character.
+      stop: the character after its last, without what ends it.
+    """
+
+    number: int
+    first: int
+    end: int
+    begin: int
+    stop: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rendered:
+    """A conversation in ids.
+
+    Attributes:
+      text: as rendered.
+      ids: of it, up to the end of the last answer.
+      answers: where they are.
+      stops: the character after each token.
+    """
+
+    text: str
+    ids: list[int]
+    answers: list[Answer]
+    stops: list[int]
+
+    def token_at(self, character: int) -> int:
+        """The first token that reaches beyond the characters before this one."""
+        return bisect.bisect_right(self.stops, character)
+
+
+def rendered_answers(tokenizer: Tokenizer, found: Answers) -> Rendered:
+    """A rendered conversation in ids, and which of them are answers, the token that ends each included.
 
     Args:
-      tokenizer: of a folder with that template.
-      template: the chat template.
-      messages: {"role", "content"} each, the last one the assistant's.
-
-    Returns:
-      The rendered text; ids of it, up to the end of the last answer; (number of the message, first token, end) of each
-      answer, the token that ends it included; and where in the text the first answer begins.
-
-    Raises:
-      UserError: it is not clear from the template what the assistant says.
+      tokenizer: of the folder that the chat template comes with.
+      found: what `ChatTemplate.answers` gives.
     """
-    text, spans = template.answers(messages)
+    text, spans = found
     ids, offsets = tokenizer.encode_rendered(text)
     begins, stops = [begin for begin, _ in offsets], [stop for _, stop in offsets]
     eos_ids, answers = tokenizer.eos_ids, []
@@ -125,12 +156,21 @@ def rendered_answers(
         ended = max((at for at in range(here, after) if ids[at] in eos_ids), default=None)
         if ended is not None and not text[stops[ended] : end].strip():
             after = ended + 1  # without the line feed that follows
+            end = begins[ended]
         elif after < len(ids) and ids[after] in eos_ids:
-            after += 1  # generation marks stand around what is said alone: its end is learnt too
-        answers.append((number, here, after))
-    number, first, end = answers[-1]
-    ids = ids[:end]
-    if ids[-1] not in eos_ids and tokenizer.eos_id is not None:  # a template that ends no answer
-        ids.append(tokenizer.eos_id)
-        answers[-1] = (number, first, len(ids))
-    return text, ids, answers, spans[0][1]
+            # Generation marks stand around what is said alone, or the end is written in front of the next message.
+            after += 1
+        answers.append(Answer(number, here, after, first, end))
+    ids = ids[: answers[-1].end]
+    closes = _closes(tokenizer)
+    if ids[-1] not in eos_ids and closes is not None:  # a template that ends no answer, or not the last one
+        ids.append(closes)
+        answers[-1] = dataclasses.replace(answers[-1], end=len(ids))
+    return Rendered(text, ids, answers, stops)
+
+
+def _closes(tokenizer: Tokenizer) -> int | None:
+    """The token that ends a last answer which its template ends with none."""
+    vocabulary = tokenizer.vocabulary
+    ends = next_ends(vocabulary.tokenizer) if isinstance(vocabulary, TokenizerJsonVocabulary) else None
+    return tokenizer.eos_id if ends is None else ends

@@ -107,10 +107,14 @@ class TokenizerFolder:
         """Ids of such texts, without the places."""
         return [found.ids for found in self._rendered.encode_batch_fast(list(texts), add_special_tokens=False)]
 
+    def specials(self, text: str) -> list[int]:
+        """The special tokens in a rendered text, in order."""
+        known = self._rendered.get_added_tokens_decoder()
+        return [one for one in self.encode_rendered(text)[0] if one in known and known[one].special]
+
     def first_special(self, text: str) -> int | None:
         """The first special token in a rendered text; None where it has none."""
-        known = self._rendered.get_added_tokens_decoder()
-        return next((one for one in self.encode_rendered(text)[0] if one in known and known[one].special), None)
+        return next(iter(self.specials(text)), None)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, without special tokens."""

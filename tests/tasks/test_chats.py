@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -5,7 +6,8 @@ import pytest
 import seqio
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import ChatTask, Tally, generator
+from flan_jax.tasks import ChatTask, Tally, fingerprints, generator
+from flan_jax.tasks.chats import ChatRecipe
 from flan_jax.tasks.conversations import turns_of
 from flan_jax.tasks.examples import describe, examples
 from flan_jax.tasks.tally import BadRow
@@ -24,9 +26,9 @@ MESSAGES = [
 
 @pytest.fixture
 def chat(model):
-    def declare(*conversations, **fields):
+    def declare(*conversations, name="chat", **fields):
         rows = [one if isinstance(one, dict) else {"messages": one} for one in conversations]
-        return ChatTask("chat", generator(lambda split: rows), vocabulary=model, **fields).register()
+        return ChatTask(name, generator(lambda split: rows), vocabulary=model, **fields).register()
 
     return declare
 
@@ -123,13 +125,177 @@ def test_a_part_that_holds_no_text_is_told_and_not_left_out(chat, part, fault):
     assert [one.id for one in examples("chat", "train", LONG, on_bad_row="skip")] == ["train:0"]
 
 
-@pytest.mark.parametrize("key", ["tool_calls", "function_call"])
-def test_a_call_beside_the_content_is_told_and_not_left_out(chat, key):
-    call = {"role": "assistant", "content": None, key: [{"function": {"name": "f", "arguments": "{}"}}]}
-    chat([*MESSAGES[:3], {**MESSAGES[2], key: None}], [*MESSAGES[:2], call, *MESSAGES[1:3]])
-    with pytest.raises(UserError, match=f"row 1 of .*: a message holds {key}, of which nothing would be learnt; write"):
+ADD = '{"name": "add", "arguments": {"a": 1}}'
+CALLS = {
+    "OpenAI's": {"tool_calls": [{"id": "c1", "function": {"name": "add", "arguments": '{"a": 1}'}}], "content": None},
+    "OpenAI's, with an object": {
+        "tool_calls": [{"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}]
+    },
+    "OpenAI's older": {"function_call": {"name": "add", "arguments": '{"a": 1}'}, "content": ""},
+    "a part": {"content": [{"type": "tool_call", "value": ADD}]},
+    "ShareGPT's": {"from": "function_call", "role": None, "value": ADD},
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_calls_of_tools_are_learnt_and_their_results_are_not(chat, model, call):
+    """As JSON where no template writes them; the tools are told in the system prompt."""
+    tools = json.dumps([{"name": "add", "description": "adds"}])
+    talk = [MESSAGES[0], MESSAGES[1], {"role": "assistant", **call}, {"role": "tool", "content": "2"}, MESSAGES[2]]
+    chat({"messages": talk, "tools": tools}, {"messages": talk[1:], "tools": json.loads(tools)}, {"messages": talk})
+    first, second, third = examples("chat", "train", LONG)
+    asked = "User: Is plum a fruit?\nAssistant:"
+    told = 'Tools:\n{"name": "add", "description": "adds"}'
+    assert first.inputs_text == f"System: Be quick.\n\n{told}\n{asked}"
+    assert second.inputs_text == f"System: {told}\n{asked}" and third.inputs_text == f"System: Be quick.\n{asked}"
+    assert first.targets_text == f"{ADD}\nTool: 2\nAssistant: It is." and first.learnt == (ADD, "It is.")
+    learnt = Tokenizer(model).decode(first.targets[first.weights > 0].tolist())
+    assert "".join(learnt.split()) == "".join(f"{ADD}It is.".split())
+
+
+@pytest.mark.parametrize(
+    ("message", "row", "fault"),
+    [
+        ({"tool_calls": [{"function": {"name": "add", "arguments": "{a: 1}"}}]}, {}, "gives 'add' is no JSON .*{a: 1}"),
+        ({"tool_calls": [{"function": {"name": "add", "arguments": "[1]"}}]}, {}, r"gives 'add' \[1\]; an object with"),
+        ({"tool_calls": [{"function": {"arguments": "{}"}}]}, {}, "call is .*; an object with a name and arguments"),
+        ({"function_call": "add(1)"}, {}, r"a message's call is no JSON .*: 'add\(1\)'"),
+        ({"role": "function_call", "content": "add(1)"}, {}, r"a message's call is no JSON .*: 'add\(1\)'"),
+        ({"content": [{"type": "tool_call", "value": 5}]}, {}, "a message's call is 5; an object"),
+        ({"role": "user", "content": "a", "tool_calls": [ADD]}, {}, "role 'user' calls a tool; only the assistant"),
+        ({"content": "a"}, {"tools": "no JSON"}, "the row's tools is no JSON .*: 'no JSON'"),
+        ({"content": "a"}, {"tools": {"add": 1}}, "the row's tools are {'add': 1}; a list"),
+        ({"content": "a"}, {"tools": ["5"]}, "one of the row's tools is 5; an object with a name is wanted"),
+        ({"content": "a"}, {"weight": "heavy"}, "the row's weight is 'heavy'; a number of 0 or more is wanted"),
+    ],
+)
+def test_what_is_no_call_no_tool_and_no_weight_is_a_bad_row(chat, message, row, fault):
+    talk = [*MESSAGES[:2], {"role": "assistant", **message}, *MESSAGES[1:3]]
+    chat(MESSAGES, {"messages": talk, **row})
+    with pytest.raises(UserError, match=f"row 1 of .*{fault}"):
         list(examples("chat", "train", LONG))
     assert [one.id for one in examples("chat", "train", LONG, on_bad_row="skip")] == ["train:0"]
+
+
+def trained(one):
+    """The learnt texts with their weights."""
+    weights = [1.0] if one.weights is None else [weight for weight in dict.fromkeys(one.weights.tolist()) if weight]
+    return one.learnt, weights
+
+
+MARKED = [
+    {"role": "user", "content": "a", "train": True},
+    {"role": "assistant", "content": "one"},
+    {"role": "user", "content": "b"},
+    {"role": "assistant", "content": "two", "train": False},
+    {"role": "user", "content": "c"},
+    {"role": "assistant", "content": "three", "weight": 1, "train_on_turn": True},
+    {"role": "user", "content": "d"},
+    {"role": "assistant", "content": "four", "trainable": True, "loss_weight": 0.5},
+    {"role": "user", "content": "e"},
+    {"role": "assistant", "content": "five", "trainable": None},
+]
+
+
+def test_which_answers_bear_loss(chat):
+    """By choice all, the last, or those that are marked; a message's and a row's weights always count."""
+    rows = [MARKED, {"messages": MARKED, "weight": 0.5}, {"messages": MARKED[:2], "weight": 0}, MARKED[:2]]
+    said = ("one", "three", "four", "five")
+    wanted = {
+        "all": [(said, [1.0, 0.5]), (said, [0.5, 0.25]), (("one",), [1.0])],
+        "marked": [(("three", "four"), [1.0, 0.5]), (("three", "four"), [0.5, 0.25])],
+        "last": [(("five",), [1.0]), (("five",), [0.5]), (("one",), [1.0])],
+    }
+    for loss_on, learnt in wanted.items():
+        chat(*rows, loss_on=loss_on, name=f"on_{loss_on}")
+        tally = Tally()
+        found = list(examples(f"on_{loss_on}", "train", LONG, tally=tally))
+        assert [trained(one) for one in found] == learnt
+        assert tally == Tally(read=4, kept=len(found), dropped=4 - len(found))
+    (last, *_) = examples("on_last", "train", LONG)
+    assert last.inputs_text.endswith("Assistant: four\nUser: e\nAssistant:") and last.targets_text == "five"
+
+
+THOUGHTS = {
+    "a part": {"content": [{"type": "reasoning", "value": "hm"}, {"type": "text", "text": "It is."}]},
+    "a part as Anthropic has it": {"content": [{"type": "thinking", "thinking": "hm"}, "It is."]},
+    "a field": {"content": "It is.", "reasoning_content": "hm"},
+    "in the text": {"content": "<think>\nhm\n</think>\n\nIt is."},
+    "in the text, opened by the prompt": {"content": "hm\n</think>\nIt is."},
+}
+
+
+@pytest.mark.parametrize("form", THOUGHTS)
+def test_thoughts(chat, model, form):
+    chat(MESSAGES[1:2] + [{"role": "assistant", **THOUGHTS[form]}], loss_on="all")
+    (one,) = examples("chat", "train", LONG)
+    in_text = "text" in form
+    assert one.targets_text == (THOUGHTS[form]["content"] if in_text else "It is.")
+    found: dict = {}
+    for thinking in ("left_out", "context", "learnt"):
+        chat(MESSAGES[1:2] + [{"role": "assistant", **THOUGHTS[form]}], thinking=thinking, name=thinking)
+        (found[thinking],) = examples(thinking, "train", LONG)
+        assert found[thinking].inputs_text == one.inputs_text
+    thought = "<think>\nhm\n</think>\n\n"
+    assert (found["left_out"].targets_text, found["left_out"].learnt) == ("It is.", ("It is.",))
+    assert found["learnt"].targets_text == thought + "It is." and found["learnt"].weights is None
+    shown = found["context"]
+    tokenizer = Tokenizer(model)
+    assert shown.targets[shown.weights == 0].tolist() == tokenizer.encode_one(thought)
+    assert shown.targets[shown.weights == 1].tolist() == [*tokenizer.encode_one("It is."), 1]
+
+
+def test_each_answer_as_an_example_of_its_own(chat, model):
+    chat(MESSAGES, MESSAGES[:3], each_turn=True)
+    first, second, third = examples("chat", "train", LONG)
+    assert [one.id for one in (first, second, third)] == ["train:0#0", "train:0#1", "train:1"]
+    asked = "System: Be quick.\nUser: Is plum a fruit?\nAssistant:"
+    assert first.inputs_text == third.inputs_text == asked and first.targets_text == first.references[0] == "It is."
+    assert second.inputs_text == f"{asked} It is.\nUser: And stone?\nAssistant:"
+    assert second.targets_text == "It is so slow." and second.weights is None
+    tokenizer = Tokenizer(model)
+    assert second.inputs.tolist() == tokenizer.encode_one(second.inputs_text)
+    assert second.targets.tolist() == [*tokenizer.encode_one("It is so slow."), 1]
+    # What does not fit loses the first exchange, and keeps the system prompt and the question.
+    tally = Tally()
+    _, cut, _ = examples("chat", "train", {"inputs": len(first.inputs) + 4, "targets": None}, tally=tally)
+    assert cut.inputs_text == "System: Be quick.\nUser: And stone?\nAssistant:" and tally.truncated == 1
+    assert cut.cut_tokens == len(second.inputs) - len(cut.inputs)
+
+
+def test_a_row_may_give_several_conversations(chat):
+    """As a tree does, each of whose paths is one."""
+
+    def paths(row):
+        return [{"messages": [MESSAGES[1], {"role": "assistant", "content": said}]} for said in row["said"]] or None
+
+    rows = [{"said": ["It is.", "No."]}, {"said": ["Yes."]}, {"said": []}, {"said": ["", "It is."]}]
+    chat(*rows, preprocess=paths)
+    tally = Tally()
+    found = [(one.id, one.targets_text) for one in examples("chat", "train", LONG, tally=tally)]
+    assert found == [("train:0#0", "It is."), ("train:0#1", "No."), ("train:1", "Yes."), ("train:3#1", "It is.")]
+    assert tally == Tally(read=6, kept=4, dropped=2)
+
+
+def test_choices_that_there_are_not_are_told(chat):
+    with pytest.raises(UserError, match="loss_on is 'first', wanted one of 'all', 'last', 'marked'"):
+        chat(MESSAGES, loss_on="first")
+    with pytest.raises(UserError, match="thinking is 'learn', wanted one of .*did you mean 'learnt'"):
+        chat(MESSAGES, thinking="learn")
+
+
+def test_every_choice_shapes_the_fingerprint(chat):
+    task = chat(MESSAGES)
+    choices = [
+        {},
+        {"loss_on": "last"},
+        {"thinking": "left_out"},
+        {"tools": None},
+        {"weight": None},
+        {"each_turn": True},
+    ]
+    shapings = [ChatRecipe(dataclasses.replace(task, **choice)).shaping() for choice in choices]
+    assert len({fingerprints.of(one) for one in shapings}) == len(choices)
 
 
 def test_parts_of_the_responses_api_and_tables_of_both_forms_are_read(chat):
@@ -190,8 +356,8 @@ def test_an_example_whose_learnt_part_is_cut_off_is_not_kept(chat):
         ({"turns": []}, "no field 'messages' with the messages, the row has turns"),
         ([{"role": "narrator", "content": "x"}], "the role 'narrator'; the roles are system, developer, user"),
         (["hello"], "a message is 'hello'"),
-        ({"messages": "hello"}, "the messages are str"),
-        ([{"role": "user", "content": 3}], "content is int"),
+        ({"messages": "hello"}, "the messages are text that is no JSON"),
+        ([{"role": "user", "content": True}], "content is bool"),
     ],
 )
 def test_rows_that_are_no_conversation(chat, row, message):
@@ -206,14 +372,14 @@ def test_roles_of_tools(chat):
     chat(
         [
             {"from": "human", "value": "sum"},
-            {"from": "function_call", "value": "add(1)"},
+            {"from": "function_call", "value": ADD},
             {"from": "observation", "value": "2"},
             {"from": "gpt", "value": "two"},
         ],
         role_names=(("system", "S"), ("user", "U"), ("assistant", "A"), ("tool", "T")),
     )
     (one,) = examples("chat", "train", LONG)
-    assert one.inputs_text == "U: sum\nA:" and one.targets_text == "add(1)\nT: 2\nA: two"
+    assert one.inputs_text == "U: sum\nA:" and one.targets_text == f"{ADD}\nT: 2\nA: two"
     with pytest.raises(BadRow):
         turns_of([{"role": None}])
 

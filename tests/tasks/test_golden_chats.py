@@ -8,7 +8,8 @@ from flan_jax.tasks.examples import examples
 from flan_jax.text.tokenizer_folder import TokenizerFolder
 from tests.golden_chats import TALKS, TEMPLATES, golden, write_folder
 
-# Served, the prompt ends within a token of the whole ("▁It"), which is the answer's; or the first answer is not learnt.
+# Served, the prompt ends within a token of the whole ("▁It"), which is the answer's; or the first answer stands in an
+# example of its own.
 OTHER_PROMPTS = {("answers that begin within a token", 0), ("thoughts in the last answer", 1)}
 LEARNT = {
     "a system prompt by default": ["It is.<|im_end|>", "No <|im_end|>!<|im_end|>The capital\nof Norway<|im_end|>"],
@@ -30,6 +31,13 @@ def test_ids_are_transformers(tmp_path, name):
     begin = [tokenizer.around[0]] if tokenizer.around[0] >= 0 else []
     wanted = golden()["templates"][name]
     found = list(examples("golden", "train", {"inputs": None, "targets": None}))
+    if name == "thoughts in the last answer":
+        # What the whole writes otherwise is learnt as it is written when it is asked for.
+        (earlier,) = [one for one in found if one.id == "train:1#0"]
+        assert earlier.inputs.tolist() == wanted[1]["before"]
+        text = "".join(tokenizer.pieces(earlier.targets))
+        assert text == "<think>\n\n</think>\n\nNo <|im_end|>!<|im_end|>" and earlier.weights is None
+        found = [one for one in found if one is not earlier]
     assert len(found) == len(wanted) == len(TALKS)
     for number, (one, theirs) in enumerate(zip(found, wanted, strict=True)):
         # A template that begins with the token that the row adds has it once; one that lacks it gets it from the row.

@@ -99,6 +99,136 @@ def test_a_row_that_the_template_refuses_is_a_bad_row(tmp_path):
     assert list(examples("strict", "train", LONG, on_bad_row="skip", tally=tally)) == [] and tally.bad_rows == 1
 
 
+# Thoughts by a field, of the last question's answers alone; tools and calls as JSON between marks.
+AGENT = (
+    "{% if tools %}<|im_start|>tools\n{{ tools | tojson }}<|im_end|>\n{% endif %}"
+    "{% set last = namespace(at=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set last.at = loop.index0 %}"
+    "{% endif %}{% endfor %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.reasoning_content and loop.index0 > last.at %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}"
+    "{{ m.content }}{% for c in m.tool_calls or [] %}<call>{{ c.function | tojson }}</call>{% endfor %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+ADD = {"name": "add", "arguments": {"a": 1}}
+AGENTS_TALK = [
+    {"role": "user", "content": "Sum?"},
+    {"role": "assistant", "content": "", "reasoning_content": "call it", "tool_calls": [{"function": ADD}]},
+    {"role": "tool", "content": "2"},
+    {"role": "assistant", "content": "It is 2.", "reasoning_content": "2 it is"},
+    {"role": "user", "content": "And?"},
+    {"role": "assistant", "content": "No.", "reasoning_content": "no more"},
+]
+CALLED = '<call>{"name": "add", "arguments": {"a": 1}}</call>'
+
+
+def marked(folder, one):
+    """An example as text, what bears loss between "«" and "»"."""
+    tokenizer, weights = TokenizerFolder(folder), np.ones(len(one.targets)) if one.weights is None else one.weights
+    text, inside = "".join(tokenizer.pieces(one.inputs)), False
+    for piece, weight in zip(tokenizer.pieces(one.targets), weights, strict=True):
+        text += "" if (weight > 0) == inside else "»" if inside else "«"
+        text, inside = text + piece, bool(weight > 0)
+    return text + "»" * inside
+
+
+@pytest.mark.parametrize("thinking", ["left_out", "context", "learnt"])
+def test_thoughts_and_calls_as_the_template_writes_them(tmp_path, thinking):
+    """Each answer with what the model has before it when it gives that answer, although later thoughts are gone."""
+    folder = byte_level(tmp_path / "agent", AGENT)
+    rows = [{"messages": AGENTS_TALK, "tools": '[{"name": "add"}]'}]
+    ChatTask("agent", generator(lambda split: rows), vocabulary=str(folder), thinking=thinking).register()
+    found = list(examples("agent", "train", LONG))
+    before = {"left_out": "{}«", "context": "<think>\n{}\n</think>\n\n«", "learnt": "«<think>\n{}\n</think>\n\n"}
+    thought = lambda text: before[thinking].format("" if thinking == "left_out" else text)
+    turn = "<|im_end|>\n<|im_start|>"
+    head = '<|im_start|>tools\n[{"type": "function", "function": {"name": "add"}}]'
+    tool = f"{head}{turn}user\nSum?{turn}assistant\n"
+    first = f"{tool}{thought('call it')}{CALLED}<|im_end|>»\n<|im_start|>tool\n2{turn}assistant\n"
+    first += f"{thought('2 it is')}It is 2.<|im_end|>»"
+    last = f"{turn}user\nAnd?{turn}assistant\n{thought('no more')}No.<|im_end|>»"
+    if thinking == "left_out":
+        assert [marked(folder, one) for one in found] == [first + last.removeprefix("<|im_end|>")]
+    else:
+        second = f"{tool}{CALLED}{turn}tool\n2{turn}assistant\nIt is 2.{last}"
+        assert [marked(folder, one) for one in found] == [first, second]
+        assert [one.id for one in found] == ["train:0#0", "train:0#1"]
+    learnt = [CALLED, "It is 2.", "No."]
+    if thinking == "learnt":
+        thoughts = ("call it", "2 it is", "no more")
+        learnt = [f"<think>\n{it}\n</think>\n\n{said}" for it, said in zip(thoughts, learnt, strict=True)]
+    assert [text for one in found for text in one.learnt] == learnt
+
+
+@pytest.mark.parametrize(
+    ("template", "message", "fault"),
+    [
+        (
+            CHATML.replace("message['content']", "message['content'].split('</think>')[-1]"),
+            {"content": "<think>hm</think>It is."},
+            "leaves out the thoughts of message 2; set thinking to 'left_out'",
+        ),
+        (
+            CHATML.replace("message['content']", "message['content'] | lower"),
+            {"content": "<think>hm</think>It is."},
+            "writes message 2 otherwise than it is said, so that it is not clear where its thoughts end; set thinking",
+        ),
+        (
+            "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% if not m.content and m.tool_calls %}"
+            "{{ m.tool_calls[0].function.name }}{% endif %}<|im_end|>{% endfor %}"
+            "{% if add_generation_prompt %}[assistant]{% endif %}",
+            {"content": "So:", "tool_calls": [{"function": ADD}]},
+            "does not write the call of 'add' in message 2; mend the template, or the row",
+        ),
+    ],
+)
+def test_what_a_template_does_not_write_is_told(tmp_path, template, message, fault):
+    folder = byte_level(tmp_path / "lossy", template)
+    rows = [{"messages": TALK[:2]}, {"messages": [TALK[0], {"role": "assistant", **message}]}]
+    ChatTask("lossy", generator(lambda split: rows), vocabulary=str(folder), thinking="context").register()
+    with pytest.raises(UserError, match=f"row 1 of .*the chat template {fault}"):
+        list(examples("lossy", "train", LONG))
+    assert [one.id for one in examples("lossy", "train", LONG, on_bad_row="skip")] == ["train:0"]
+
+
+def test_an_end_that_stands_before_the_next_message_ends_the_last_answer_too(tmp_path):
+    template = (
+        "{% for m in messages %}{% if not loop.first %}<|im_end|>{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+        "{% endfor %}{% if add_generation_prompt %}<|im_end|><|im_start|>assistant\n{% endif %}"
+    )
+    folder = byte_level(tmp_path / "next", template, eos_token="<|endoftext|>")
+    ChatTask("next", generator(lambda split: [{"messages": TALK}]), vocabulary=str(folder)).register()
+    (one,) = examples("next", "train", LONG)
+    asked_on = "<|im_start|>user\nAnd stone?<|im_end|><|im_start|>assistant\n"
+    assert marked(folder, one).endswith(f"assistant\n«It is.<|im_end|>»{asked_on}«No <|im_end|>!<|im_end|>»")
+    assert one.learnt == ("It is.", "No <|im_end|>!")
+    # The model that was trained so stops there.
+    ends = TokenizerFolder(folder).pieces(vocabularies.describe(str(folder))["eos_ids"])
+    assert ends == ["<|endoftext|>", "<|im_end|>"]
+
+
+def test_what_begins_a_message_is_no_end_of_an_answer(tmp_path):
+    for name, source in (("chatml", CHATML.replace("<|im_end|>\n", "")), ("plain", "{{ messages[-1].content }}")):
+        folder = byte_level(tmp_path / name, source, eos_token="<|endoftext|>")
+        assert TokenizerFolder(folder).pieces(vocabularies.describe(str(folder))["eos_ids"]) == ["<|endoftext|>"]
+
+
+@pytest.mark.parametrize("choice", [{"each_turn": True}, {"loss_on": "last"}])
+def test_the_last_turns_alone_and_what_does_not_fit_before_them(chat, folder, choice):
+    talk = [{"role": "system", "content": "Be quick."}, *TALK]
+    chat(talk, **choice)
+    *_, one = examples("chat", "train", LONG)
+    assert one.id == ("train:0#1" if "each_turn" in choice else "train:0")
+    assert one.targets_text == "No <|im_end|>!" and one.weights is None
+    head, last = "<|im_start|>system\nBe quick.<|im_end|>\n", "<|im_start|>user\nAnd stone?<|im_end|>\n"
+    assert one.inputs_text.startswith(f"{head}<|im_start|>user\nIs plum")
+    assert one.inputs_text.endswith(f"assistant\nIt is.<|im_end|>\n{last}<|im_start|>assistant\n")
+    (alone,) = TokenizerFolder(folder).encode_all_rendered([f"{head}{last}<|im_start|>assistant\n"])
+    tally = Tally()
+    *_, cut = examples("chat", "train", {"inputs": len(alone), "targets": None}, tally=tally)
+    assert cut.inputs.tolist() == alone and tally.truncated == 1
+    assert cut.cut_tokens == len(one.inputs) - len(alone) and cut.targets.tolist() == one.targets.tolist()
+
+
 def test_the_role_names_are_used_where_the_template_is_not_wanted(chat):
     chat(TALK, chat_template=False)
     (one,) = examples("chat", "train", LONG)

@@ -1,7 +1,7 @@
 import pytest
 
 from flan_jax.errors import UserError
-from flan_jax.text.chat_templates import ChatTemplate
+from flan_jax.text.chat_templates import CallStyle, ChatTemplate
 from tests.tokenizer_folders import CHATML
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": None}
@@ -44,13 +44,78 @@ def test_generation_marks_say_it_where_there_are():
         of("{% generation %}{{ messages[1]['content'] }}{% endgeneration %}").answers(TALK)
 
 
-def test_earlier_answers_that_are_written_otherwise_later_are_passed_over():
-    # As Qwen 3: the last answer is written with its thoughts, the earlier ones without.
-    thinking = (
-        "{% for m in messages %}[{{ m['role'] }}]{% if m['role'] == 'assistant' and loop.last %}<think/>{% endif %}"
-        "{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+# As Qwen 3: the last answer is written with its thoughts, the earlier ones without.
+THOUGHTS_LAST = (
+    "{% for m in messages %}[{{ m['role'] }}]{% if m['role'] == 'assistant' and loop.last %}<think/>{% endif %}"
+    "{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+def test_earlier_answers_that_are_written_otherwise_later_stand_in_texts_of_their_own():
+    assert said(of(THOUGHTS_LAST), TALK)[1] == [(3, "<think/>Me.")]
+    for template, texts in (
+        (of(THOUGHTS_LAST), [("[user]Hello[assistant]", "<think/>Hi!"), ("[user]Who?[assistant]", "<think/>Me.")]),
+        (of("{{ messages | map(attribute='content') | join('|') }}"), [("Hello", "|Hi!"), ("", "|Me.")]),
+    ):
+        found = template.every_answer(TALK, [1, 3], [1, 3])
+        assert len(found) == (2 if template._source == THOUGHTS_LAST else 1)
+        answers = [(text, *span) for text, spans in found for span in spans]
+        assert [number for _, number, _, _ in answers] == [1, 3]
+        for (text, _, begin, end), (before, answer) in zip(answers, texts, strict=True):
+            assert text[:begin].endswith(before) and text[begin:end] == answer
+    # What need not be learnt has no text of its own.
+    ((text, spans),) = of(THOUGHTS_LAST).every_answer(TALK, [1, 3], [3])
+    assert text.endswith("<think/>Me.") and len(spans) == 1
+
+
+PROMPTED = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant><think>\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "learnt"),
+    [
+        ("<think>\nhm</think>Hi!", "hm</think>Hi!"),  # what the prompt supplies is not learnt
+        ("<think>hm</think>Hi!", "hm</think>Hi!"),
+        ("Hi!", "Hi!"),
+        ("<b>Hi!</b>", "<b>Hi!</b>"),  # begins as the prompt does, and is not of it
+    ],
+)
+def test_what_a_generation_prompt_supplies_is_no_part_of_an_answer(content, learnt):
+    text, answers = said(of(PROMPTED), [TALK[0], {"role": "assistant", "content": content}])
+    assert answers == [(1, learnt)] and text == f"<user>Hello<assistant>{content}"
+
+
+CALLING = {
+    "arguments as an object": "{{ c.name }}({{ c.arguments | tojson }})",
+    "arguments as text": "{{ c.name + '(' + c.arguments + ')' }}",
+    "no content beside": "{% if m.content is none %}{{ c.name }}({{ c.arguments | tojson }}){% endif %}",
+    "no calls": "",
+}
+
+
+@pytest.mark.parametrize("name", CALLING)
+def test_how_a_template_writes_calls_of_tools(name):
+    template = of(
+        "{{ tools | tojson if tools and 'object' in '" + name + "' }}{% for m in messages %}{{ m.content or '' }}"
+        "{% for t in m.tool_calls or [] %}{% set c = t.function %}" + CALLING[name] + "{% endfor %}{% endfor %}"
     )
-    assert said(of(thinking), TALK)[1] == [(3, "<think/>Me.")]
+    wanted = {
+        "arguments as an object": CallStyle(),
+        "arguments as text": CallStyle(arguments_as_text=True),
+        "no content beside": CallStyle(None),
+        "no calls": None,
+    }
+    assert template.call_style == wanted[name]
+    assert template.writes_tools == (name == "arguments as an object")
+
+
+def test_the_field_for_thoughts():
+    for field in ("reasoning_content", "thinking"):
+        assert of("{{ messages | map(attribute='" + field + "', default='') | join }}").thoughts_field == field
+    assert of(CHATML).thoughts_field is None
 
 
 def test_a_row_that_begins_by_itself_is_not_begun_twice():

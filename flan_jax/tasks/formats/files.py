@@ -28,10 +28,11 @@ def task_from_file(
     """Declares a task for a file of examples; call `register()` on it to use it.
 
     Recognised by their columns: task files of Natural Instructions and Super-Natural Instructions, and folders of them;
-    prompt and completion (or response), inputs and targets; instruction, input and output
-    (Alpaca and what descends from it); Unnatural Instructions and Self-Instruct by their instances; question, answer
-    and rationale, also in TSV files without a header; messages (OpenAI) or conversations (ShareGPT). JSONL, JSON
-    arrays, CSV and TSV, plain or gzipped, and Parquet.
+    prompt and completion (or response), inputs and targets; instruction, input and output (Alpaca and what descends
+    from it); Unnatural Instructions and Self-Instruct by their instances; question, answer and rationale, also in TSV
+    files without a header; messages (OpenAI) or conversations (ShareGPT); OpenAssistant's trees, MOSS's turns, and
+    dialogues whose turns name a speaker. JSONL, JSON arrays and objects of rows, CSV and TSV, plain or packed, and
+    Parquet.
 
     Args:
       path: the file, or a pattern of files of one format; or a folder of task files.

@@ -12,6 +12,11 @@ Place = str | os.PathLike[str] | Source | Corpus
 _HUB = "hugging_face:"
 
 
+def is_on_hub(place: Place) -> bool:
+    """Whether a place is a name on the hub."""
+    return isinstance(place, str) and place.startswith(_HUB)
+
+
 def source_at(place: Place, validation_rows: int | None = 0, on_bad_row: str | None = None) -> Any:
     """The source of a place.
 

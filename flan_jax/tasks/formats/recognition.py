@@ -14,7 +14,7 @@ from flan_jax.files import filesystem
 from flan_jax.files.row_files import SUFFIXES, open_rows
 from flan_jax.tasks import sources
 from flan_jax.tasks.formats import instruction_folders
-from flan_jax.tasks.sources import FileSource, Row, readers, task_files
+from flan_jax.tasks.sources import FileSource, Row, json_stream, readers, task_files
 from flan_jax.tasks.sources.file_source import units
 from flan_jax.tasks.tally import BadRow
 
@@ -23,7 +23,38 @@ Columns = tuple[str, ...] | None
 
 
 def _messages(columns: Collection[str], first: Row) -> Columns:
-    return next(((name,) for name in ("messages", "conversations") if isinstance(first.get(name), list)), None)
+    return next(((name,) for name in ("messages", "conversations", "conversation") if _is_talk(first.get(name))), None)
+
+
+def _is_talk(value: Any) -> bool:
+    """Whether a value holds messages: a list, its JSON text, or a table's columns of it."""
+    if isinstance(value, str):
+        return value.lstrip()[:1] == "["
+    return isinstance(value, list) or (isinstance(value, dict) and bool({"role", "from"} & set(value)))
+
+
+def _oasst(columns: Collection[str], first: Row) -> Columns:
+    """Trees, or messages that name their tree."""
+    if isinstance(first.get("prompt"), dict) and {"replies", "message_id"} & set(first["prompt"]):
+        return ()
+    return ("message_tree_id",) if {"message_tree_id", "message_id", "parent_id", "text"} <= set(columns) else None
+
+
+def _moss(columns: Collection[str], first: Row) -> Columns:
+    turns = first.get("chat")
+    return () if isinstance(turns, dict) and turns and all(str(name).startswith("turn_") for name in turns) else None
+
+
+def _dialogues(columns: Collection[str], first: Row) -> Columns:
+    """A list of turns by named speakers: its column, who speaks in a turn, what is said."""
+    for column, value in first.items():
+        turn = value[0] if isinstance(value, list) and value else None
+        if isinstance(turn, dict):
+            speaker = next((name for name in ("speaker", "agent") if name in turn), None)
+            said = next((name for name in ("utterance", "text", "message") if name in turn), None)
+            if speaker and said:
+                return (column, speaker, said)
+    return None
 
 
 def _pairs(columns: Collection[str], first: Row) -> Columns:
@@ -64,6 +95,9 @@ def _with(*names: str) -> Callable[[Collection[str], Row], Columns]:
 FORMS: dict[str, Callable[[Collection[str], Row], Columns]] = {
     **{kind: _with("input", "output", *sorted(keys)) for kind, keys in instruction_folders.KINDS.items()},
     "messages": _messages,
+    "oasst": _oasst,
+    "moss": _moss,
+    "dialogues": _dialogues,
     "unnatural_instructions": _unnatural,
     "self_instruct": _self_instruct,
     "alpaca": _alpaca,
@@ -202,10 +236,10 @@ def _source(path: str, validation_rows: int, on_bad_row: str | None) -> FileSour
     if kind == "parquet":
         return sources.parquet(path, validation_rows=validation_rows)
     start = _start_of(found[0])
-    if start == b"[":
-        return sources.json_array(path, **how)
     if start == b"{" and task_files.is_task_file(found[0]):
         return sources.task_file(path, **how)
+    if start == b"[" or (start == b"{" and _is_object_of_rows(found[0])):
+        return sources.json_array(path, **how)
     if start == b"{" or not start:
         return sources.jsonl(path, **how)
     raise UserError(
@@ -235,6 +269,24 @@ def _start(path: str, size: int) -> bytes:
             return file.read(size).removeprefix(b"\xef\xbb\xbf")
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, UnicodeError) as error:
         raise UserError(f"{path} cannot be read ({error}); it is damaged, or not packed as its name says.") from None
+
+
+def _is_object_of_rows(path: str) -> bool:
+    """Whether a file is one object whose values are rows, as Topical-Chat's dialogues by their names.
+
+    The first two values tell: they are objects that have a key in common. What is in a single line is such a file only
+    where no other line follows it.
+    """
+    with open_rows(path) as file:
+        try:
+            first = list(itertools.islice(json_stream.items(file, path), 2))
+        except (UserError, OSError, EOFError, zlib.error):
+            return False
+    if not first or not all(isinstance(value, dict) for value in first) or not set.intersection(*map(set, first)):
+        return False
+    with open_rows(path) as file:
+        line = file.readline(json_stream.LARGEST_ITEM)
+        return not line.rstrip().endswith(b"}") or not any(other.strip() for other in itertools.islice(file, 3))
 
 
 def _columns(source: FileSource) -> tuple[list[str], Row]:

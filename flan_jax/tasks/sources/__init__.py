@@ -9,6 +9,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks.sources.declared import array_record, csv, json_array, jsonl, parquet, text, tfrecord
 from flan_jax.tasks.sources.file_source import FileSource
 from flan_jax.tasks.sources.generators import GeneratorSource, generator
+from flan_jax.tasks.sources.grouped import Grouped
 from flan_jax.tasks.sources.hugging_face import HuggingFaceSource, hugging_face
 from flan_jax.tasks.sources.readers import TEXT_UNITS
 from flan_jax.tasks.sources.source import Row, Source, plain
@@ -25,6 +26,7 @@ __all__ = [
     "CorpusSource",
     "FileSource",
     "GeneratorSource",
+    "Grouped",
     "Hub",
     "HuggingFaceSource",
     "Row",
@@ -70,6 +72,8 @@ def besides_files(source: Source) -> Any:
         kind = source.path if source.data_files else ""
         files = tuple((split, ()) for split, _ in source.data_files)
         return dataclasses.replace(source, path=kind, data_files=files)
+    if isinstance(source, Grouped):
+        return (besides_files(source.inner), source.by, source.slices)
     if inner := getattr(source, "inner", None):
         return (besides_files(inner), source.adapt)  # type: ignore[attr-defined]
     return source

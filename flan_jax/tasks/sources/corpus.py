@@ -23,6 +23,7 @@ from flan_jax.errors import UserError, nearest
 from flan_jax.files import filesystem
 from flan_jax.tasks.sources.declared import array_record, csv, json_array, jsonl, parquet, tfrecord
 from flan_jax.tasks.sources.file_source import FileSource, parse_slice
+from flan_jax.tasks.sources.grouped import Grouped
 from flan_jax.tasks.sources.hugging_face import HuggingFaceSource, hugging_face
 from flan_jax.tasks.sources.seqio_source import SeqioSource
 from flan_jax.tasks.sources.source import Row, Source, Unavailable
@@ -58,6 +59,8 @@ class Hub:
       row: turns a row of the hub's into one as TFDS has it; None where they are alike.
       sample: the same as the corpus's sample as a row there; None where they are alike.
       is_sorted: whether its rows lie sorted, by label say. They are then read in a drawn order, as TFDS's are.
+      together: a column; rows there that follow each other and have the same value in it are one row of ours,
+        {"together": these}, and slices of splits count those.
     """
 
     path: str
@@ -68,6 +71,7 @@ class Hub:
     row: Callable[[Row], Row] | None = None
     sample: Row | None = None
     is_sorted: bool = False
+    together: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +197,7 @@ class CorpusSource:
     @property
     def is_at_hand(self) -> bool:
         """Whether its rows can be read without a download, as far as can be told without the network."""
-        if isinstance(self.inner, HuggingFaceSource):
+        if isinstance(self.inner, HuggingFaceSource | Grouped):
             return bool(self.inner.file_splits)
         if isinstance(self.inner, TfdsSource):
             return self.inner.is_at_hand
@@ -220,8 +224,9 @@ class CorpusSource:
           Unavailable: they cannot.
         """
         with self._told():
-            if isinstance(self.inner, TfdsSource | HuggingFaceSource):
-                self.inner.num_rows(split)
+            inner = self.inner.inner if isinstance(self.inner, Grouped) else self.inner
+            if isinstance(inner, TfdsSource | HuggingFaceSource):
+                inner.num_rows(split)
             else:
                 self.inner.files(split)
 
@@ -321,7 +326,12 @@ def _chosen(corpus: Corpus, place: str) -> CorpusSource:
     return CorpusSource(corpus, _files(corpus, pattern if schema in (HUB, TFDS) and colon else place), adapt)
 
 
-def _on_hub(corpus: Corpus, hub: Hub) -> HuggingFaceSource:
+def _on_hub(corpus: Corpus, hub: Hub) -> HuggingFaceSource | Grouped:
+    if hub.together:
+        whole = {split: place.partition("[")[0] for split, place in corpus.splits.items()}
+        slices = tuple((split, place.partition("[")[2] or "[:]") for split, place in corpus.splits.items())
+        apart = _on_hub(dataclasses.replace(corpus, splits=whole), dataclasses.replace(hub, together=None))
+        return Grouped(apart, hub.together, slices)
     places = {}
     for split, place in corpus.splits.items():
         own, bracket, inner = place.partition("[")

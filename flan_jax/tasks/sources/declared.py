@@ -60,12 +60,11 @@ def json_array(
     validation_rows: int = 0,
     on_bad_row: str | None = None,
 ) -> FileSource:
-    """Files that are one JSON array of objects, read item by item.
+    """Files that are one JSON array of objects, or one object whose values are the rows, read item by item.
 
     Args:
       pattern: as in `jsonl`.
-      at: the key that holds the array (or an object whose values are the rows), where the file is an object; without
-        it a file that is an object is read whole.
+      at: the key that holds the array (or an object whose values are the rows), where these are not the file's all.
       splits: as in `jsonl`.
       validation_rows: as in `jsonl`.
       on_bad_row: as in `jsonl`, for items that are no object.

@@ -1,6 +1,7 @@
 """The items of a JSON array, one after another, and what stands beside it, without holding the file."""
 
 import codecs
+import itertools
 import json
 import re
 from collections.abc import Collection, Iterator
@@ -17,8 +18,8 @@ _BLANK = re.compile(r"[ \t\n\r]*")
 def items(file: IO[bytes], path: str, at: str = "") -> Iterator[Any]:
     """Yields the items of an array, or the values of an object.
 
-    An array is read as it comes, at the top or under `at`, and so is an object under `at`; an object at the top is
-    read whole. What comes before `at` is parsed and let go.
+    An array is read as it comes, and so is an object, at the top or under `at`. What comes before `at` is parsed and
+    let go.
 
     Args:
       file: holds one JSON value in UTF-8.
@@ -30,17 +31,15 @@ def items(file: IO[bytes], path: str, at: str = "") -> Iterator[Any]:
     """
     text = _Text(file)
     try:
-        if not at and text.peek() == "[":
-            yield from text.values()
-            if text.peek():
-                raise ValueError("more follows the array's end")
+        if not at and text.peek() in ("[", "{"):
+            yield from _all(text)
         elif not at:
-            yield from _values_of(json.loads(text.rest()), path)
+            _refuse(text.value(), path)
         elif text.peek() == "{" and text.find(at):
             if text.peek() in ("[", "{"):
                 yield from text.values()
             else:
-                _values_of(text.value(), path)
+                _refuse(text.value(), path)
         else:
             raise UserError(f"{path} has no key {at!r} (json_array's at=).")
     except ValueError as error:
@@ -91,9 +90,25 @@ def has_array(file: IO[bytes], key: str) -> bool:
         return False
 
 
-def _values_of(content: Any, path: str) -> list[Any]:
-    if isinstance(content, dict):
-        return list(content.values())
+def _all(text: "_Text") -> Iterator[Any]:
+    """The values at the top. Those of an object that holds plain values are read to its end before one is given: it is
+    likely a line of many."""
+    values = text.values()
+    first = list(itertools.islice(values, 1))
+    if not all(isinstance(value, dict | list) for value in first):
+        first += values
+        _check_end(text)
+    yield from first
+    yield from values
+    _check_end(text)
+
+
+def _check_end(text: "_Text") -> None:
+    if text.peek():
+        raise ValueError("more follows the value that it begins with")
+
+
+def _refuse(content: Any, path: str) -> None:
     raise UserError(f"{path} holds a {type(content).__name__}, not a JSON array; name its key with json_array(at=...).")
 
 
@@ -165,12 +180,6 @@ class _Text:
             yield self._key()
             if self._take(",}") == "}":
                 return
-
-    def rest(self) -> str:
-        """All that follows."""
-        while not self._ended:
-            self._more(_CHUNK)
-        return self._held[self._at :]
 
     def _key(self) -> str:
         key = self.value()

@@ -74,6 +74,17 @@ def test_items_before_a_fault_are_given():
         next(found)
 
 
+def test_an_object_of_objects_is_read_as_it_comes():
+    assert read('{"t_1": {"a": 1}, "t_2": {"a": 2}}') == [{"a": 1}, {"a": 2}]
+    found = items(io.BytesIO(b'{"t_1": {"a": 1}, "t_2": oops'), "f.json")
+    assert next(found) == {"a": 1}
+    with pytest.raises(UserError, match="Expecting value at character 25"):
+        next(found)
+    # A line of plain values that others follow gives none of them.
+    with pytest.raises(UserError, match="more follows .*use jsonl"):
+        next(items(io.BytesIO(b'{"a": "b"}\n{"a": "c"}\n'), "f.json"))
+
+
 def test_what_has_no_end_is_given_up(monkeypatch):
     monkeypatch.setattr(json_stream, "LARGEST_ITEM", 10_000)
     monkeypatch.setattr(json_stream, "_CHUNK", 1000)

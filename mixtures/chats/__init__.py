@@ -1,0 +1,1 @@
+"""Conversations with an assistant, and dialogues of people in which one side is taken for one."""
