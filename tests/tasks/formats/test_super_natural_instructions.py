@@ -90,10 +90,14 @@ def test_examples_are_left_out_one_by_one_then_the_input_is_cut(write, model):
     path = write("task1_plurals", **{"Positive Examples": [POSITIVE[0], long_example, POSITIVE[1]]})
     super_natural_instructions(path, "t", validation_rows=0, vocabulary=model).register()
     (one,) = examples("t.negative", "train", LONG)
-    # As Tk-Instruct does it: the second positive example does not fit, those after it are not tried, negative ones are.
+    # As Tk-Instruct does it: the second positive example does not fit, negative ones do all the same.
     ((shorter,), tally) = read({"inputs": len(one.inputs) - 250, "targets": 9})
     assert shorter == DEFINITION + f" Positive Example 1 -\n{PEAR}\n" + NOT + ASKED
     assert (tally.pruned_exemplars, tally.truncated) == (1, 0)
+    # One that would fit is left out behind one that does not.
+    (one,) = examples("t.four_positive", "train", LONG)
+    ((shorter,), tally) = read({"inputs": len(one.inputs) - 250, "targets": 9}, "t.four_positive")
+    assert shorter == GOLDEN[".one_positive"] and tally.pruned_exemplars == 2
     (bare,) = examples("t.definition", "train", LONG)
     ((shorter,), tally) = read({"inputs": len(bare.inputs), "targets": 9})
     assert shorter == bare.inputs_text and (tally.pruned_exemplars, tally.truncated) == (4, 0)
