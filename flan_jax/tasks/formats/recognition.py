@@ -24,7 +24,9 @@ def _messages(columns: Collection[str], first: Row) -> Columns:
 
 
 def _pairs(columns: Collection[str], first: Row) -> Columns:
-    known = (("prompt", "completion"), ("prompt", "response"), ("inputs", "targets"))
+    # P3's hub copy has ids of T5's vocabulary beside its texts, as "inputs" and "targets".
+    texts = ("inputs_pretokenized", "targets_pretokenized")
+    known = (("prompt", "completion"), ("prompt", "response"), texts, ("inputs", "targets"))
     return next((pair for pair in known if set(pair) <= set(columns)), None)
 
 
