@@ -16,6 +16,7 @@ from flan_jax.tasks.templates import OPTIONS, Template, values_for
 
 NEAR = 0.6  # share of pairs of neighbouring words that two templates may have in common
 _WORDS = re.compile(r"\{\w+\}|\w+")
+_INSTRUCTIONS = frozenset(("instruction", "inputs"))  # fields in which rows of ready-made prompts bring theirs
 _OF_COURSE = ({"yes", "no"}, {"true", "false"})  # what a question asks for by being one
 _ASKS = frozenset(
     str.split(
@@ -65,7 +66,7 @@ def _pairs(template: Template) -> set[tuple[str, str]]:
 
 def _is_layout(template: Template) -> bool:
     """Whether a template only lays out a row that brings its instruction with it."""
-    return "instruction" in template.prompt.fields or not any(literal.strip() for literal, _ in template.prompt.parts)
+    return not _INSTRUCTIONS.isdisjoint(template.prompt.fields)
 
 
 def _near_duplicates(templates: Sequence[Template]) -> Iterator[str]:

@@ -58,7 +58,9 @@ def _dialogues(columns: Collection[str], first: Row) -> Columns:
 
 
 def _pairs(columns: Collection[str], first: Row) -> Columns:
-    known = (("prompt", "completion"), ("prompt", "response"), ("inputs", "targets"))
+    # P3's hub copy has ids of T5's vocabulary beside its texts, as "inputs" and "targets".
+    texts = ("inputs_pretokenized", "targets_pretokenized")
+    known = (("prompt", "completion"), ("prompt", "response"), texts, ("inputs", "targets"))
     return next((pair for pair in known if set(pair) <= set(columns)), None)
 
 
@@ -112,6 +114,7 @@ _REASONED = (
 _LOOKED_AT = 20
 _HELD_OUT = 50
 _SHOWN, _SHOWN_COLUMNS = 40, 12
+_CANARY = "; it holds a canary, by which its authors ask that it be kept out of training"
 _NAME = re.compile(r"(?=.{1,40}$)[\w./#()-]*[\w)](?: [\w./#()-]*[\w)]){0,2}")  # of a column; no sentence
 _HEADLESS = " (the file's first line must name its columns; a task in Python can do so: csv(FILE, columns=...))"
 
@@ -151,7 +154,9 @@ def form_of(
         f"{path} has the columns {_listed(columns)}, which are of no format known here (prompt/completion, "
         "instruction/input/output, question/answer/rationale, messages, conversations); name two of them: --fields "
         "inputs=COLUMN,targets=COLUMN"
-        f"{_HEADLESS if isinstance(source.reader, readers.Csv) else ''}."
+        f"{_HEADLESS if isinstance(source.reader, readers.Csv) else ''}"
+        f"{_within(first) if _at_most(source, 2) == 1 else ''}"
+        f"{_CANARY if 'canary' in columns else ''}."
     )
 
 
@@ -321,7 +326,12 @@ def _one_object(place: str) -> str:
             return ""
     if not isinstance(value, dict):
         return ""
-    lists = [key for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)]
-    rows = max(lists, key=lambda key: len(value[key]), default=None)
-    told = f"; a task in Python can name them: json_array(FILE, at={rows!r})" if rows else ""
-    return f": it is one JSON object with the keys {_listed(list(value))}{told}"
+    return f": it is one JSON object with the keys {_listed(list(value))}{_within(value)}"
+
+
+def _within(value: Mapping[str, Any]) -> str:
+    """What to say of an object that holds the rows itself, in a list or by key."""
+    held = {key: list(item.values()) if isinstance(item, dict) else item for key, item in value.items()}
+    rows = {key: item for key, item in held.items() if isinstance(item, list) and item and isinstance(item[0], dict)}
+    longest = max(rows, key=lambda key: len(rows[key]), default=None)
+    return f"; a task in Python can name the rows in it: json_array(FILE, at={longest!r})" if longest else ""

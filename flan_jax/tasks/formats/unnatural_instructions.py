@@ -26,7 +26,12 @@ Reformulations = Literal["none", "all", "drawn"]
 _CHOICES = ("none", "all", "drawn")
 _SLOT = "{INPUT}"
 _UNFILLED = re.compile(r"\{[A-Z][A-Z0-9_]*\}")
-_NOTHING: Row = {"before": "", "input": "", "after": "", "output": ""}  # dropped and counted, as it asks for nothing
+_NOTHING: Row = {
+    "instruction": "",
+    "input": "",
+    "rest": "",
+    "output": "",
+}  # dropped and counted, as it asks for nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +48,11 @@ class Unnatural:
     constraints: bool = True
 
     def __call__(self, row: Row) -> list[Row]:
-        """Examples with the fields "before", "input", "after" and "output".
+        """Examples with the fields "instruction", "input", "rest" and "output".
 
         >>> instance = {"input": "a b", "constraints": "None.", "output": "b a"}
         >>> Unnatural()({"instruction": "Turn it.", "instances": [instance]})
-        [{'before': 'Turn it.\\n', 'input': 'a b', 'after': '', 'output': 'b a'}]
+        [{'instruction': 'Turn it.\\n', 'input': 'a b', 'rest': '', 'output': 'b a'}]
         """
         instances = records_in(row, "instances")
         if not instances:
@@ -69,13 +74,13 @@ class Unnatural:
         if not instruction and not whole:
             raise BadRow("the column 'instruction' is empty, and no instance says it; text is wanted")
         if instruction and (not whole or whole == f"{instruction}\n{given}".strip()):
-            asked = {"before": f"{instruction}\n" if given else instruction, "input": given}
+            asked = {"instruction": f"{instruction}\n" if given else instruction, "input": given}
         else:
             asked = _parted(whole, given)
         bounds = input_in(instance, "constraints") if self.constraints else ""
         return {
             **asked,
-            "after": f"\nConstraints: {bounds}" if bounds else "",
+            "rest": f"\nConstraints: {bounds}" if bounds else "",
             "output": answers_in(instance, "output"),
         }
 
@@ -87,8 +92,8 @@ def _without_nulls(value: Any) -> Any:
 def _parted(whole: str, given: str) -> Row:
     """A prompt with its input told apart, where that ends it, so that only the input is ever cut."""
     if given and whole.endswith(given) and len(whole) > len(given):
-        return {"before": whole.removesuffix(given), "input": given}
-    return {"before": "", "input": whole}
+        return {"instruction": whole.removesuffix(given), "input": given}
+    return {"instruction": "", "input": whole}
 
 
 def _of_instance(others: list[Row], instance: Row, alone: bool) -> list[Row]:
@@ -108,7 +113,7 @@ def _reworded(reformulation: Row) -> Row:
     given = whole.removeprefix(before).removesuffix(after)
     if before + given + after != whole or _SLOT in after:
         before, given, after = "", whole, ""
-    return {"before": before, "input": given, "after": after, "output": output}
+    return {"instruction": before, "input": given, "rest": after, "output": output}
 
 
 def unnatural_instructions(
@@ -152,4 +157,4 @@ def unnatural_instructions(
 def declared(source: Any, name: str, columns: tuple[str, ...], **shared: Any) -> InstructionTask:
     """See `flan_jax.tasks.formats.files`."""
     how: Any = {"preprocess": Unnatural(), "trim_field": "input", "answer": "output", **shared}
-    return InstructionTask(name, source, templates=(Template("{before}{input}{after}", "{output}"),), **how)
+    return InstructionTask(name, source, templates=(Template("{instruction}{input}{rest}", "{output}"),), **how)

@@ -197,6 +197,10 @@ def test_a_file_that_is_one_object_is_told_with_the_key_of_its_rows(tmp_path):
     (tmp_path / "lines.json").write_text(json.dumps(whole, indent=1))
     with pytest.raises(UserError, match=r"keys About, Dishes; .*json_array\(FILE, at='Dishes'\)"):
         task_from_file(tmp_path / "lines.json", "dishes")
+    bench = {"canary": "keep out", "examples": {"1": {"cause": "rain", "effect": "floods"}}}
+    (tmp_path / "bench.json").write_text(json.dumps(bench))
+    with pytest.raises(UserError, match=r"columns canary, examples, .*at='examples'\); it holds a canary, by which"):
+        task_from_file(tmp_path / "bench.json", "bench")
 
 
 def test_a_table_without_a_header_is_told_so_in_one_short_sentence(tmp_path):
