@@ -25,7 +25,7 @@ DATA_DEFAULTS: dict[str, Any] = {
     "EPOCHS": 3.0,
     "LEARNING_RATE": 1e-3,
 }
-DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 
 
 def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapping[str, Any]) -> None:

@@ -7,13 +7,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flan_jax.tasks.causal_lm import CausalLanguageModel
     from flan_jax.tasks.chats import ChatTask
+    from flan_jax.tasks.denoisers import UL2, UL2_MODES, Denoiser, MixtureOfDenoisers
     from flan_jax.tasks.examples import Example, Tally, describe, fingerprint, references, score, source_files
     from flan_jax.tasks.foreign import set_version
     from flan_jax.tasks.formats.alpaca import alpaca
     from flan_jax.tasks.formats.files import task_from_file
     from flan_jax.tasks.formats.messages import messages
     from flan_jax.tasks.formats.pairs import pairs
+    from flan_jax.tasks.formats.plain_text import plain_text
     from flan_jax.tasks.instruction import InstructionTask
     from flan_jax.tasks.label_metrics import binary_f1
     from flan_jax.tasks.prefix_lm import PrefixLanguageModel
@@ -38,11 +41,16 @@ if TYPE_CHECKING:
     from flan_jax.tasks.vocabularies import train_sentencepiece
 
 __all__ = [
+    "UL2",
+    "UL2_MODES",
+    "CausalLanguageModel",
     "ChatTask",
     "Corpus",
+    "Denoiser",
     "Example",
     "Hub",
     "InstructionTask",
+    "MixtureOfDenoisers",
     "PrefixLanguageModel",
     "SpanCorruption",
     "Tally",
@@ -64,6 +72,7 @@ __all__ = [
     "names",
     "pairs",
     "parquet",
+    "plain_text",
     "proportional",
     "rate_of",
     "references",
@@ -78,13 +87,16 @@ __all__ = [
 ]
 
 _NAMES = {
+    "causal_lm": "CausalLanguageModel",
     "chats": "ChatTask",
+    "denoisers": "UL2 UL2_MODES Denoiser MixtureOfDenoisers",
     "examples": "Example Tally describe fingerprint references score source_files",
     "foreign": "set_version",
     "formats.alpaca": "alpaca",
     "formats.files": "task_from_file",
     "formats.messages": "messages",
     "formats.pairs": "pairs",
+    "formats.plain_text": "plain_text",
     "instruction": "InstructionTask",
     "label_metrics": "binary_f1",
     "prefix_lm": "PrefixLanguageModel",

@@ -7,7 +7,7 @@ from flan_jax.errors import UserError
 from flan_jax.tasks import PrefixLanguageModel, SpanCorruption, Tally, generator, text
 from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.examples import describe, examples
-from flan_jax.tasks.span_corruption import sentinels
+from flan_jax.tasks.span_corruption import SpanNoise, sentinels
 from flan_jax.tasks.vocabularies import Tokenizer
 
 LENGTHS = {"inputs": 32, "targets": 16}
@@ -55,7 +55,7 @@ def test_what_is_hidden_and_what_is_shown_make_the_text(passages, model, density
 
 
 def test_chunks_fill_the_feature_lengths():
-    task = SpanCorruption("t", None)
+    task = SpanNoise()
     for inputs, targets in ((512, 114), (64, 16), (8, 8)):
         chunk = task.chunk(inputs, targets, 100)
         noise, spans = task.counts(chunk, 100)
@@ -72,13 +72,13 @@ def test_spans_differ_between_draws_and_stay_within_one(passages, model):
 
 
 def test_never_more_spans_than_sentinels():
-    task = SpanCorruption("t", None, noise_density=0.5, mean_span=1)
+    task = SpanNoise(0.5, 1)
     inputs, targets = task.corrupt(list(range(10, 50)), RandomChoices(0, "t", 0).stream("e", "spans"), [99, 98, 97])
     assert [one for one in inputs if one > 90] == [99, 98, 97] and len(targets) == 20 + 3
 
 
 def test_every_division_has_the_right_sizes():
-    task = SpanCorruption("t", None, noise_density=0.3, mean_span=2)
+    task = SpanNoise(0.3, 2)
     stream = RandomChoices(0, "t", 0).stream("e", "spans")
     for length in range(2, 60):
         ids = list(range(10, 10 + length))

@@ -25,7 +25,8 @@ def task_from_file(
     """Declares a task for a file of examples; call `register()` on it to use it.
 
     Recognised by their columns: prompt and completion (or response), inputs and targets; instruction, input and output
-    (Alpaca); messages (OpenAI) or conversations (ShareGPT). JSONL, JSON arrays, CSV and TSV, plain or gzipped, and
+    (Alpaca); messages (OpenAI) or conversations (ShareGPT); text alone, of which the beginning is shown and the rest is
+    asked for (see `plain_text`). JSONL, JSON arrays, CSV, TSV and text by its paragraphs (.txt), plain or gzipped, and
     Parquet.
 
     Args:

@@ -14,6 +14,11 @@ from flan_jax.tasks.sources import FileSource, Row, readers
 from flan_jax.tasks.sources.file_source import units
 from flan_jax.tasks.tally import BadRow
 
+_TEXT_SUFFIXES = (".txt", ".txt.gz")
+# Of C4, the Pile, Dolma, FineWeb, Wikipedia.
+_WHERE_FROM = ("id", "url", "title", "timestamp", "date", "added", "created", "source", "dump", "file_path")
+_MEASURED = ("meta", "metadata", "language", "language_score", "token_count", "score", "int_score")
+
 Columns = tuple[str, ...] | None
 """The columns that hold what a form needs, empty where it knows them; None where rows are not of that form."""
 
@@ -27,6 +32,12 @@ def _pairs(columns: Collection[str], first: Row) -> Columns:
     return next((pair for pair in known if set(pair) <= set(columns)), None)
 
 
+def _plain_text(columns: Collection[str], first: Row) -> Columns:
+    """Texts alone, or beside columns that only tell where each is from: a column of labels makes it another task."""
+    others = {name.lower() for name in columns} - {"text", *_WHERE_FROM, *_MEASURED}
+    return ("text",) if "text" in columns and not others else None
+
+
 def _with(*names: str) -> Callable[[Collection[str], Row], Columns]:
     """Rows that have all these columns."""
     return lambda columns, first: () if set(names) <= set(columns) else None
@@ -37,6 +48,7 @@ FORMS: dict[str, Callable[[Collection[str], Row], Columns]] = {
     "messages": _messages,
     "alpaca": _with("instruction", "output"),
     "pairs": _pairs,
+    "plain_text": _plain_text,
 }
 _LOOKED_AT = 20
 _HELD_OUT = 50
@@ -74,7 +86,8 @@ def form_of(
             return form, found
     raise UserError(
         f"{path} has the columns {_listed(columns)}, which are of no format known here (prompt/completion, "
-        "instruction/input/output, messages, conversations); name two of them: --fields inputs=COLUMN,targets=COLUMN"
+        "instruction/input/output, messages, conversations, text); name two of them: "
+        "--fields inputs=COLUMN,targets=COLUMN"
         f"{_HEADLESS if isinstance(source.reader, readers.Csv) else ''}."
     )
 
@@ -98,13 +111,24 @@ def _listed(columns: list[str]) -> str:
     return ", ".join(short) + (f" and {len(columns) - _SHOWN_COLUMNS} more" if len(columns) > _SHOWN_COLUMNS else "")
 
 
-def source_of(path: str, validation_rows: int | None, on_bad_row: str | None) -> FileSource:
+def is_text(path: str) -> bool:
+    """Whether a path or pattern is of files of text."""
+    return path.lower().endswith(_TEXT_SUFFIXES)
+
+
+def source_of(path: str, validation_rows: int | None, on_bad_row: str | None, unit: str = "paragraph") -> FileSource:
     """The source of a file, or of a pattern of files of one format; see `files.task_from_file`.
+
+    Args:
+      path: the file or pattern.
+      validation_rows: how many of the first rows become the validation split; None: a tenth of them, at most 50.
+      on_bad_row: "error" or "skip"; None leaves it to who reads.
+      unit: what is a row of a file of text: a "paragraph", a "line", or the "file".
 
     Raises:
       UserError: there is no such file, it is of no format known here, or no rows are left to train on.
     """
-    whole = _source(path, 0, "skip")
+    whole = _source(path, 0, "skip", unit)
     if validation_rows is None:
         validation_rows = _a_tenth(whole)
         if not validation_rows and next(whole.rows(whole.splits[0], "skip"), None) is not None:
@@ -115,7 +139,7 @@ def source_of(path: str, validation_rows: int | None, on_bad_row: str | None) ->
         raise UserError(
             f"{path} has {counted(rows, 'row')}; --held_out {validation_rows} leaves none to train on. Hold out fewer."
         )
-    return _source(path, validation_rows, on_bad_row)
+    return _source(path, validation_rows, on_bad_row, unit)
 
 
 def _a_tenth(source: FileSource) -> int:
@@ -129,25 +153,30 @@ def _at_most(source: FileSource, most: int) -> int:
     return sum(1 for _ in itertools.islice(source.rows(source.splits[0], "skip"), most))
 
 
-def _source(path: str, validation_rows: int, on_bad_row: str | None) -> FileSource:
+def _source(path: str, validation_rows: int, on_bad_row: str | None, unit: str) -> FileSource:
     how: Any = {"validation_rows": validation_rows, "on_bad_row": on_bad_row}
     found = filesystem.matching(path)
     if not found:
-        raise UserError(f"There is no file {path!r}; give a JSONL, JSON, CSV, TSV or Parquet file of examples.")
+        raise UserError(
+            f"There is no file {path!r}; give a JSONL, JSON, CSV, TSV or Parquet file of examples, or text (.txt)."
+        )
     kind = found[0].lower().removesuffix(".gz").rpartition(".")[2]
     if kind in ("csv", "tsv"):
         return sources.csv(path, delimiter="\t" if kind == "tsv" else ",", **how)
     if kind == "parquet":
         return sources.parquet(path, validation_rows=validation_rows)
     start = _start_of(found[0])
+    if start in (b"\xff", b"\xfe"):
+        raise UserError(f"{path} seems to be in UTF-16; save it as UTF-8.")
+    if is_text(found[0]):
+        return sources.text(path, unit=unit, validation_rows=validation_rows)
     if start == b"[":
         return sources.json_array(path, **how)
     if start == b"{" or not start:
         return sources.jsonl(path, **how)
-    if start in (b"\xff", b"\xfe"):
-        raise UserError(f"{path} seems to be in UTF-16; save it as UTF-8.")
     raise UserError(
-        f"{path} starts with {start!r}, so it is neither JSONL nor a JSON array; or name it .csv, .tsv or .parquet."
+        f"{path} starts with {start!r}, so it is neither JSONL nor a JSON array; or name it .csv, .tsv, .parquet "
+        "or .txt."
     )
 
 

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import IO, Any
@@ -18,10 +19,11 @@ def items(file: IO[bytes], path: str, at: str = "") -> Iterator[Any]:
     """Yields the items of an array, or the values of an object.
 
     An array is read as it comes, at the top or under `at`, and so is an object under `at`; an object at the top is
-    read whole. What comes before `at` is parsed and let go.
+    read whole, unless others follow it: then each is an item, as in JSON lines that are called .json (C4's files are).
+    What comes before `at` is parsed and let go.
 
     Args:
-      file: holds one JSON value in UTF-8.
+      file: holds one JSON value in UTF-8, or objects one after another.
       path: its name, for messages.
       at: the key of the array (or object), where the file is an object.
 
@@ -35,7 +37,7 @@ def items(file: IO[bytes], path: str, at: str = "") -> Iterator[Any]:
             if text.peek():
                 raise ValueError("more follows the array's end")
         elif not at:
-            yield from _values_of(json.loads(text.rest()), path)
+            yield from text.objects(path)
         elif text.peek() == "{" and text.find(at):
             if text.peek() in ("[", "{"):
                 yield from text.values()
@@ -71,8 +73,8 @@ class _Text:
                 return self._held[self._at : self._at + 1]
             self._more(_CHUNK)
 
-    def value(self) -> Any:
-        """The next value.
+    def value(self, most: float = LARGEST_ITEM) -> Any:
+        """The next value, if it has at most so many characters.
 
         Raises:
           ValueError: there is none.
@@ -86,7 +88,7 @@ class _Text:
                     self._at = end
                     return value
             except json.JSONDecodeError as error:
-                if self._ended or len(self._held) - self._at > LARGEST_ITEM:
+                if self._ended or len(self._held) - self._at > most:
                     raise ValueError(f"{error.msg} at character {self._passed + error.pos}") from None
             self._more(wanted)
             wanted *= 2
@@ -116,11 +118,18 @@ class _Text:
                 return False
         return True
 
-    def rest(self) -> str:
-        """All that follows."""
-        while not self._ended:
-            self._more(_CHUNK)
-        return self._held[self._at :]
+    def objects(self, path: str) -> Iterator[Any]:
+        """The values of the object that comes next; or where others follow it, that object and those."""
+        one = self.value(math.inf)  # a whole file may be one
+        if not self.peek():
+            yield from _values_of(one, path)
+            return
+        while isinstance(one, dict):
+            yield one
+            if not self.peek():
+                return
+            one = self.value()
+        raise ValueError(f"more follows a {type(one).__name__}")
 
     def _key(self) -> str:
         key = self.value()
