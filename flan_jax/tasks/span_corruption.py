@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import seqio
 
 from flan_jax.errors import UserError
@@ -48,8 +49,10 @@ class SpanNoise:
 
     def counts(self, length: int, sentinels: int) -> tuple[int, int]:
         """How many tokens are hidden in a chunk of `length` tokens, and in how many spans."""
-        noise = min(max(round(length * self.density), 1), length - 1)
-        spans = min(max(round(noise / self.mean_span), 1), noise, length - noise, sentinels)
+        # In float32, as TensorFlow has it: it decides where a half is rounded to.
+        noise = min(max(int(np.rint(np.float32(length) * np.float32(self.density))), 1), length - 1)
+        spans = max(int(np.rint(np.float32(noise) / np.float32(self.mean_span))), 1)
+        spans = min(spans, noise, length - noise, sentinels)
         return noise, spans
 
     def chunk(self, inputs: int, targets: int, sentinels: int) -> int:
