@@ -73,8 +73,8 @@ class _Text:
                 return self._held[self._at : self._at + 1]
             self._more(_CHUNK)
 
-    def value(self, most: float = LARGEST_ITEM) -> Any:
-        """The next value, if it has at most so many characters.
+    def value(self, most: float | None = None) -> Any:
+        """The next value, if it has at most so many characters; None for `LARGEST_ITEM`.
 
         Raises:
           ValueError: there is none.
@@ -88,7 +88,7 @@ class _Text:
                     self._at = end
                     return value
             except json.JSONDecodeError as error:
-                if self._ended or len(self._held) - self._at > most:
+                if self._ended or len(self._held) - self._at > (most or LARGEST_ITEM):
                     raise ValueError(f"{error.msg} at character {self._passed + error.pos}") from None
             self._more(wanted)
             wanted *= 2
