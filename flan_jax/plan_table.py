@@ -9,6 +9,7 @@ import numpy as np
 
 from flan_jax import setup, tables
 from flan_jax.config.run_config import RunConfig
+from flan_jax.data.objectives import refuse_unfit
 from flan_jax.data.planning.packing import pack
 from flan_jax.data.planning.plan import SHARE_BITS, Plan, PlannedTask, shares_of
 from flan_jax.data.resolve import ResolvedTask
@@ -134,6 +135,7 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
     request = setup.request_of(config, config.mixture, config.data.split)
     answer = worker.call("estimate", sample=_SAMPLE, request=request)
     sampled = answer["tasks"]
+    refuse_unfit({task["name"]: task["objective"] for task in sampled}, config.model.architecture, "MIXTURE")
     shape = setup.shape_of(config)
     shares = shares_of([task["rate"] for task in sampled])
     planned = [PlannedTask(t["name"], t["count"], s, "") for t, s in zip(sampled, shares, strict=True)]

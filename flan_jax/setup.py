@@ -206,7 +206,8 @@ def open_data(
         the run reaches at once.
     """
     learn_vocabulary(config, worker)
-    resolved = resolve(request_of(config, config.mixture, config.data.split), worker)
+    request = request_of(config, config.mixture, config.data.split)
+    resolved = resolve(request, worker, architecture=config.model.architecture)
     shape = shape_of(config)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
     reader = Reader(resolved.folders(plan), shape)

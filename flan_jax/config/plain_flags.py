@@ -27,7 +27,7 @@ DATA_DEFAULTS: dict[str, Any] = {
 }
 # A definition and its examples, as Tk-Instruct has them, do not fit in less.
 TASK_FILE_DEFAULTS: dict[str, Any] = {"FEATURE_LENGTHS": {"inputs": 1024, "targets": 128}}
-DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 
 
 def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapping[str, Any]) -> None:

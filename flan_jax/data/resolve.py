@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.data import registrations
+from flan_jax.data.objectives import refuse_unfit
 from flan_jax.data.planning.plan import Plan, PlannedTask, shares_of
 from flan_jax.data.request import Request
 from flan_jax.data.stores import mirror
@@ -77,13 +78,15 @@ class Resolved:
         return [by_name[task.name].folder for task in plan.tasks]
 
 
-def resolve(request: Request, worker: Worker, setting: str = "MIXTURE") -> Resolved:
+def resolve(request: Request, worker: Worker, setting: str = "MIXTURE", architecture: str = "") -> Resolved:
     """Resolves a mixture and sees to it that the first draw of every task is prepared.
 
     Args:
       request: what is wanted.
       worker: started only if the answer of an earlier run cannot be used again.
       setting: what names the mixture, for errors.
+      architecture: of the model that is to train on it or to be scored; tasks that it cannot take are refused before
+        they are prepared. Empty refuses none.
 
     Raises:
       UserError: no such mixture, a task without examples, a bad row, …
@@ -95,27 +98,31 @@ def resolve(request: Request, worker: Worker, setting: str = "MIXTURE") -> Resol
         with stores.told(request.store_dir):
             path.parent.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is told at once
             registrations.refuse_unknown(worker, {setting: request.mixture}, ask=True)
-            known = worker.call("resolve", request=request)
+            model = {"architecture": architecture, "setting": setting} if architecture else {}
+            known = worker.call("resolve", request=request, **model)
             for line in known.pop("notes"):
                 print(line, file=sys.stderr)
             _keep(path, known)
     tasks = tuple(ResolvedTask(**task) for task in known["tasks"])
+    if architecture:
+        refuse_unfit({task.name: task.about.get("objective", "") for task in tasks}, architecture, setting)
     return Resolved(request, tasks, known["vocabulary"], known.get("missing", {}))
 
 
-def check_evals(request: Request, beside: str | None, worker: Worker) -> list[str]:
+def check_evals(request: Request, beside: str | None, worker: Worker, architecture: str = "") -> list[str]:
     """Checks a mixture that is to be scored, without preparing any of it.
 
     Args:
       request: what will be asked of it.
       beside: the mixture that is trained on, whose vocabulary it must have; None where that is not to be compared.
       worker: started only if the answer of an earlier run cannot be used again.
+      architecture: as in `resolve`.
 
     Returns:
       The names of its tasks.
 
     Raises:
-      UserError: no such mixture, a task without that split, or another vocabulary.
+      UserError: no such mixture, a task without that split, or that the model cannot take, or another vocabulary.
     """
     key = hashlib.sha256(f"{request.key(worker.setup)} {beside}".encode()).hexdigest()[:16]
     path = mirror.place(request.store_dir) / "resolved" / f"evals-{key}.json"
@@ -125,6 +132,8 @@ def check_evals(request: Request, beside: str | None, worker: Worker) -> list[st
         with stores.told(request.store_dir):
             path.parent.mkdir(parents=True, exist_ok=True)
             _keep(path, known)
+    if architecture:
+        refuse_unfit(known.get("objectives", {}), architecture, "EVAL_MIXTURE")
     return known["names"]
 
 

@@ -15,12 +15,11 @@ def check_eval_mixture(config: RunConfig, worker: Worker) -> None:
       worker: its data process, started only if nobody has asked the same before.
 
     Raises:
-      UserError: there is no such mixture or split, it has another vocabulary than the training mixture, or
-        `Checkpoints.best_metric` is none of its scores.
+      UserError: there is no such mixture or split, it has another vocabulary than the training mixture, the model
+        cannot take one of its tasks, or `Checkpoints.best_metric` is none of its scores.
     """
     if config.eval_mixture:
-        tasks = check_evals(
-            setup.eval_request(config), None if setup.learns_vocabulary(config) else config.mixture, worker
-        )
+        beside = None if setup.learns_vocabulary(config) else config.mixture
+        tasks = check_evals(setup.eval_request(config), beside, worker, config.model.architecture)
         if config.checkpoints.best_metric:
             reports.check_best_metric(config.checkpoints.best_metric, tasks)

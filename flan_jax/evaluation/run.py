@@ -35,7 +35,8 @@ class Evaluator:
         self.config, self.worker, self.codec, self.model_of = config, worker, codec, model_of
         self.resolved: Resolved | None = None
         if config.eval_mixture:
-            self.resolved = resolve(setup.eval_request(config), worker, "EVAL_MIXTURE")
+            request, architecture = setup.eval_request(config), config.model.architecture
+            self.resolved = resolve(request, worker, "EVAL_MIXTURE", architecture)
             vocabulary.check_same(self.resolved.vocabulary, codec.description, config.run_dir)
 
     def __bool__(self) -> bool:

@@ -7,7 +7,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flan_jax.tasks.causal_lm import CausalLanguageModel
     from flan_jax.tasks.chats import ChatTask
+    from flan_jax.tasks.denoisers import UL2, UL2_MODES, Denoiser, MixtureOfDenoisers
     from flan_jax.tasks.examples import Example, Tally, describe, fingerprint, references, score, source_files
     from flan_jax.tasks.foreign import set_version
     from flan_jax.tasks.formats.alpaca import alpaca
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from flan_jax.tasks.formats.natural_instructions import natural_instructions
     from flan_jax.tasks.formats.oasst import oasst_trees
     from flan_jax.tasks.formats.pairs import pairs
+    from flan_jax.tasks.formats.plain_text import plain_text
     from flan_jax.tasks.formats.self_instruct import self_instruct
     from flan_jax.tasks.formats.super_natural_instructions import super_natural_instructions
     from flan_jax.tasks.formats.unnatural_instructions import unnatural_instructions
@@ -48,12 +51,17 @@ if TYPE_CHECKING:
     from flan_jax.tasks.vocabularies import train_sentencepiece
 
 __all__ = [
+    "UL2",
+    "UL2_MODES",
+    "CausalLanguageModel",
     "ChatTask",
     "Corpus",
     "CrossLingual",
+    "Denoiser",
     "Example",
     "Hub",
     "InstructionTask",
+    "MixtureOfDenoisers",
     "PrefixLanguageModel",
     "SpanCorruption",
     "Tally",
@@ -80,6 +88,7 @@ __all__ = [
     "oasst_trees",
     "pairs",
     "parquet",
+    "plain_text",
     "proportional",
     "rate_of",
     "references",
@@ -99,7 +108,9 @@ __all__ = [
 ]
 
 _NAMES = {
+    "causal_lm": "CausalLanguageModel",
     "chats": "ChatTask",
+    "denoisers": "UL2 UL2_MODES Denoiser MixtureOfDenoisers",
     "examples": "Example Tally describe fingerprint references score source_files",
     "foreign": "set_version",
     "formats.alpaca": "alpaca",
@@ -114,6 +125,7 @@ _NAMES = {
     "formats.super_natural_instructions": "super_natural_instructions",
     "formats.self_instruct": "self_instruct",
     "formats.unnatural_instructions": "unnatural_instructions",
+    "formats.plain_text": "plain_text",
     "instruction": "InstructionTask",
     "instruction_metrics": "CrossLingual",
     "label_metrics": "binary_f1",

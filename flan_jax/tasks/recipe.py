@@ -22,7 +22,7 @@ class Example:
       targets: int32 token ids to be learnt, end-of-sequence included [targets].
       weights: float32 loss weights [targets]; None where each is 1.
       template: which of the task's templates was drawn.
-      objective: "instruction", "chat", "span_corruption", "prefix_lm" or "seqio".
+      objective: "instruction", "chat", "span_corruption", "prefix_lm", "causal_lm", "mixture_of_denoisers" or "seqio".
       options: int32 ids of each answer option, ended like the targets; None where there are none.
       answer: the right option's index.
       inputs_text: the prompt.

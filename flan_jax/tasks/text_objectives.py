@@ -1,13 +1,16 @@
 """Objectives on plain text: what every one of them shares, from rows to chunks of ids.
 
 A row's text is cut into chunks of even size, so large that what becomes of one fits the feature lengths; an objective
-divides a chunk into inputs and targets. One more objective is a file like `span_corruption`.
+divides a chunk into inputs and targets. No chunk holds parts of two texts, and none depends on the draw: another draw
+divides the same chunks otherwise. A text without words, and one of a single token, is dropped and counted. One more
+objective is a file like `span_corruption`.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import seqio
 
 from flan_jax.errors import UserError
@@ -27,6 +30,15 @@ Divided = tuple[list[int], list[int]]
 """Inputs and targets of a chunk."""
 Divide = Callable[[list[int], Iterator[int]], Divided]
 """Divides a chunk of at least 2 ids, by random 64-bit integers."""
+
+
+def fitting_chunk(fits: Callable[[int], bool], most: int) -> int:
+    """The length before the first one, from 2 up to `most`, that does not fit; 1 where none does.
+
+    >>> fitting_chunk(lambda length: length <= 7, 100)
+    7
+    """
+    return next((length - 1 for length in range(2, most + 1) if not fits(length)), max(1, most))
 
 
 class TextObjective(Protocol):
@@ -68,8 +80,18 @@ class TextObjective(Protocol):
         ...
 
     @property
+    def add_eos_to_inputs(self) -> bool | None:
+        """Whether inputs end in end-of-sequence; None does as the model does that the vocabulary comes with."""
+        ...
+
+    @property
     def objective(self) -> str:
         """The objective's name in examples and reports."""
+        ...
+
+    @property
+    def learns_all(self) -> bool:
+        """Whether all of a chunk is targets. These end where the text ends; those of other objectives end always."""
         ...
 
     def shaping(self) -> tuple[Any, ...]:
@@ -93,11 +115,6 @@ class TextRecipe(OfDeclaration):
         return self.declaration.name
 
     @property
-    def add_eos_to_inputs(self) -> bool:
-        """Never: the text goes on."""
-        return False
-
-    @property
     def metrics(self) -> tuple[str | Callable[..., Mapping[str, Any]], ...]:
         """None: the loss tells."""
         return ()
@@ -115,14 +132,14 @@ class TextRecipe(OfDeclaration):
     def shaping(self) -> Any:
         """See `Recipe`."""
         task = self.declaration
-        return (task.name, task.objective, *task.shaping(), task.field, task.version)
+        ends = ("inputs end",) if self.add_eos_to_inputs else ()
+        return (task.name, task.objective, *task.shaping(), *ends, task.field, task.version)
 
     def describe(self) -> Description:
         """See `Recipe`."""
         task = self.declaration
-        return Description(
-            task.name, task.objective, cluster=task.cluster, cap=task.cap, random=True, version=task.version
-        )
+        about: dict[str, Any] = {"cluster": task.cluster, "cap": task.cap, "version": task.version}
+        return Description(task.name, task.objective, random=not task.learns_all, **about)
 
 
 class _TextEncoder:
@@ -134,9 +151,13 @@ class _TextEncoder:
         self._request = request
         self._draws = RandomChoices(request.seed, recipe.name, request.draw)
         self._tokenizer = vocabularies.tokenizer(recipe.vocabulary)
-        self._finisher = Finisher(recipe.name, PlainText(self._tokenizer), request)
-        inputs = self._finisher.most_inputs or UNBOUNDED_CHUNK
+        form = PlainText(self._tokenizer, recipe.add_eos_to_inputs)
+        self._finisher = Finisher(recipe.name, form, request)
+        self._learns_all = recipe.declaration.learns_all
         targets = self._finisher.most_targets or UNBOUNDED_CHUNK
+        # Where only targets are bounded, a chunk that is all targets must not grow by inputs that nobody asked for.
+        rest = 0 if self._learns_all else UNBOUNDED_CHUNK
+        inputs = self._finisher.most_inputs or rest
         self._chunk, self._divide = recipe.declaration.divider(inputs, targets, self._tokenizer.vocabulary)
         if self._chunk < 2:
             raise UserError(
@@ -150,8 +171,8 @@ class _TextEncoder:
                 for row_id, row in batch
                 if (text := text_of_row(self._recipe, self._split, row_id, row, self._request)) is not None
             ]
-            for (row_id, _), ids in zip(found, self._tokenizer.encode([text for _, text in found]), strict=True):
-                yield from self._chunks(row_id, ids)
+            for (row_id, text), ids in zip(found, self._tokenizer.encode([text for _, text in found]), strict=True):
+                yield from self._chunks(row_id, ids if text.strip() else [])
 
     def _chunks(self, row_id: str, ids: list[int]) -> Iterator[Example]:
         tally = self._request.tally
@@ -164,12 +185,14 @@ class _TextEncoder:
                 continue
             chunk_id = f"{row_id}#{number}" if count > 1 else row_id
             inputs, targets = self._divide(chunk, self._draws.stream(chunk_id, "spans"))
+            goes_on = self._learns_all and number < count - 1
             tally.kept += 1
             yield Example(
                 id=chunk_id,
                 inputs=self._finisher.inputs_array(inputs),
-                targets=self._finisher.targets_array(targets),
+                targets=np.array(targets, np.int32) if goes_on else np.array(targets + self._finisher.end, np.int32),
                 objective=self._recipe.declaration.objective,
+                learnt=(self._tokenizer.decode(targets),) if self._learns_all else None,
             )
 
 

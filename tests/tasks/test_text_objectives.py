@@ -4,10 +4,11 @@ import pytest
 import seqio
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import PrefixLanguageModel, SpanCorruption, Tally, generator, text
+from flan_jax.tasks import CausalLanguageModel, PrefixLanguageModel, SpanCorruption, Tally, generator, text
 from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.examples import describe, examples
-from flan_jax.tasks.span_corruption import sentinels
+from flan_jax.tasks.span_corruption import SpanNoise, sentinels
+from flan_jax.tasks.text_objectives import TextRecipe
 from flan_jax.tasks.vocabularies import Tokenizer
 
 LENGTHS = {"inputs": 32, "targets": 16}
@@ -55,7 +56,7 @@ def test_what_is_hidden_and_what_is_shown_make_the_text(passages, model, density
 
 
 def test_chunks_fill_the_feature_lengths():
-    task = SpanCorruption("t", None)
+    task = SpanNoise()
     for inputs, targets in ((512, 114), (64, 16), (8, 8)):
         chunk = task.chunk(inputs, targets, 100)
         noise, spans = task.counts(chunk, 100)
@@ -72,13 +73,13 @@ def test_spans_differ_between_draws_and_stay_within_one(passages, model):
 
 
 def test_never_more_spans_than_sentinels():
-    task = SpanCorruption("t", None, noise_density=0.5, mean_span=1)
+    task = SpanNoise(0.5, 1)
     inputs, targets = task.corrupt(list(range(10, 50)), RandomChoices(0, "t", 0).stream("e", "spans"), [99, 98, 97])
     assert [one for one in inputs if one > 90] == [99, 98, 97] and len(targets) == 20 + 3
 
 
 def test_every_division_has_the_right_sizes():
-    task = SpanCorruption("t", None, noise_density=0.3, mean_span=2)
+    task = SpanNoise(0.3, 2)
     stream = RandomChoices(0, "t", 0).stream("e", "spans")
     for length in range(2, 60):
         ids = list(range(10, 10 + length))
@@ -109,11 +110,34 @@ def test_seqio_gives_the_same_ids(passages, model):
 
 
 def test_texts_too_short_to_hide_anything_are_dropped(model):
-    rows = generator(lambda split: [{"text": ""}, {"text": "a"}, {"text": "the plum and the stone"}])
+    texts = ["", "a", "the plum and the stone", "   \n \n  "]
+    rows = generator(lambda split: ({"text": text} for text in texts))
     SpanCorruption("spans", rows, model).register()
-    tally = Tally()
-    assert [one.id for one in examples("spans", "train", LENGTHS, tally=tally)] == ["train:2"]
-    assert (tally.read, tally.kept, tally.dropped) == (3, 1, 2)
+    CausalLanguageModel("lm", rows, model).register()
+    for name in ("spans", "lm"):
+        tally = Tally()
+        assert [one.id for one in examples(name, "train", LENGTHS, tally=tally)] == ["train:2"]
+        assert (tally.read, tally.kept, tally.dropped) == (4, 1, 3)
+
+
+def test_a_uniform_split_always_fits_and_inputs_end_where_they_are_to(passages, model):
+    shared = {"split": "uniform", "add_eos_to_inputs": True}
+    PrefixLanguageModel("lm", passages, model, **shared).register()
+    rebuilt: dict[str, list[int]] = {}
+    for one in examples("lm", "train", LENGTHS):
+        assert 1 < len(one.inputs) <= 32 and 1 < len(one.targets) <= 16 and one.inputs[-1] == one.targets[-1] == 1
+        rebuilt.setdefault(one.id.partition("#")[0], []).extend([*one.inputs[:-1].tolist(), *one.targets[:-1].tolist()])
+    assert list(rebuilt.values()) == Tokenizer(model).encode(PASSAGES)
+
+
+def test_declarations_of_old_keep_their_stores():
+    spans, prefix = SpanCorruption("t", None), PrefixLanguageModel("t", None, field="body", version="2")
+    assert TextRecipe(spans).shaping() == ("t", "span_corruption", 0.15, 3.0, "text", "")
+    assert TextRecipe(prefix).shaping() == ("t", "prefix_lm", "body", "2")
+    ended = SpanCorruption("t", None, vocabulary="starter", add_eos_to_inputs=True)
+    uniform = PrefixLanguageModel("t", None, field="body", version="2", split="uniform")
+    assert TextRecipe(ended).shaping() != TextRecipe(spans).shaping()
+    assert TextRecipe(uniform).shaping() != TextRecipe(prefix).shaping()
 
 
 def test_faults_are_told(passages, model):
@@ -121,8 +145,10 @@ def test_faults_are_told(passages, model):
         SpanCorruption("t", passages, model, noise_density=1.5).register()
     with pytest.raises(UserError, match="mean_span=0.5"):
         SpanCorruption("t", passages, model, mean_span=0.5).register()
+    with pytest.raises(UserError, match=r"split='uniformly'; it is one of filling, uniform; did you mean 'uniform'"):
+        PrefixLanguageModel("t", passages, model, split="uniformly").register()
     SpanCorruption("bare", passages, seqio.SentencePieceVocabulary(model)).register()
-    with pytest.raises(UserError, match="no extra ids"):
+    with pytest.raises(UserError, match=r"no extra ids for them; take another objective \(PrefixLanguageModel"):
         list(examples("bare", "train", LENGTHS))
     SpanCorruption("fieldless", passages, model, field="body").register()
     with pytest.raises(UserError, match="names the field 'body', the row has text"):

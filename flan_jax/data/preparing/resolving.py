@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flan_jax.data import registrations
+from flan_jax.data.objectives import refuse_unfit
 from flan_jax.data.preparing import freshness
 from flan_jax.data.preparing.filling import fill_stores
 from flan_jax.data.preparing.jobs import Job, store_folder
@@ -14,12 +15,21 @@ from flan_jax.errors import UserError, nearest, together
 from flan_jax.files import filesystem, opened
 
 
-def resolve_in_child(*, setup: WorkerSetup, progress: Callable[..., None], request: Request) -> dict[str, Any]:
+def resolve_in_child(
+    *,
+    setup: WorkerSetup,
+    progress: Callable[..., None],
+    request: Request,
+    architecture: str = "",
+    setting: str = "MIXTURE",
+) -> dict[str, Any]:
     """Answers `resolve`: prepares what is missing, then works out the rates from the counts that were kept."""
     from flan_jax.tasks import examples, rates, shared_vocabulary, task_folders
 
     mixture = request.mixture
-    names = members(mixture)
+    names = members(mixture, setting)
+    if architecture:
+        refuse_unfit(_objectives(names), architecture, setting)
     vocabulary, vocabulary_files = shared_vocabulary.shared(names, mixture)
     files = watched_files(setup.modules) + list(setup.data_files) + vocabulary_files + task_folders.rests_on()
     for name in names:
@@ -146,7 +156,14 @@ def check_evals_in_child(
             )
     watched: list[Any] = [[file, filesystem.watched(file)] for file in sorted(set(files))]
     watched += opened.found(began, except_in=request.store_dir, known=set(files))
-    return {"names": names, "watched": watched}
+    return {"names": names, "objectives": _objectives(names), "watched": watched}
+
+
+def _objectives(names: Sequence[str]) -> dict[str, str]:
+    """The objective of each task."""
+    from flan_jax.tasks import examples
+
+    return {name: examples.describe(name)["objective"] for name in names}
 
 
 def vocabulary_of(task: str) -> Any:

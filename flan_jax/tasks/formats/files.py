@@ -1,6 +1,6 @@
 """Tasks from files as people have them: the format is told by what the rows hold.
 
-`recognition.FORMS` says which module knows a form; its `declared(source, name, columns, **shared)` makes the task.
+`forms.FORMS` says which module knows a form; its `declared(source, name, columns, **shared)` makes the task.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax.tasks import rates
-from flan_jax.tasks.formats import instruction_folders, recognition
+from flan_jax.tasks.formats import instruction_folders, openings, recognition
 from flan_jax.tasks.formats.task_file_folders import Registered
 from flan_jax.tasks.vocabularies import VocabularyLike
 
@@ -31,8 +31,9 @@ def task_from_file(
     prompt and completion (or response), inputs and targets; instruction, input and output (Alpaca and what descends
     from it); Unnatural Instructions and Self-Instruct by their instances; question, answer and rationale, also in TSV
     files without a header; messages (OpenAI) or conversations (ShareGPT); OpenAssistant's trees, MOSS's turns, and
-    dialogues whose turns name a speaker. JSONL, JSON arrays and objects of rows, CSV and TSV, plain or packed, and
-    Parquet.
+    dialogues whose turns name a speaker; text alone, of which the beginning is shown and the rest is asked for (see
+    `plain_text`). JSONL, JSON arrays and objects of rows, CSV, TSV, and text by its paragraphs (.txt), plain or packed,
+    and Parquet.
 
     Args:
       path: the file, or a pattern of files of one format; or a folder of task files.
@@ -50,7 +51,7 @@ def task_from_file(
         module = importlib.import_module(f"flan_jax.tasks.formats.{kind}")
         how = {"validation_rows": validation_rows, "on_bad_row": on_bad_row}
         return module.folder(os.fspath(path), name, vocabulary=vocabulary, cap=cap, **how)
-    source = recognition.source_of(os.fspath(path), validation_rows, on_bad_row)
+    source = openings.source_of(os.fspath(path), validation_rows, on_bad_row)
     form, columns = recognition.form_of(source, path, fields)
     module = importlib.import_module(f"flan_jax.tasks.formats.{form}")
     return module.declared(source, name, columns, vocabulary=vocabulary, cap=cap)

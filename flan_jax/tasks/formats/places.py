@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from flan_jax.tasks.formats import recognition
+from flan_jax.tasks.formats import openings
 from flan_jax.tasks.sources import Corpus, Source, hugging_face
 
 Place = str | os.PathLike[str] | Source | Corpus
@@ -33,7 +33,7 @@ def source_at(place: Place, validation_rows: int | None = 0, on_bad_row: str | N
         return place
     path = os.fspath(place)
     if not path.startswith(_HUB):
-        return recognition.source_of(path, validation_rows, on_bad_row)
+        return openings.source_of(path, validation_rows, on_bad_row)
     owner, _, rest = path.removeprefix(_HUB).partition("/")
     data, _, configuration = rest.partition("/")
     held_out = 50 if validation_rows is None else validation_rows

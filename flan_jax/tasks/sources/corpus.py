@@ -21,7 +21,7 @@ import seqio
 
 from flan_jax.errors import UserError, nearest
 from flan_jax.files import filesystem
-from flan_jax.tasks.sources.declared import array_record, csv, json_array, jsonl, parquet, tfrecord
+from flan_jax.tasks.sources.declared import array_record, csv, json_array, jsonl, parquet, text, tfrecord
 from flan_jax.tasks.sources.file_source import FileSource, parse_slice
 from flan_jax.tasks.sources.grouped import Grouped
 from flan_jax.tasks.sources.hugging_face import HuggingFaceSource, hugging_face
@@ -41,6 +41,8 @@ _FORMATS: dict[str, Callable[..., FileSource]] = {
     ".csv": csv,
     ".tsv": functools.partial(csv, delimiter="\t"),
     ".parquet": parquet,
+    ".txt": text,
+    ".txt.gz": text,
     ".tfrecord": tfrecord,
     ".array_record": array_record,
 }

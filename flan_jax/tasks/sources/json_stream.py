@@ -1,7 +1,6 @@
 """The items of a JSON array, one after another, and what stands beside it, without holding the file."""
 
 import codecs
-import itertools
 import json
 import re
 from collections.abc import Collection, Iterator
@@ -18,11 +17,12 @@ _BLANK = re.compile(r"[ \t\n\r]*")
 def items(file: IO[bytes], path: str, at: str = "") -> Iterator[Any]:
     """Yields the items of an array, or the values of an object.
 
-    An array is read as it comes, and so is an object, at the top or under `at`. What comes before `at` is parsed and
-    let go.
+    An array is read as it comes, and so is an object of rows, at the top or under `at`. An object at the top that holds
+    plain values is read whole; where others follow it, each is an item, as in JSON lines that are called .json (C4's
+    files are). What comes before `at` is parsed and let go.
 
     Args:
-      file: holds one JSON value in UTF-8.
+      file: holds one JSON value in UTF-8, or objects one after another.
       path: its name, for messages.
       at: the key of the array (or object), where the file is an object.
 
@@ -91,16 +91,29 @@ def has_array(file: IO[bytes], key: str) -> bool:
 
 
 def _all(text: "_Text") -> Iterator[Any]:
-    """The values at the top. Those of an object that holds plain values are read to its end before one is given: it is
-    likely a line of many."""
-    values = text.values()
-    first = list(itertools.islice(values, 1))
-    if not all(isinstance(value, dict | list) for value in first):
-        first += values
+    """The values at the top: of an array, of an object of rows, of an object; or objects that follow one another."""
+    if text.peek() == "[":
+        yield from text.values()
         _check_end(text)
-    yield from first
-    yield from values
-    _check_end(text)
+        return
+    held, names = {}, text.named()
+    for name in names:
+        value = text.value()
+        if not held and isinstance(value, dict | list):
+            yield value
+            yield from (text.value() for _ in names)
+            _check_end(text)
+            return
+        held[name] = value
+    if not text.peek():
+        yield from held.values()
+        return
+    yield held
+    while text.peek():
+        one = text.value()
+        if not isinstance(one, dict):
+            raise ValueError(f"a {type(one).__name__} follows an object")
+        yield one
 
 
 def _check_end(text: "_Text") -> None:
@@ -128,8 +141,8 @@ class _Text:
                 return self._held[self._at : self._at + 1]
             self._more(_CHUNK)
 
-    def value(self) -> Any:
-        """The next value.
+    def value(self, most: float | None = None) -> Any:
+        """The next value, if it has at most so many characters; None for `LARGEST_ITEM`.
 
         Raises:
           ValueError: there is none.
@@ -143,7 +156,7 @@ class _Text:
                     self._at = end
                     return value
             except json.JSONDecodeError as error:
-                if self._ended or len(self._held) - self._at > LARGEST_ITEM:
+                if self._ended or len(self._held) - self._at > (most or LARGEST_ITEM):
                     raise ValueError(f"{error.msg} at character {self._passed + error.pos}") from None
             self._more(wanted)
             wanted *= 2

@@ -109,7 +109,7 @@ def test_faulty_files(tmp_path):
     for name, content, message in (
         ("empty.jsonl", "", "no rows that can be read"),
         ("broken.jsonl", "{\n{\n", "no rows that can be read"),
-        ("plain.txt", "once upon", "neither JSONL nor a JSON array"),
+        ("plain.log", "once upon", "neither JSONL nor a JSON array"),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(UserError, match=message):

@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-from flan_jax.tasks.formats import recognition
-
 # Runs commands one after another; then says what was imported.
 COMMANDS = """
 import json, sys
@@ -25,7 +23,7 @@ def test_a_file_that_cannot_be_used_is_told_before_anything_large_is_imported(tm
     early = [{"prompt": "a", "completion": "b"}] * 2 + [{"prompt": "a", "answer": "b"}] * 20
     (tmp_path / "early.jsonl").write_text("".join(json.dumps(row) + "\n" for row in early))
     (tmp_path / "single.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
-    (tmp_path / "words.txt").write_text("no rows at all")
+    (tmp_path / "words.log").write_text("no rows at all")
     table, fields = ["--data", "table.csv"], ["--fields", "inputs=question,targets=repli"]
     said = {
         "has no column 'repli' for targets, it has question, reply; did you mean 'reply'": ["train", *table, *fields],
@@ -33,7 +31,7 @@ def test_a_file_that_cannot_be_used_is_told_before_anything_large_is_imported(tm
         "early.jsonl has the columns prompt, answer": ["prepare", "--data", "early.jsonl"],
         "has one row, which cannot be trained on and held out at once": ["train", "--data", "single.jsonl"],
         "has 12 rows; --held_out 12 leaves none to train on": ["inspect", *table, *fields, "--held_out", "12"],
-        "starts with b'n', so it is neither JSONL nor a JSON array": ["vocab", "--data", "words.txt", "--output", "v"],
+        "starts with b'n', so it is neither JSONL nor a JSON array": ["vocab", "--data", "words.log", "--output", "v"],
     }
     done = subprocess.run(
         [sys.executable, "-c", COMMANDS, json.dumps(list(said.values()))],
@@ -64,5 +62,5 @@ def test_a_file_that_cannot_be_used_is_told_before_anything_large_is_imported(tm
 def test_three_columns_of_sentences_are_no_header(tmp_path, first, is_headless):
     path = tmp_path / "some_train.tsv"
     path.write_text(f"{first}\n" + "a" + "\tb" * first.count("\t") + "\n", encoding="utf-8-sig")
-    rows = [row for _, row in recognition.source_of(str(path), 0, None).rows("train")]
+    rows = [row for _, row in openings.source_of(str(path), 0, None).rows("train")]
     assert len(rows) == 1 + is_headless and ("rationale" in rows[0]) == (is_headless or "rationale" in first)

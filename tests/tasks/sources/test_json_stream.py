@@ -67,6 +67,15 @@ def test_faults_are_told(text, at, message):
         read(text, at)
 
 
+def test_objects_one_after_another_are_items_too(monkeypatch):
+    monkeypatch.setattr(json_stream, "_CHUNK", 4)
+    rows = [{"text": f"page {number}"} for number in range(5)]
+    assert read("\n".join(map(json.dumps, rows)) + "\n") == rows
+    assert read(json.dumps({"a": rows[0], "b": rows[1]})) == rows[:2]  # an object alone holds the rows
+    with pytest.raises(UserError, match=r"is not a JSON file: .*; use jsonl"):
+        read(json.dumps(rows[0]) + "\nno more")
+
+
 def test_items_before_a_fault_are_given():
     found = items(io.BytesIO(b'[{"a": 1}, {"a": 2}, oops]'), "f.json")
     assert [next(found), next(found)] == [{"a": 1}, {"a": 2}]

@@ -1,0 +1,1 @@
+"""Plain text, trained on as models are pretrained."""
