@@ -113,6 +113,7 @@ class RoleEncoder:
             targets_text=dialogue.text,
             cut_tokens=cut,
             references=(dialogue.text,),
+            learnt=tuple(answer for _, answer, weight in dialogue.exchanges[: targets[3]] if weight > 0),
         )
 
     def _where(self, row_id: str) -> str:
@@ -132,8 +133,11 @@ class RoleEncoder:
             return None
         return fitted[0], fitted[1], len(ids) - len(fitted[1])
 
-    def _targets(self, row_id: str, dialogue: Dialogue) -> tuple[list[int], list[float], int] | None:
-        """Ids, weights and how many tokens were cut; whole exchanges are left off the end before an answer is cut."""
+    def _targets(self, row_id: str, dialogue: Dialogue) -> tuple[list[int], list[float], int, int] | None:
+        """Ids, weights, how many tokens were cut, how many exchanges are left.
+
+        Whole ones are left off the end before an answer is cut.
+        """
         end = self._finisher.end
         pieces = []
         for context, answer, weight in dialogue.exchanges:
@@ -152,7 +156,7 @@ class RoleEncoder:
         if not any(weights):  # what is learnt was cut off
             self._request.tally.too_long += 1
             return None
-        return ids, weights, length - len(ids)
+        return ids, weights, length - len(ids), len(kept)
 
     def _cut(self, pieces: list[tuple[list[int], list[float]]], most: int) -> list[tuple[list[int], list[float]]]:
         kept, room = [], most

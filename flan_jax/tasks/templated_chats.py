@@ -34,6 +34,8 @@ class _Encoded:
       ids: of the text.
       weights: loss weight of each.
       answers: first and end of each answer's tokens, the one that ends it included.
+      start: where in the text the first answer begins.
+      said: the answers' texts.
     """
 
     turns: list[Turn]
@@ -41,7 +43,13 @@ class _Encoded:
     ids: list[int]
     weights: list[float]
     answers: list[tuple[int, int]]
-    start: int  # where in the text the first answer begins
+    start: int
+    said: list[str]
+
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """What the assistant says in the answers that are there and count; the last may have been cut."""
+        return tuple(text for text, (first, _) in zip(self.said, self.answers, strict=False) if self.weights[first])
 
 
 class TemplatedEncoder:
@@ -83,6 +91,7 @@ class TemplatedEncoder:
             targets_text=said,
             cut_tokens=lost,
             references=(said,),
+            learnt=fitted.learnt,
         )
 
     def _read(self, task: ChatDeclaration, row: Row) -> _Encoded | None:
@@ -98,7 +107,8 @@ class TemplatedEncoder:
         weights = [0.0] * len(ids)
         for number, first, end in found:
             weights[first:end] = [turns[number].weight] * (end - first)
-        return _Encoded(turns, text, ids, weights, [(first, end) for _, first, end in found], start)
+        said = [turns[number].text for number, _, _ in found]
+        return _Encoded(turns, text, ids, weights, [(first, end) for _, first, end in found], start, said)
 
     def _fitted(self, row_id: str, found: _Encoded) -> _Encoded | None:
         """The conversation within the lengths: its longest early turn is shortened, then exchanges are left off."""
