@@ -1,6 +1,7 @@
 """Loss masks are proved on the tokens that are stored: right ones pass whatever wrote them, wrong ones are caught."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -13,7 +14,16 @@ from flan_jax.data.preparing.writing import finish_store, write_part, write_piec
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.stores import store as stores
 from flan_jax.errors import UserError
-from flan_jax.tasks import ChatTask, InstructionTask, SpanCorruption, foreign, generator, registry, train_sentencepiece
+from flan_jax.tasks import (
+    ChatTask,
+    InstructionTask,
+    SpanCorruption,
+    foreign,
+    generator,
+    jsonl,
+    registry,
+    train_sentencepiece,
+)
 from flan_jax.tasks.chats import ChatRecipe
 from flan_jax.tasks.variants import Variant
 from tests.tokenizer_folders import CHATML, byte_level, with_bos
@@ -95,11 +105,12 @@ def chat(vocabulary, *talks, name="t"):
     return ChatTask(name, generator(lambda split: rows), vocabulary=vocabulary).register()
 
 
-def question(vocabulary, name="t"):
+def question(vocabulary, folder, name="t"):
+    """Of a file, whose few rows are prepared in this process."""
     rows = [{"word": f"plum {number}", "said": ANSWER} for number in range(ROWS)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     asked = {"templates": ("Is {word}?", "{word}:"), "answer": "said", "vocabulary": vocabulary}
-    source = generator(lambda split: rows, num_rows={"train": ROWS})  # so few are prepared in this process
-    return InstructionTask(name, source, **asked).register()
+    return InstructionTask(name, jsonl(folder / "rows.jsonl"), **asked).register()
 
 
 def check_proved(manifest, count=ROWS):
@@ -111,13 +122,13 @@ def check_proved(manifest, count=ROWS):
 @pytest.mark.parametrize(
     "vocabulary", ["exact", "lossy", "byte", "chatml", "endless", "marked", "begun", "turns begin"]
 )
-def test_what_is_right_is_proved_in_any_vocabulary_and_form(vocabularies, stored, vocabulary):
+def test_what_is_right_is_proved_in_any_vocabulary_and_form(vocabularies, stored, tmp_path, vocabulary):
     """Whole and cut; the lossy one knows neither line feeds nor braces, and writes "ﬁ" as "fi"."""
     weighted = [turn | {"loss_weight": 0.5} for turn in TALK]
     last_alone = [TALK[0], TALK[1] | {"loss_weight": 0}, *TALK[2:]]
     chat(vocabularies[vocabulary], TALK, weighted, last_alone)
     chat(vocabularies[vocabulary], TALK, weighted, name="shorter")
-    question(vocabularies[vocabulary], name="question")
+    question(vocabularies[vocabulary], tmp_path, "question")
     check_proved(stored())
     if vocabulary != "endless":  # of a chat that is cut there, no end is left
         check_proved(stored({"inputs": 200, "targets": 4}, "shorter"), 2)
@@ -291,7 +302,7 @@ def test_a_seqio_task_of_spans_or_without_an_end_is_judged_by_what_it_says(store
     check_proved(manifest, manifest["count"])
 
 
-def break_one(monkeypatch, *, draw=0, places=("train:1",)):
+def break_one(monkeypatch, *, draw=0, places=("rows:1",)):
     """Instructions whose answer lacks its end in one row of one draw."""
     whole = Variant.encoder
 
@@ -311,11 +322,11 @@ def resolved(tmp_path, **how):
 
 
 def test_a_wrong_one_is_left_out_and_told_or_refused_by_choice(vocabularies, tmp_path, monkeypatch):
-    question(vocabularies["exact"])
+    question(vocabularies["exact"], tmp_path)
     break_one(monkeypatch)
     refused = (
-        r"Task 't', example 'train:1' \(row 1.*ends in the token \d+, which ends no answer \(those that do: 1\)\. "
-        r"Mend the task.*Data.on_wrong_mask = 'drop'"
+        r"Task 't', example 'rows:1' \(\S+rows.jsonl:2\): .*ends in the token \d+, which ends no answer "
+        r"\(those that do: 1\)\. Mend the task.*Data.on_wrong_mask = 'drop'"
     )
     with pytest.raises(UserError, match=refused):
         resolved(tmp_path, on_wrong_mask="refuse")
@@ -328,23 +339,23 @@ def test_a_wrong_one_is_left_out_and_told_or_refused_by_choice(vocabularies, tmp
 
 
 def test_a_task_of_which_all_are_wrong_ends_the_run(vocabularies, tmp_path, monkeypatch):
-    question(vocabularies["exact"])
-    break_one(monkeypatch, places=("train:0", "train:1", "train:2"))
-    told = r"'t' has no examples.*3 without an end.*Task 't', example 'train:0'.*Mend the task.*or take it out of 't'"
+    question(vocabularies["exact"], tmp_path)
+    break_one(monkeypatch, places=("rows:0", "rows:1", "rows:2"))
+    told = r"'t' has no examples.*3 without an end.*Task 't', example 'rows:0'.*Mend the task.*or take it out of 't'"
     with pytest.raises(UserError, match=told):
         resolved(tmp_path)
 
 
-def test_nothing_that_is_scored_is_left_out(vocabularies, stored, monkeypatch):
+def test_nothing_that_is_scored_is_left_out(vocabularies, stored, tmp_path, monkeypatch):
     """Its references are told in the order of all."""
-    question(vocabularies["exact"])
+    question(vocabularies["exact"], tmp_path)
     break_one(monkeypatch)
     manifest = stored(limit=ROWS)
     assert manifest["count"] == manifest["tally"]["kept"] == ROWS and manifest["tally"]["wrong_end"] == 1
 
 
 def test_a_later_draw_keeps_the_first_ones_example_where_its_own_is_wrong(vocabularies, tmp_path, monkeypatch):
-    question(vocabularies["exact"])
+    question(vocabularies["exact"], tmp_path)
     break_one(monkeypatch, draw=1)
     request = Request("t", "train", LENGTHS, 0, str(tmp_path))
     for draw in (0, 1):
