@@ -219,9 +219,9 @@ def mask_line(table: Mapping[str, Any]) -> str:
     unproved = [name for name, examples, mask in rows if mask["proved"] < examples]
     trained = tables.percent(table["total"]["trainable"] / max(1, table["total"]["tokens"]))
     of = f"{counted(proved, 'example')} of {counted(len(rows) - len(unproved), 'task')}"
-    said = f"mask proved on {of}, {trained} of whose tokens are trained" if proved else "mask not proved"
+    said = f"mask proved on {of}, {trained} of whose tokens are trained" if proved else "mask proved on no example"
     if unproved:
-        said += f"; not on all of {_some(unproved)}, whose stores an earlier version wrote"
+        said += f"; not proved: {_some(unproved)}, whose stores an earlier version wrote"
     wrong = [(name, mask["left_out"]) for name, _, mask in rows if mask["left_out"]]
     if wrong:
         count = sum(sum(left_out.values()) for _, left_out in wrong)
