@@ -17,8 +17,10 @@ from flan_jax.data.stores.store import open_store
 from flan_jax.data.worker import Worker
 from flan_jax.errors import counted
 from flan_jax.models.footprint import footprint
+from flan_jax.tasks.tally import WRONG_MASKS, wrong_in, wrong_words
 
 _SAMPLE = 200  # examples of a task that an estimate reads at most
+_NAMED = 4  # tasks with wrong masks that are named
 _WINDOWS = 4  # windows that are packed to know how full rows get
 
 
@@ -75,9 +77,17 @@ def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]
         "tokens": round(float(seen) * means[0]),
         "trainable": round(float(seen) * means[1]),
         "truncated": task.tally.get("truncated", 0),
-        "dropped": sum(task.tally.get(key, 0) for key in ("dropped", "bad_rows", "too_long")),
+        "dropped": sum(task.tally.get(key, 0) for key in ("dropped", "bad_rows", "too_long", *WRONG_MASKS)),
         "tally": dict(task.tally),
+        "mask": _mask(task, means),
     }
+
+
+def _mask(task: ResolvedTask, means: tuple[float, float]) -> dict[str, Any]:
+    """What is known of a task's loss masks: how many are proved, what share of their tokens is trained, and what is not
+    trained on as it would be wrongly."""
+    trained = means[1] / means[0] if means[0] else 0.0
+    return {"proved": task.tally.get("proved", 0), "trained": trained, "left_out": wrong_in(task.tally)}
 
 
 def _finish(
@@ -185,6 +195,8 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         read_as(table["vocabulary"], table["forms"]),
         f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
     ]
+    if not table["estimate"]:
+        lines.append(mask_line(table))
     if missing := table.get("missing"):
         lines.append(f"left out, as their corpora cannot be had or give no rows: {', '.join(missing)}")
     if by_hand := table.get("from_samples"):
@@ -194,6 +206,37 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         minutes, speed = table["seconds"] / 60, table["tokens_per_second"]
         lines.append(f"about {minutes:.0f} min at the {speed:,.0f} tokens/s of this run's last steps")
     return "\n".join(lines)
+
+
+def mask_line(table: Mapping[str, Any]) -> str:
+    """What was proved of the loss masks of a plan's examples, in a line.
+
+    >>> mask = {"proved": 80, "trained": 0.25, "left_out": {"wrong_cut": 3}}
+    >>> total = {"tokens": 4000, "trainable": 1000}
+    >>> mask_line({"tasks": [{"task": "alpaca", "examples": 80, "mask": mask}], "total": total})
+    'mask proved on 80 examples of 1 task, 25.0% of whose tokens are trained; left out: 3 (alpaca: 3 cut to nothing)'
+    """
+    rows = [(row["task"], row["examples"], row.get("mask", {"proved": 0, "left_out": {}})) for row in table["tasks"]]
+    proved = sum(mask["proved"] for _, _, mask in rows)
+    unproved = [name for name, examples, mask in rows if mask["proved"] < examples]
+    trained = tables.percent(table["total"]["trainable"] / max(1, table["total"]["tokens"]))
+    of = f"{counted(proved, 'example')} of {counted(len(rows) - len(unproved), 'task')}"
+    said = f"mask proved on {of}, {trained} of whose tokens are trained" if proved else "mask proved on no example"
+    if unproved:
+        said += f"; not proved: {_some(unproved)}, whose stores an earlier version wrote"
+    wrong = [(name, mask["left_out"]) for name, _, mask in rows if mask["left_out"]]
+    if wrong:
+        count = sum(sum(left_out.values()) for _, left_out in wrong)
+        said += (
+            f"; left out: {count:,} ({_some([f'{name}: {wrong_words(left_out)}' for name, left_out in wrong], '; ')})"
+        )
+    return said
+
+
+def _some(words: list[str], between: str = ", ") -> str:
+    """The first few of many."""
+    rest = len(words) - _NAMED
+    return between.join([*words[:_NAMED], *([f"and {counted(rest, 'more task')}"] if rest > 0 else [])])
 
 
 FORMS = {"chat": "as chat, by the model's template", "roles": "as chat, by the roles' names", "plain": "plain"}

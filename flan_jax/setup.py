@@ -188,6 +188,7 @@ def request_of(config: RunConfig, mixture: str, split: str, limit: int | None = 
         store_dir=config.store_dir,
         on_long=config.data.on_long,
         on_bad_row=config.data.on_bad_row,
+        on_wrong_mask=config.data.on_wrong_mask,
         max_draws=config.data.max_draws,
         limit=limit,
     )

@@ -34,7 +34,7 @@ from flan_jax.files import atomic
 from flan_jax.inference.model import InferenceModel
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
-from flan_jax.plan_table import plan_table, render_plan
+from flan_jax.plan_table import mask_line, plan_table, render_plan
 from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder, changed_state
 from flan_jax.run_lock import RunLock
@@ -135,7 +135,7 @@ class _Run:
                 params = self._restore(done, earlier)[0]["params"]
                 with closing(self._metrics_writer(done)) as writer:
                     self._evaluate(params, done, writer)
-            self._report(done)
+            self._report(done, table)
             return 0
         state, before = self._restore(done, earlier) if done else (self._fresh(), RunState())
         if jax.process_index() == 0:
@@ -152,7 +152,7 @@ class _Run:
         if self.stop:
             say(f"stopped and saved at step {done} of {self.steps}; the same command goes on from there")
             return 128 + (self.stop.signal or 0)
-        self._report(done)
+        self._report(done, table)
         return 0
 
     def _loop(self, state: Any, done: int, before: RunState) -> int:
@@ -271,15 +271,16 @@ class _Run:
                     f"score; Checkpoints.best_metric may name a task's, as {next(iter(metrics), 'TASK/score')!r}"
                 )
 
-    def _report(self, done: int) -> None:
+    def _report(self, done: int, table: dict[str, Any]) -> None:
         """The final table, and what to type next."""
         after = self.folder.read_scores(done)
         if jax.process_index() != 0:
             return
         if after is not None:
             result = reports.table(after, self.folder.read_scores(0), self.tasks, done)
+            result["mask"] = {"said": mask_line(table), "tasks": {row["task"]: row["mask"] for row in table["tasks"]}}
             atomic.write_json(path := self.folder.path / "results.json", result)
-            say(reports.render(result, path))
+            say(f"{reports.render(result, path)}\n{result['mask']['said']}")
         say(reports.next_steps(self.folder.path, done))
 
     def _fresh(self) -> Any:

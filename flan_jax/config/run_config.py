@@ -21,6 +21,8 @@ class DataConfig:
       on_long: what happens to an example longer than its row: "truncate" shortens a field and counts it, "drop" counts
         it, "refuse" ends the run.
       on_bad_row: "error" ends at a row of a source that cannot be read, "skip" counts it.
+      on_wrong_mask: what happens to an example whose tokens show that it would be trained on wrongly (nothing of it is
+        learnt, no end, another text, …): "drop" counts it, "refuse" ends the run.
       max_draws: how many renderings of an example are prepared; epoch e uses draw e mod max_draws.
       window: examples that are packed together; larger fills rows better.
       pack: whether several examples share a row.
@@ -36,6 +38,7 @@ class DataConfig:
 
     on_long: Literal["truncate", "refuse", "drop"] = "truncate"
     on_bad_row: Literal["error", "skip"] = "error"
+    on_wrong_mask: Literal["drop", "refuse"] = "drop"
     max_draws: int = 8
     window: int = 8192
     pack: bool = True

@@ -83,6 +83,7 @@ class Request:
       max_draws: how many differently drawn epochs are kept before they repeat.
       limit: examples kept of each task, or rows with `each_template`; None keeps all.
       each_template: whether instruction tasks word each row by each of their templates instead of by a drawn one.
+      on_wrong_mask: what happens to an example that would be trained on wrongly: "drop" or "refuse".
     """
 
     mixture: str
@@ -95,6 +96,12 @@ class Request:
     max_draws: int = 8
     limit: int | None = None
     each_template: bool = False
+    on_wrong_mask: Literal["drop", "refuse"] = "drop"
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it is scored on, not trained on: then no example is left out for its loss mask."""
+        return self.limit is not None
 
     def shaping(self) -> dict[str, Any]:
         """What shapes a task's tokens beside the task itself, fit for JSON."""

@@ -1,5 +1,6 @@
 """Examples of seqio tasks that other code registered, through their own preprocessors, postprocessors and metrics."""
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from flan_jax.tasks.user_functions import name_of, raised
 from flan_jax.tasks.vocabularies import Tokenizer
 
 _BATCH = 256
+_TEXT = "targets_pretokenized"  # by seqio's custom, what the targets were before they were tokenised
 _SEARCH_SECONDS = 20  # for which of the preprocessors failed
 _VERSIONS: dict[str, str] = {}
 
@@ -42,11 +44,13 @@ def examples(task: seqio.Task, split: str, request: Request) -> Iterator[tuple[E
             example.inputs_text = _text(features, "inputs", decoders, example.inputs)
             example.targets_text = _text(features, "targets", decoders, example.targets)
             example.references = (example.targets_text,)
+            if isinstance(features.get(_TEXT), bytes):
+                example.learnt = (example.targets_text,)
             yield example, features
 
 
 def without_text(task: seqio.Task, split: str, request: Request) -> Iterator[Example]:
-    """Yields the same examples with nothing but ids, which come out of TensorFlow many at a time."""
+    """Yields the same examples with ids and what is learnt alone, which come out of TensorFlow many at a time."""
     (dataset,) = _told(task, split, request, lambda: [_dataset(task, split, request)])
     names = [name for name in ("inputs", "targets") if name in task.output_features and name in dataset.element_spec]
     in_lots = all(
@@ -55,19 +59,26 @@ def without_text(task: seqio.Task, split: str, request: Request) -> Iterator[Exa
     if not in_lots or "targets" not in names or any(not _is_ids(dataset.element_spec[name]) for name in names):
         yield from (example for example, _ in examples(task, split, request))  # which says what is wrong
         return
+    told = _TEXT in dataset.element_spec and _is_text(dataset.element_spec[_TEXT])
     number = 0
     for batch in _told(task, split, request, lambda: dataset.ragged_batch(_BATCH)):
         rows = {name: _rows(batch[name]) for name in names}
         nothing = [np.zeros(0, np.int32)] * len(rows["targets"])
-        for inputs, targets in zip(rows.get("inputs", nothing), rows["targets"], strict=True):
+        texts = batch[_TEXT].numpy() if told else itertools.repeat(None, len(nothing))
+        for inputs, targets, text in zip(rows.get("inputs", nothing), rows["targets"], texts, strict=True):
             example = _example(task, f"{split}:{number}", inputs, targets, request)
             number += 1
             if example is not None:
+                example.learnt = None if text is None else (text.decode("utf-8", errors="replace"),)
                 yield example
 
 
 def _is_ids(spec: tf.TensorSpec) -> bool:
     return spec.shape.rank == 1 and spec.dtype.is_integer
+
+
+def _is_text(spec: tf.TensorSpec) -> bool:
+    return spec.shape.rank == 0 and spec.dtype == tf.string
 
 
 def _rows(batch: tf.Tensor | tf.RaggedTensor) -> list[np.ndarray]:

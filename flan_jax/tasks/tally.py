@@ -1,21 +1,44 @@
 """What became of the examples that were read: nothing is left out without being counted."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from flan_jax.errors import UserError
 
 OnBadRow = Literal["error", "skip"]
 OnLong = Literal["truncate", "refuse", "drop"]
+WRONG_MASKS = {
+    "wrong_untrained": "without a trained token",
+    "wrong_cut": "cut to nothing",
+    "wrong_begin": "begun twice",
+    "wrong_end": "without an end",
+    "wrong_start": "trained before the answer",
+    "wrong_text": "of another text",
+}
+"""The counts of a `Tally` that say why an example's loss mask is wrong, and how each is told."""
+
+
+def wrong_in(tally: Mapping[str, int]) -> dict[str, int]:
+    """The counts of a tally that are of wrong masks."""
+    return {check: tally[check] for check in WRONG_MASKS if tally.get(check)}
+
+
+def wrong_words(wrong: Mapping[str, int]) -> str:
+    """Such counts in words.
+
+    >>> wrong_words({"wrong_cut": 9, "wrong_end": 3})
+    '9 cut to nothing, 3 without an end'
+    """
+    return ", ".join(f"{count:,} {WRONG_MASKS[check]}" for check, count in wrong.items())
 
 
 @dataclasses.dataclass
 class Tally:
     """Counts of one pass over a task.
 
-    Every row that is read is kept, bad, dropped or too long; for tasks that cut a row into several examples, `read`
-    counts those.
+    Every row that is read is kept, bad, dropped, too long or, once its tokens are there, of a wrong mask; for tasks
+    that cut a row into several examples, `read` counts those.
 
     Attributes:
       read: examples read.
@@ -26,6 +49,13 @@ class Tally:
       cut_tokens: how many tokens were cut from those.
       too_long: examples left out because they do not fit.
       pruned_exemplars: few-shot exemplars left out so that the prompt fits.
+      proved: examples whose loss mask was proved on their tokens.
+      wrong_untrained: examples of which no token would be trained.
+      wrong_cut: examples of which nothing but an end would be trained.
+      wrong_begin: examples that hold the token that begins a text more often than a row may.
+      wrong_end: examples in which something trained does not end in a token that ends an answer.
+      wrong_start: examples in which training starts before the first answer.
+      wrong_text: examples whose trained tokens do not read as their text.
     """
 
     read: int = 0
@@ -36,6 +66,13 @@ class Tally:
     cut_tokens: int = 0
     too_long: int = 0
     pruned_exemplars: int = 0
+    proved: int = 0
+    wrong_untrained: int = 0
+    wrong_cut: int = 0
+    wrong_begin: int = 0
+    wrong_end: int = 0
+    wrong_start: int = 0
+    wrong_text: int = 0
 
 
 class BadRow(Exception):

@@ -253,6 +253,35 @@ class Tokenizer:
             ids.pop()
         return self.vocabulary.decode([one for one in ids if one != self.eos_id or self.eos_id is None])
 
+    def decode_all(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Texts of many rows of ids, each whole but for blanks at its start.
+
+        Special tokens of a tokenizer.json are written by their names, sentinels of a SentencePiece model as unknown.
+        """
+        if isinstance(self.vocabulary, TokenizerJsonVocabulary):
+            return self.vocabulary.tokenizer.all_rendered(rows)
+        if self._model is not None:
+            return [self._joined(row) for row in rows]
+        return [self.vocabulary.decode(list(row)) for row in rows]
+
+    def _joined(self, row: Sequence[int]) -> str:
+        """What the SentencePiece model decodes; of plain pieces in a fifth of its time."""
+        assert self._model is not None
+        try:
+            return "".join(map(self._surfaces.__getitem__, row)).lstrip(" ")
+        except (TypeError, IndexError):  # a byte, an end, or a sentinel, which stands behind the model's own pieces
+            known, unknown = len(self._surfaces), self._model.unk_id()
+            return self._model.decode([one if one < known else unknown for one in row])
+
+    @functools.cached_property
+    def _surfaces(self) -> list[Any]:
+        """The text of each piece of a SentencePiece model that has one of its own, else None."""
+        model = self._model
+        assert model is not None
+        special = [model.is_byte, model.is_control, model.is_unknown]
+        size = range(model.get_piece_size())
+        return [None if any(one(i) for one in special) else model.id_to_piece(i).replace("\u2581", " ") for i in size]
+
     def pieces(self, ids: Sequence[int] | np.ndarray) -> list[str]:
         """The piece of text that each id stands for."""
         if self._model is not None:

@@ -124,6 +124,10 @@ class TokenizerFolder:
         """The text of ids, special tokens by their names."""
         return self._rendered.decode([int(one) for one in ids], skip_special_tokens=False)
 
+    def all_rendered(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """The texts of many rows of ids, special tokens by their names."""
+        return self._rendered.decode_batch([list(row) for row in rows], skip_special_tokens=False)
+
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The written form of each token, for people."""
         return [self._rendered.decode([int(one)], skip_special_tokens=False) for one in ids]

@@ -71,7 +71,7 @@ class Logbook:
         speed, self._began = tokens * jax.process_count() / (now - self._began), now
         loss = values["loss_sum"] / np.maximum(values["weight_sum"], np.float32(1e-9))
         row: dict[str, Any] = {"loss": loss, "tokens_per_second": round(speed, 1)}
-        row |= {name: values[name] for name in ("grad_norm", "learning_rate", "weight_sum")}
+        row |= {name: values[name] for name in ("grad_norm", "learning_rate", "weight_sum", "trainable_tokens")}
         if tasks := self.skipped.count(step, values):
             row["skipped_tasks"] = tasks
             self.bar.line(self.skipped.line())

@@ -71,7 +71,8 @@ def make_train_step(
     Returns:
       The jitted function. Its metrics are float32 scalars on the device: loss_sum (weighted, with the z-loss),
       z_loss_sum, weight_sum, grad_norm (before clipping), learning_rate, skipped (1 for a batch that was skipped, else
-      0), and task_loss_sum and task_weight_sum `[T]`.
+      0), and task_loss_sum and task_weight_sum `[T]`; and trainable_tokens, an int32: target tokens whose weight is
+      above 0.
     """
     sums = _sums_of(objective, num_tasks)
     accumulate = _accumulator(sums, microbatches, mesh, state_shardings["params"])
@@ -117,6 +118,7 @@ def _sums_of(objective: Objective, num_tasks: int) -> Callable[..., dict[str, ja
         return {
             "loss_sum": losses.total,
             "weight_sum": jnp.sum(weights),
+            "trainable_tokens": jnp.sum(weights > 0, dtype=jnp.int32),
             "z_loss_sum": jnp.sum(losses.z * weights),
             "task_loss_sum": _by_task(losses.tokens * weights, tasks, num_tasks),
             "task_weight_sum": _by_task(weights, tasks, num_tasks),

@@ -53,6 +53,13 @@ def test_the_plan_is_what_the_loader_yields(table, loader_of, trained):
     assert full == pytest.approx(sum(tokens.values()) / positions, rel=0.03)
 
 
+def test_the_proof_of_the_masks_is_told(table, project):
+    for row in table["tasks"]:
+        assert row["mask"]["proved"] == row["examples"] and not row["mask"]["left_out"]
+        assert row["mask"]["trained"] == pytest.approx(row["trainable"] / row["tokens"], rel=0.01)
+    assert "mask proved on 64 examples of 2 tasks, " in project("plan", "--gin_file", "run.gin").out
+
+
 def test_a_long_plan_is_extrapolated_from_a_few_windows(project, loader_of, trained):
     steps = 2000
     table = json.loads(project("plan", "--gin_file", "run.gin", "--steps", steps, "--json").out)

@@ -20,11 +20,14 @@ def test_the_folder_of_a_run_holds_what_it_should(trained):
     assert [row["step"] for row in metrics] == list(range(1, 31))
     assert all(row["loss"] > 0 and row["tokens_per_second"] > 0 for row in metrics)
     assert [row["step"] for row in metrics if "by_task" in row] == [7, 14, 21, 28, 30]
+    assert all(row["trainable_tokens"] == row["weight_sum"] > 0 for row in metrics)  # each weighs 1
     assert all(np.float32(row["loss"]) == row["loss"] or len(repr(row["loss"])) < 12 for row in metrics)
 
     results = json.loads((trained / "results.json").read_text())
     assert [task["task"] for task in results["tasks"]] == ["capitals", "capitals.held_out_templates", "parity"]
     assert results["step"] == 30 and all(task["before"] is not None for task in results["tasks"])
+    assert "mask proved on 64 examples of 2 tasks" in results["mask"]["said"]
+    assert results["mask"]["tasks"]["parity"]["proved"] == 40
     assert "MIXTURE = 'ours'" in (trained / "operative.gin").read_text()
     assert {task["name"] for task in plan_of(trained)["plan"]["tasks"]} == {"capitals", "parity"}
     versions = json.loads((trained / "versions.json").read_text())["packages"]

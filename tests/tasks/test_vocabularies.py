@@ -39,6 +39,18 @@ def tokenizer(request, model, tmp_path):
     return vocabularies.Tokenizer(model if request.param == "small" else seqio.ByteVocabulary())
 
 
+def test_many_rows_are_read_as_the_model_decodes_them(tokenizer):
+    """Whatever stands in them: bytes, ends, padding, sentinels; blanks at the start apart."""
+    vocabulary = tokenizer.vocabulary
+    more = [[], [0], [2, 70, 1, 71], [vocabulary.vocab_size - 1, 70], *([one] for one in range(vocabulary.vocab_size))]
+    rows = [*tokenizer.encode(TEXTS), *more]
+    # Of ids it gives text up to an end: with those of before it, it reads all.
+    whole = [one for one in rows if tokenizer.eos_id not in one]
+    wanted = [vocabulary.decode(row).lstrip(" ") for row in whole]
+    assert [text.lstrip(" ") for text in tokenizer.decode_all(whole)] == wanted
+    assert all(isinstance(text, str) for text in tokenizer.decode_all(rows))
+
+
 def test_prefixes_and_suffixes_are_of_the_text_itself(tokenizer):
     text = "the  apple \ufb01nd \u4f60\u597d and\n\tthe plumstone " * 3
     whole = len(tokenizer.encode_one(text))

@@ -122,6 +122,16 @@ def test_what_has_no_weight_teaches_nothing(tiny):
     jax.tree.map(np.testing.assert_array_equal, first.state, second.state)
 
 
+@pytest.mark.parametrize("microbatches", [1, 4])
+def test_trainable_tokens_are_counted_whatever_they_weigh(tiny, microbatches):
+    batch = tiny.batch()
+    uneven = batch["decoder_loss_weights"] * np.linspace(0.25, 3, 8, dtype=np.float32)[:, None]
+    (metrics,) = Run(tiny, microbatches=microbatches).go({**batch, "decoder_loss_weights": uneven})
+    count = sum(weight > 0 for weight in uneven.flat)
+    assert 0 < count < uneven.size and metrics["trainable_tokens"] == count != metrics["weight_sum"]
+    assert np.issubdtype(metrics["trainable_tokens"].dtype, np.integer)
+
+
 def test_weights_scale_the_sum_not_the_gradient(tiny):
     batch = tiny.batch()
     twice = {**batch, "decoder_loss_weights": batch["decoder_loss_weights"] * 2}

@@ -8,11 +8,13 @@ from flan_jax.data.objectives import refuse_unfit
 from flan_jax.data.preparing import freshness
 from flan_jax.data.preparing.filling import fill_stores
 from flan_jax.data.preparing.jobs import Job, store_folder
+from flan_jax.data.preparing.proof import MEND
 from flan_jax.data.preparing.registering import watched_files
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.stores import store as stores
-from flan_jax.errors import UserError, nearest, together
+from flan_jax.errors import UserError, counted, nearest, together
 from flan_jax.files import filesystem, opened
+from flan_jax.tasks.tally import wrong_in, wrong_words
 
 
 def resolve_in_child(
@@ -53,7 +55,7 @@ def resolve_in_child(
         about, manifest = _about(examples.describe(name)), stores.read_manifest(job.target)
         about |= examples.prompt_facts(name)
         if not manifest["count"]:
-            fault = none_kept(name, mixture, request.split, manifest["tally"])
+            fault = none_kept(name, mixture, request.split, manifest["tally"], manifest.get("wrong", ()))
             if not may_be_left_out(name, manifest["tally"], names):
                 raise fault
             empty.append(fault)
@@ -63,7 +65,7 @@ def resolve_in_child(
         facts = {"folder": job.folder, "fingerprint": job.fingerprint, "count": manifest["count"]}
         facts["tally"] = manifest["tally"]
         tasks.append({"name": name, **facts, "draws": draws, "about": about})
-        notes += _unlike_declared(name, request, manifest)
+        notes += _unlike_declared(name, request, manifest) + _wrong_masks(name, request, manifest)
     if empty and not tasks:
         raise empty[0]
     counts = dict.fromkeys(missing, 0) | {task["name"]: task["count"] for task in tasks}
@@ -123,6 +125,23 @@ def _unlike_declared(name: str, request: Request, manifest: Mapping[str, Any]) -
     if declared and abs(kept - declared) > 0.01 * declared:
         return [f"task {name!r}: {declared:,} examples are declared, {kept:,} were kept; its rate goes by those"]
     return []
+
+
+def _wrong_masks(name: str, request: Request, manifest: Mapping[str, Any]) -> list[str]:
+    """What to say of a task some of whose examples are left out, as they would be trained on wrongly.
+
+    Raises:
+      UserError: such are refused; the store may be of a run that left them out.
+    """
+    wrong = wrong_in(manifest["tally"])
+    if request.is_scored or not wrong:
+        return []
+    first = manifest.get("wrong", [""])[0]
+    if request.on_wrong_mask == "refuse":
+        raise UserError(f"{first}. {MEND}")
+    return [
+        f"task {name!r}: {counted(sum(wrong.values()), 'example')} left out ({wrong_words(wrong)}); the first: {first}"
+    ]
 
 
 def check_evals_in_child(
@@ -209,29 +228,43 @@ def may_be_left_out(task: str, tally: Mapping[str, int], members: Sequence[str])
     """
     from flan_jax.tasks import registry
 
-    mended = any(tally.get(key) for key in ("bad_rows", "too_long"))
+    mended = any(tally.get(key) for key in ("bad_rows", "too_long")) or bool(wrong_in(tally))
     return getattr(registry.declared(task), "may_be_empty", False) and len(members) > 1 and not mended
 
 
 def counts_of(tally: Mapping[str, int]) -> str:
     """What became of the rows of a task of which none was kept."""
-    causes = [f"{value:,} {key.replace('_', ' ')}" for key, value in tally.items() if value and key != "kept"]
+    masks = wrong_in(tally)
+    causes = [
+        f"{value:,} {key.replace('_', ' ')}"
+        for key, value in tally.items()
+        if value and key not in ("kept", "proved", *masks)
+    ]
+    causes += [wrong_words(masks)] if masks else []
     return ", ".join(causes) or "there are none"
 
 
-def none_kept(task: str, mixture: str, split: str, tally: Mapping[str, int]) -> UserError:
-    """What to say of a task of which no row was kept: why, and what mends it."""
+def none_kept(task: str, mixture: str, split: str, tally: Mapping[str, int], wrong: Sequence[str] = ()) -> UserError:
+    """What to say of a task of which no row was kept: why, and what mends it.
+
+    Args:
+      task: its name.
+      mixture: that it is of.
+      split: that was read.
+      tally: what was counted.
+      wrong: sentences about examples whose loss mask is wrong.
+    """
     from flan_jax.tasks import examples
 
     files = examples.source_files(task)
     source = f" ({files[0]})" if len(files) == 1 else ""
     causes = {key: value for key, value in tally.items() if key != "read"}
     why = counts_of(causes) if any(causes.values()) else "the source is empty"
-    mend = (
-        "raise FEATURE_LENGTHS, which its templates alone fill,"
-        if tally.get("too_long")
-        else f"check its source{source},"
-    )
+    mend = f"check its source{source},"
+    if tally.get("too_long"):
+        mend = "raise FEATURE_LENGTHS, which its templates alone fill,"
+    if wrong:
+        mend = f"no loss would be right. {wrong[0]}. Mend the task, or its model's chat template,"
     return UserError(
         f"task {task!r} has no examples in split {split!r}: {tally.get('read', 0)} rows were read and none was kept "
         f"({why}); {mend} or take it out of {mixture!r}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from flan_jax.data.preparing import freshness
 from flan_jax.data.preparing.jobs import Job
+from flan_jax.data.preparing.proof import Proof
 from flan_jax.data.request import Request
 from flan_jax.data.stores import mirror, parts, remote
 from flan_jax.data.stores import store as stores
@@ -43,7 +44,7 @@ def write_part(job: Job, number: int, request: Request) -> Written:
     if facts is None or freshness.stale_part(job, number, request) is not None:
         start = number * stores.PART_ROWS
         opened.settle(rendered_by.functions(job.task))
-        found, tally = _examples(job, request, start=start, stop=start + stores.PART_ROWS)
+        found, tally, wrong = _examples(job, request, start=start, stop=start + stores.PART_ROWS)
         writer = _writer(job)
         for example in _as_in_first(job, number, request, found) if job.draw else found:
             writer.add(example)
@@ -53,7 +54,7 @@ def write_part(job: Job, number: int, request: Request) -> Written:
         if facts is not None:
             mirror.remove(path)  # it must not be taken for what the files of now give
         _write_files(job, number, request)
-        facts = writer.write(mirror.staged(path), dataclasses.asdict(tally))
+        facts = writer.write(mirror.staged(path), dataclasses.asdict(tally), wrong)
         mirror.publish(path)
     # Tasks read an example or more from each row.
     return Written(1, facts["count"], last=facts["tally"]["read"] < stores.PART_ROWS)
@@ -83,7 +84,7 @@ def write_whole(job: Job, request: Request) -> Written:
     from flan_jax.tasks import rendered_by
 
     opened.settle(rendered_by.functions(job.task))
-    found, tally = _examples(job, request)
+    found, tally, wrong = _examples(job, request)
     job.target.mkdir(parents=True, exist_ok=True)
     before: dict[str, int] = {}
     number = examples = 0
@@ -96,7 +97,9 @@ def write_whole(job: Job, request: Request) -> Written:
         now = dataclasses.asdict(tally)
         path = stores.part_path(job.target, number)
         _write_files(job, number, request)
-        writer.write(mirror.staged(path), {key: value - before.get(key, 0) for key, value in now.items()})
+        counts = {key: value - before.get(key, 0) for key, value in now.items()}
+        writer.write(mirror.staged(path), counts, wrong[:])
+        wrong.clear()
         mirror.publish(path)
         before = now
         number, examples = number + 1, examples + writer.count
@@ -143,12 +146,15 @@ def _write_files(job: Job, number: int, request: Request) -> None:
         mirror.remove(path)
 
 
-def _examples(job: Job, request: Request, **rows: Any) -> tuple[Iterator[Any], Any]:
+def _examples(job: Job, request: Request, **rows: Any) -> tuple[Iterator[Any], Any, list[str]]:
+    """The examples of a store that are to be kept, what is counted of them, and sentences about wrong masks."""
     from flan_jax.tasks import examples
 
     tally = examples.Tally()
     options = {**request.reading(), "draw": job.draw, "tally": tally, "with_text": False, **rows}
-    return examples.examples(job.task, request.split, request.lengths, **options), tally
+    found = examples.examples(job.task, request.split, request.lengths, **options)
+    proof = Proof(job.task, request.split, tally, "keep" if request.is_scored else request.on_wrong_mask)
+    return proof(found), tally, proof.said
 
 
 def _writer(job: Job) -> parts.PartWriter:

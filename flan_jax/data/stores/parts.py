@@ -21,7 +21,7 @@ import os
 import pathlib
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,15 +77,16 @@ class PartWriter:
         self._template.append(example.template)
         self.count += 1
 
-    def write(self, path: pathlib.Path, tally: Mapping[str, int]) -> dict[str, Any]:
+    def write(self, path: pathlib.Path, tally: Mapping[str, int], wrong: Sequence[str] = ()) -> dict[str, Any]:
         """Writes the part.
 
         Args:
           path: its file.
           tally: what reading its rows counted.
+          wrong: sentences about examples whose loss mask is wrong.
 
         Returns:
-          What a manifest keeps of it: "count", "bytes", "sha256", "tally" and "tokens".
+          What a manifest keeps of it: "count", "bytes", "sha256", "tally", "tokens" and, where there is any, "wrong".
         """
         columns = self._columns()
         layout, start = {}, 0
@@ -99,7 +100,10 @@ class PartWriter:
         trainable = columns["weights.values"] > 0 if self._weighted else columns["targets.values"]
         tokens = {name: len(columns[f"{name}.values"]) for name in ("inputs", "targets")}
         tokens["trainable"] = int(trainable.sum()) if self._weighted else len(trainable)
-        facts = {"count": self.count, "tally": dict(tally), "tokens": tokens, "sha256": digest.hexdigest()}
+        facts: dict[str, Any] = {"count": self.count, "tally": dict(tally), "tokens": tokens}
+        facts["sha256"] = digest.hexdigest()
+        if wrong:
+            facts["wrong"] = list(wrong)
         facts["offsets_crc"] = _offsets_crc(columns)
         header = json.dumps({**facts, "columns": layout}).encode()
         header += b" " * (-(_PREAMBLE.size + len(header)) % _ALIGNED)
@@ -253,7 +257,7 @@ def about_checksum(example_id: np.ndarray, options: list[np.ndarray], answer: in
 
 
 def _kept(header: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: header[name] for name in ("count", "tally", "tokens", "sha256")}
+    return {name: header[name] for name in ("count", "tally", "tokens", "sha256", "wrong") if name in header}
 
 
 def _offsets_crc(columns: Mapping[str, np.ndarray]) -> int:

@@ -37,6 +37,7 @@ from flan_jax.files.filesystem import is_remote
 FORMAT = 2
 PART_ROWS = 16_384
 _REMOVED = ".removed-"
+_SAID = 3  # sentences about wrong masks that are kept
 _OPEN_PARTS = 16_384  # maps held; the kernel allows a process about 65,000
 
 
@@ -179,13 +180,17 @@ def write_manifest(folder: pathlib.Path, found: Iterable[Mapping[str, Any]], abo
         "tokens": _summed([part["tokens"] for part in found]),
         "parts": [{key: part[key] for key in ("count", "bytes", "sha256")} for part in found],
     }
+    if wrong := [sentence for part in found for sentence in part.get("wrong", ())]:
+        manifest["wrong"] = wrong[:_SAID]
     folder.mkdir(parents=True, exist_ok=True)
     mirror.write_json(folder / MANIFEST, {**manifest, "digest": _digest(manifest)})
     return manifest
 
 
 def _summed(figures: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    return {name: sum(one[name] for one in figures) for name in (figures[0] if figures else ())}
+    # A part that an earlier version wrote may lack some.
+    names = dict.fromkeys(name for one in figures for name in one)
+    return {name: sum(one.get(name, 0) for one in figures) for name in names}
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

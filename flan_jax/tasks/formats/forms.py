@@ -82,6 +82,7 @@ def _alpaca(columns: Collection[str], first: Row) -> Columns:
 
 
 def reasoned(columns: Collection[str], first: Row) -> Columns:
+    """The columns of question, answer and rationale, by the names that they go by."""
     found = [next((name for name in names if name in columns), "") for names in _REASONED]
     return tuple(found) if all(found) else None
 

@@ -96,7 +96,8 @@ def _all(text: "_Text") -> Iterator[Any]:
         yield from text.values()
         _check_end(text)
         return
-    held, names = {}, text.named()
+    held: dict[str, Any] = {}
+    names = text.named()
     for name in names:
         value = text.value()
         if not held and isinstance(value, dict | list):

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from flan_jax.tasks.formats import openings
+
 # Runs commands one after another; then says what was imported.
 COMMANDS = """
 import json, sys
