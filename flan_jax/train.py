@@ -73,7 +73,7 @@ def train(config: RunConfig) -> int:
         check_eval_mixture(config, worker)
         data = setup.open_data(config, worker, folder.path, draws="ahead")
         changed = folder.check_plan(config, data)
-        config = dataclasses.replace(config, model=setup.model_for(config.model, data.codec.size))
+        config = dataclasses.replace(config, model=setup.model_for(config, data.codec.size))
         table = plan_table(config, data, data.steps(config))
         say(render_plan(table))
         for line in changed:

@@ -16,6 +16,7 @@ from flan_jax.tasks import registry
 from flan_jax.tasks.drawing import sample
 from flan_jax.tasks.sources import Source
 from flan_jax.tasks.text_objectives import Divide, Divided, TextRecipe
+from flan_jax.tasks.tokenizer_json import TokenizerJsonVocabulary
 from flan_jax.tasks.vocabularies import VocabularyLike
 
 
@@ -118,7 +119,7 @@ class SpanCorruption:
 
 
 def sentinels(vocabulary: seqio.Vocabulary, task: str) -> list[int]:
-    """The ids of a vocabulary's sentinels in order, T5's: the last id is the first one.
+    """The ids of a vocabulary's sentinels in order, T5's: the last id is the first one, of those that are sentinels.
 
     Raises:
       UserError: it has none.
@@ -126,6 +127,8 @@ def sentinels(vocabulary: seqio.Vocabulary, task: str) -> list[int]:
     count = int(vocabulary.extra_ids)
     if not count:
         raise UserError(f"Task {task!r} needs sentinels, and its vocabulary has no extra ids; give it extra_ids=100.")
+    if isinstance(vocabulary, TokenizerJsonVocabulary):
+        return [*vocabulary.tokenizer.sentinels]
     size = int(vocabulary.vocab_size)
     if getattr(vocabulary, "_reverse_extra_ids", True):
         return [size - 1 - number for number in range(count)]
