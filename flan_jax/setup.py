@@ -175,7 +175,7 @@ def extend_vocabulary(config: RunConfig) -> Extended | None:
     return extended
 
 
-def _check_extended(config: RunConfig, described: Mapping[str, Any]) -> None:
+def check_extended(config: RunConfig, described: Mapping[str, Any]) -> None:
     """Refuses tasks that are read with another vocabulary than the one that the run adds to."""
     if config.extension and described["fingerprint"] != TokenizerFolder(vocabulary_of(config)).fingerprint:
         named = described.get("path") or f"a {described['kind']} vocabulary"
@@ -273,7 +273,7 @@ def open_data(
     """
     learn_vocabulary(config, worker)
     resolved = resolve(request_of(config, config.mixture, config.data.split), worker)
-    _check_extended(config, resolved.vocabulary)
+    check_extended(config, resolved.vocabulary)
     shape = shape_of(config)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
     reader = Reader(resolved.folders(plan), shape)
