@@ -107,7 +107,7 @@ def _finish(
         "tasks": rows,
         "total": total,
         "model": footprint(
-            setup.model_for(config, vocabulary["size"]), config.optimizer.name, config.store_dir, config.lora
+            setup.model_for(config, vocabulary["size"]), config.optimizer.name, config.store_dir, setup.lora_for(config)
         ),
     }
     speed = _measured_speed(config)

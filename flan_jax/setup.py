@@ -22,10 +22,11 @@ from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 from flan_jax.files import atomic, filesystem
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.lora_config import LoraConfig
 from flan_jax.progress import WorkerProgress
 from flan_jax.text import extended_tokenizer
 from flan_jax.text.codec import Codec
-from flan_jax.text.extended_tokenizer import Extended
+from flan_jax.text.extended_tokenizer import Extended, Extension
 from flan_jax.text.tokenizer_folder import TOKENIZER, TokenizerFolder
 from flan_jax.text.vocabulary_names import NAMES, STARTER
 
@@ -165,14 +166,16 @@ def extend_vocabulary(config: RunConfig) -> Extended | None:
             "start from a model that has one with --init_from, name one with --vocabulary, or add nothing"
         )
     extended = extended_tokenizer.extend(own, config.extension)
-    if extended.new and config.lora:
-        raise UserError(
-            f"SPECIAL_TOKENS gives {', '.join(extended.new)} rows of the embedding, and LORA trains none of it, so "
-            "that they would never be learnt; train the whole model first (without --lora, a few steps do), then "
-            "adapters with that run as INIT_FROM"
-        )
     extended.write(pathlib.Path(vocabulary_of(config)))
     return extended
+
+
+def lora_for(config: RunConfig) -> LoraConfig:
+    """The run's adapters, beside which the rows of new SPECIAL_TOKENS are trained: nobody has ever trained those."""
+    if not (config.lora and config.special_tokens):
+        return config.lora
+    new = extended_tokenizer.extend(_own_vocabulary(config), Extension(config.special_tokens)).new
+    return dataclasses.replace(config.lora, rows=tuple(sorted({*config.lora.rows, *new.values()})))
 
 
 def check_extended(config: RunConfig, described: Mapping[str, Any]) -> None:

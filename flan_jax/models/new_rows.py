@@ -9,7 +9,7 @@ may have a logit far above all others, which a tuned model would then say all th
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -24,25 +24,28 @@ from flan_jax.parallel.axes import sharding_of
 _TABLES = (("embedding", "embedding"), ("embedding", "head"))
 
 
-def with_new_rows(params: Any, config: ModelConfig, known: int, new: Sequence[int], mesh: Mesh) -> Any:
+Leaves = Iterable[tuple[tuple[Any, ...], nnx.Variable]]
+
+
+def with_new_rows(leaves: Leaves, config: ModelConfig, known: int, new: Sequence[int], mesh: Mesh) -> Iterator[Any]:
     """Parameters with rows for new tokens; all others are passed on as they are.
 
     Args:
-      params: of the model with its own vocabulary; their tables are used up.
+      leaves: paths and parameters of the model with its own vocabulary, as `nnx.to_flat_state` gives them.
       config: the model with the new one.
       known: how many of the first ids have a trained row.
       new: the ids of the new tokens. What lies behind the old table is filled as they are.
       mesh: where the parameters lie.
+
+    Yields:
+      The paths and parameters of the model with the new one.
     """
     shardings = dict(nnx.to_flat_state(sharding_of(nnx.split(abstract_model(config), nnx.Param)[1], mesh)))
-
-    def one(path: tuple[Any, ...], leaf: nnx.Variable) -> nnx.Variable:
-        if path not in _TABLES:
-            return leaf
-        grow = functools.partial(_grown, rows=config.vocab_size, known=known, new=tuple(new))
-        return leaf.replace(jax.jit(grow, out_shardings=shardings[path].get_value())(leaf.get_value()))
-
-    return nnx.from_flat_state([(path, one(path, leaf)) for path, leaf in nnx.to_flat_state(params)])
+    grow = functools.partial(_grown, rows=config.vocab_size, known=known, new=tuple(new))
+    for path, leaf in leaves:
+        if path in _TABLES:
+            leaf = leaf.replace(jax.jit(grow, out_shardings=shardings[path].get_value())(leaf.get_value()))
+        yield path, leaf
 
 
 def _grown(table: jax.Array, rows: int, known: int, new: tuple[int, ...]) -> jax.Array:

@@ -22,7 +22,7 @@ from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face import peft_folders, peft_params, t5x
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.models.model import abstract_model, build
-from flan_jax.models.new_rows import with_new_rows
+from flan_jax.models.new_rows import Leaves, with_new_rows
 from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.extended_tokenizer import Extension, check_extends, extend
 from flan_jax.text.tokenizer_files import largest_id
@@ -60,15 +60,29 @@ def fresh_state(
 def _started_from(config: RunConfig, described: Mapping[str, Any], mesh: Mesh) -> Any:
     """The parameters of INIT_FROM, with rows for the tokens that the run adds to its tokenizer."""
     start = str(config.init_from)
-    if not config.special_tokens:
-        return with_adapter(parameters_of(start, described, config, mesh), config, mesh)
-    origin = origin_of(start)
-    extended = extend(_tokenizer_of(config, origin), Extension(config.special_tokens))
-    # A T5X checkpoint does not say how many rows it has: as many as the model of MODEL, which is not to grow then.
-    rows = config.model.vocab_size if isinstance(origin, T5XCheckpoint) else origin.model().vocab_size
-    own = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=rows))
+    own = _with_own_rows(config, start)
     params = with_adapter(parameters_of(start, described, own, mesh), own, mesh)
-    return with_new_rows(params, config.model, min(extended.size, rows), [*extended.new.values()], mesh)
+    return nnx.from_flat_state(list(_with_new_rows(nnx.to_flat_state(params), config, start, mesh)))
+
+
+def _with_own_rows(config: RunConfig, folder: str) -> RunConfig:
+    """The run with as many rows in its embedding as what it starts from has.
+
+    A T5X checkpoint does not say it: as many as the model of MODEL, which is not to grow then.
+    """
+    origin = origin_of(folder)
+    if not config.special_tokens or isinstance(origin, T5XCheckpoint):
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=origin.model().vocab_size))
+
+
+def _with_new_rows(leaves: Leaves, config: RunConfig, folder: str, mesh: Mesh) -> Leaves:
+    """The parameters of a folder, with rows for the tokens that the run adds to its tokenizer."""
+    if not config.special_tokens:
+        return leaves
+    rows = _with_own_rows(config, folder).model.vocab_size
+    extended = extend(_tokenizer_of(config, origin_of(folder)), Extension(config.special_tokens))
+    return with_new_rows(leaves, config.model, min(extended.size, rows), [*extended.new.values()], mesh)
 
 
 def _tokenizer_of(config: RunConfig, origin: Origin) -> str:
@@ -96,7 +110,8 @@ def frozen_base(config: RunConfig, described: Mapping[str, Any], mesh: Mesh) -> 
         return ()
     place = frozen.place_of_base(config)
     read = frozen.Fingerprint()
-    base = adapters.stored(read.of(_leaves_of(place, described, config, mesh)), config.model, config.lora, mesh)
+    leaves = read.of(_leaves_of(place, described, _with_own_rows(config, place), mesh))
+    base = adapters.stored(_with_new_rows(leaves, config, place, mesh), config.model, config.lora, mesh)
     frozen.known_base(config, place, str(read))
     return (base,)
 
@@ -122,7 +137,7 @@ def with_adapter(params: Any, config: RunConfig, mesh: Mesh) -> Any:
     if not config.lora.init_from:
         return params
     lora, adapter = _read_adapter(config, mesh)
-    return _folded(adapter, params, lora.scale, config.model, mesh)
+    return _folded(adapter, params, lora, config.model, mesh)
 
 
 def _read_adapter(config: RunConfig, mesh: Mesh) -> tuple[LoraConfig, Any]:
@@ -133,7 +148,7 @@ def _read_adapter(config: RunConfig, mesh: Mesh) -> tuple[LoraConfig, Any]:
     """
     folder = peft_folders.read_adapter(str(config.lora.init_from))
     lora = peft_folders.fitted(folder, config.model, str(config.init_from))
-    asked = {"LORA": "rank", "Lora.alpha": "effective_alpha", "Lora.rs_lora": "rs_lora"}
+    asked = {"LORA": "rank", "Lora.alpha": "effective_alpha", "Lora.rs_lora": "rs_lora", "Lora.rows": "rows"}
     changed = [
         f"{setting} is {getattr(config.lora, name)}, its own is {getattr(lora, name)}"
         for setting, name in asked.items()
@@ -149,9 +164,9 @@ def _read_adapter(config: RunConfig, mesh: Mesh) -> tuple[LoraConfig, Any]:
     return lora, peft_params.load_adapter(folder, config.model, lora, mesh)
 
 
-def _folded(adapter: Any, base: Any, scale: float, model: ModelConfig, mesh: Mesh) -> Any:
+def _folded(adapter: Any, base: Any, lora: LoraConfig, model: ModelConfig, mesh: Mesh) -> Any:
     plain = states.placed(nnx.split(abstract_model(model), nnx.Param)[1], mesh)
-    fold = functools.partial(adapters.folded, scale=scale, dtype=model.param_dtype)
+    fold = functools.partial(adapters.folded, scale=lora.scale, dtype=model.param_dtype, rows=lora.rows)
     return jax.jit(fold, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, plain))(adapter, base)
 
 
@@ -237,4 +252,4 @@ def merged_params(
     if not beside:
         return params
     (base,) = frozen_base(config, described, mesh)
-    return _folded(params, base, config.lora.scale, model, mesh)
+    return _folded(params, base, config.lora, model, mesh)

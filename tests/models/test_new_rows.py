@@ -28,8 +28,8 @@ def test_new_rows_are_the_mean_of_the_trained_and_those_stay_bit_for_bit(tied, a
     before = {path: np.asarray(leaf.get_value()) for path, leaf in nnx.to_flat_state(params)}
     tables = {("embedding", "embedding")} | (set() if tied else {("embedding", "head")})
     # 36 ids have a trained row, and 4 rows are spare; token 36 takes a spare one, 40 one that is not there yet.
-    grown = with_new_rows(params, dataclasses.replace(config, vocab_size=128), 36, [36, 40], mesh)
-    after = {path: np.asarray(leaf.get_value()) for path, leaf in nnx.to_flat_state(grown)}
+    grown = with_new_rows(nnx.to_flat_state(params), dataclasses.replace(config, vocab_size=128), 36, [36, 40], mesh)
+    after = {path: np.asarray(leaf.get_value()) for path, leaf in grown}
     assert after.keys() == before.keys() and tables <= after.keys()
     for path, array in after.items():
         if path not in tables:
