@@ -103,6 +103,7 @@ def _finish(
         key: sum(row[key] for row in rows)
         for key in ("examples", "rate", "seen", "tokens", "trainable", "truncated", "dropped")
     }
+    extended = setup.extend_vocabulary(config)
     table = {
         "mixture": config.mixture,
         "estimate": not exact,
@@ -113,10 +114,11 @@ def _finish(
         "full": full,
         "vocabulary": {"name": vocabulary.get("path") or vocabulary["kind"], "size": vocabulary["size"]},
         "forms": dict(forms),
+        "added": extended.notes(in_chats="chat" in forms) if extended else [],
         "tasks": rows,
         "total": total,
         "model": footprint(
-            setup.model_for(config.model, vocabulary["size"]), config.optimizer.name, config.store_dir, config.lora
+            setup.model_for(config, vocabulary["size"]), config.optimizer.name, config.store_dir, setup.lora_for(config)
         ),
     }
     speed = _measured_speed(config)
@@ -193,6 +195,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         tables.table(heads, shown, rule_before=[len(shown) - 1]),
         f"{table['steps']:,} steps of {table['batch_size']} rows ({row} tokens); positions that hold tokens: {full}",
         read_as(table["vocabulary"], table["forms"]),
+        *table.get("added", []),
         f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
     ]
     if not table["estimate"]:

@@ -100,6 +100,8 @@ class RunFolder:
         vocabulary.keep(data.resolved.vocabulary, self.path)
         if config.init_from:
             originals.keep(config.init_from, self.path)
+        if config.extension and (tokenizer := pathlib.Path(vocabulary_of(config))).is_dir():
+            originals.extend(tokenizer, config.model.vocab_size, self.path)
         atomic.write_json(self.path / "versions.json", versions())
 
     def prompt_form(self) -> tuple[str, bool]:

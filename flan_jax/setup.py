@@ -5,7 +5,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from flan_jax.config import origins
@@ -22,8 +22,12 @@ from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 from flan_jax.files import atomic, filesystem
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.lora_config import LoraConfig
 from flan_jax.progress import WorkerProgress
+from flan_jax.text import extended_tokenizer
 from flan_jax.text.codec import Codec
+from flan_jax.text.extended_tokenizer import Extended, Extension
+from flan_jax.text.tokenizer_folder import TOKENIZER, TokenizerFolder
 from flan_jax.text.vocabulary_names import NAMES, STARTER
 
 
@@ -70,7 +74,12 @@ def shape_of(config: RunConfig) -> RowShape:
 
 
 def worker_of(config: RunConfig, beam_options: Sequence[str] | None = None) -> Worker:
-    """The data process of a run, not started yet; with flags of Apache Beam, it prepares by that."""
+    """The data process of a run, not started yet; with flags of Apache Beam, it prepares by that.
+
+    Raises:
+      UserError: what the run adds to its tokenizer cannot be added.
+    """
+    extend_vocabulary(config)
     setup = WorkerSetup(
         modules=config.modules,
         folders=config.module_folders,
@@ -105,13 +114,16 @@ def refuse_unknown(config: RunConfig, worker: Worker | None = None) -> None:
         registrations.refuse_unknown(idle, names)
 
 
-def model_for(model: ModelConfig, vocabulary_size: int) -> ModelConfig:
-    """Fills in a vocab_size of 0, rounded up so that meshes and matrix units divide it.
+def model_for(config: RunConfig, vocabulary_size: int) -> ModelConfig:
+    """The run's model with a row for each token: fills in a vocab_size of 0, and raises one for SPECIAL_TOKENS.
+
+    It is rounded up then, so that meshes and matrix units divide it.
 
     Raises:
       UserError: the model's vocabulary is smaller than the data's.
     """
-    if model.vocab_size == 0:
+    model = config.model
+    if model.vocab_size == 0 or (model.vocab_size < vocabulary_size and config.special_tokens):
         return dataclasses.replace(model, vocab_size=-(-vocabulary_size // 128) * 128)
     if model.vocab_size < vocabulary_size:
         raise UserError(
@@ -125,8 +137,67 @@ def vocabulary_of(config: RunConfig) -> str:
     """The run's vocabulary, which tasks that declare none are read with, by a name that `tasks.vocabularies` knows.
 
     That is VOCABULARY; or what INIT_FROM was trained with; or one that is learnt from the files of `--data`; or the
-    starter's. Empty where INIT_FROM's cannot be named.
+    starter's; with what the run adds to it. Empty where INIT_FROM's cannot be named.
     """
+    if config.extension:
+        # A task that is looked at by itself has no run's folder.
+        extended = os.path.abspath(os.path.join(config.run_dir or config.store_dir, extended_tokenizer.FOLDER))
+        return extended if _can_extend(config) else origins.EarlierRun(config.run_dir).vocabulary()
+    return _own_vocabulary(config)
+
+
+def extend_vocabulary(config: RunConfig) -> Extended | None:
+    """Writes the run's tokenizer with SPECIAL_TOKENS and CHAT_TEMPLATE into its folder, where they are set.
+
+    Returns:
+      What it did; None where nothing is added, or what is was added before and cannot be again.
+
+    Raises:
+      UserError: it cannot be done.
+    """
+    if not (config.extension and _can_extend(config)):
+        return None
+    own = _own_vocabulary(config)
+    if own in ("", *NAMES) or learns_vocabulary(config):
+        named = f"the {own} vocabulary" if own else f"what INIT_FROM {config.init_from} does not say"
+        named = "a vocabulary that is learnt from --data" if learns_vocabulary(config) else named
+        raise UserError(
+            f"{config.extension.settings}: what is added goes into a {TOKENIZER}, and the run is read with {named}; "
+            "start from a model that has one with --init_from, name one with --vocabulary, or add nothing"
+        )
+    extended = extended_tokenizer.extend(own, config.extension)
+    extended.write(pathlib.Path(vocabulary_of(config)))
+    return extended
+
+
+def lora_for(config: RunConfig) -> LoraConfig:
+    """The run's adapters, beside which the rows of new SPECIAL_TOKENS are trained: nobody has ever trained those."""
+    if not (config.lora and config.special_tokens):
+        return config.lora
+    new = extended_tokenizer.extend(_own_vocabulary(config), Extension(config.special_tokens)).new
+    return dataclasses.replace(config.lora, rows=tuple(sorted({*config.lora.rows, *new.values()})))
+
+
+def check_extended(config: RunConfig, described: Mapping[str, Any]) -> None:
+    """Refuses tasks that are read with another vocabulary than the one that the run adds to."""
+    if config.extension and described["fingerprint"] != TokenizerFolder(vocabulary_of(config)).fingerprint:
+        named = described.get("path") or f"a {described['kind']} vocabulary"
+        raise UserError(
+            f"{config.extension.settings}: what is added goes into {vocabulary_of(config)}, and the tasks of "
+            f"{config.mixture} insist on {named}; leave `vocabulary` out of their declarations, or add nothing"
+        )
+
+
+def _can_extend(config: RunConfig) -> bool:
+    """Whether what is extended is there; or else the run keeps what came of it, and is read with that."""
+    named = [config.chat_template, config.vocabulary if config.vocabulary not in NAMES else None]
+    named += [config.init_from if not config.vocabulary else None]
+    there = all(name is None or filesystem.is_remote(name) or os.path.exists(name) for name in named)
+    return there or not origins.EarlierRun(config.run_dir).vocabulary()
+
+
+def _own_vocabulary(config: RunConfig) -> str:
+    """The vocabulary that the run starts from; see `vocabulary_of`."""
     if config.vocabulary in NAMES:
         return config.vocabulary
     kept = origins.EarlierRun(config.run_dir).vocabulary  # where what was named is gone since
@@ -209,6 +280,7 @@ def open_data(
     learn_vocabulary(config, worker)
     request = request_of(config, config.mixture, config.data.split)
     resolved = resolve(request, worker, architecture=config.model.architecture)
+    check_extended(config, resolved.vocabulary)
     shape = shape_of(config)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
     reader = Reader(resolved.folders(plan), shape)

@@ -25,7 +25,7 @@ import numpy as np
 from flan_jax import setup
 from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
-from flan_jax.errors import NotFinite, UserError
+from flan_jax.errors import NotFinite, UserError, counted
 from flan_jax.evaluation import reports
 from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.evaluation.run import Evaluator
@@ -73,7 +73,8 @@ def train(config: RunConfig) -> int:
         check_eval_mixture(config, worker)
         data = setup.open_data(config, worker, folder.path, draws="ahead")
         changed = folder.check_plan(config, data)
-        config = dataclasses.replace(config, model=setup.model_for(config.model, data.codec.size))
+        model, lora = setup.model_for(config, data.codec.size), setup.lora_for(config)
+        config = dataclasses.replace(config, model=model, lora=lora)
         table = plan_table(config, data, data.steps(config))
         say(render_plan(table))
         for line in changed:
@@ -335,8 +336,9 @@ class _Run:
         """What is trained, in a line."""
         lora, count = self.config.lora, lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
         modules = len(lora.modules(self.config.model))
+        rows = f" and the rows of {counted(len(lora.rows), 'token')}" if lora.rows else ""
         return (
-            f"training adapters of rank {lora.rank} beside {modules} modules, {count(params):,} parameters; the "
+            f"training adapters of rank {lora.rank} beside {modules} modules{rows}, {count(params):,} parameters; the "
             f"{count(self.frozen):,} of {self.config.init_from} stay as they are; optimiser and step are new"
         )
 

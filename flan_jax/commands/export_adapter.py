@@ -37,6 +37,11 @@ def export_adapter(
     """
     if not config.lora:
         raise UserError(f"{config.run_dir} trained no adapter: leave --adapter out to export the whole model")
+    if config.lora.rows:
+        raise UserError(
+            f"{config.run_dir} trained the rows of {len(config.lora.rows)} tokens beside its adapter, which its base "
+            "has not: leave --adapter out to export the whole model, with both folded in"
+        )
     mesh = meshes.make_mesh(config.mesh)
     _, shapes, _ = adapters.parts(config.model, config.lora)
     with closing(Checkpoints(pathlib.Path(config.run_dir) / "checkpoints", read_only=True)) as checkpoints:

@@ -36,6 +36,11 @@ def import_command(config: RunConfig) -> int:
     """
     multihost.initialize()
     run_dir, source = pathlib.Path(config.run_dir), str(config.init_from)
+    if config.extension:
+        raise UserError(
+            f"{config.extension.settings}: a model is imported as it is; give them to `flan-jax train --init_from "
+            f"{source}`, which trains what is new"
+        )
     if not hugging_face.is_folder(source):
         raise UserError(f"{source} is no Hugging Face folder: it has neither config.json nor weights")
     if (run_dir / CONFIG_FILE).exists():

@@ -5,6 +5,7 @@ other checks leave its `path` out.
 """
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -55,6 +56,7 @@ _MOST: dict[str, float] = {
     "evaluation.max_new_tokens": _MOST_LENGTH,
     "evaluation.num_beams": 4096,
 }
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MOST_WHOLE = 2**31 - 1  # of every other whole number: what JAX counts in
 
 
@@ -98,6 +100,7 @@ def faults_of(
     faults += _range_faults(config, unclear)
     faults += _size_faults(config, unclear)
     faults += _shape_faults(config, unclear)
+    faults += _extension_faults(config, unclear)
     faults += _needed_faults(config, needs, later)
     faults += _section_faults(config, {path.partition(".")[0] for path in unclear})
     return faults
@@ -199,6 +202,23 @@ def _shape_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
         )
     if "data_fields" not in unclear and set(config.data_fields) - {"inputs", "targets"}:
         faults.append(f"--fields names {', '.join(config.data_fields)}, wanted inputs=COLUMN,targets=COLUMN")
+    return faults
+
+
+def _extension_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
+    """What cannot be added to a tokenizer."""
+    faults = []
+    tokens = () if "special_tokens" in unclear else config.special_tokens
+    if any(not token.strip() for token in tokens):
+        faults.append(f"SPECIAL_TOKENS is {tokens}, wanted no empty text among them")
+    if twice := [token for number, token in enumerate(tokens) if token in tokens[:number]]:
+        faults.append(
+            f"SPECIAL_TOKENS names {', '.join(map(repr, dict.fromkeys(twice)))} more than once; keep one each"
+        )
+    if broken := [token for token in tokens if _SURROGATE.search(token)]:
+        faults.append(f"SPECIAL_TOKENS holds half of a pair of UTF-16, which is no text: {ascii(broken[0])}")
+    if not {"chat_template", "form"} & set(unclear) and config.chat_template is not None and config.form == "plain":
+        faults.append("CHAT_TEMPLATE is set and FORM is 'plain', which writes by no template; leave one of both out")
     return faults
 
 

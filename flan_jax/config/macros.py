@@ -61,12 +61,22 @@ def read_fields(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def read_words(text: str) -> tuple[str, ...]:
+    """Reads `<|tool|>,<|end_tool|>`.
+
+    >>> read_words("<|tool|>, <|end_tool|>")
+    ('<|tool|>', '<|end_tool|>')
+    """
+    return tuple(word.strip() for word in text.split(","))
+
+
 WANTED: dict[Callable[[str], Any], str] = {
     str: "a word",
     read_number: "a number",
     read_whole: "a whole number",
     read_pairs: "NAME=SIZE,NAME=SIZE",
     read_fields: "inputs=COLUMN,targets=COLUMN",
+    read_words: "TEXT,TEXT",
 }
 
 
@@ -104,6 +114,12 @@ MACROS: dict[str, Macro] = {
         str,
         "plain|chat|auto",
         "how instructions and conversations are written: by the model's chat template or without (auto: as it has one)",
+    ),
+    "CHAT_TEMPLATE": Macro(
+        "Run.chat_template", str, "FILE", "a chat template of yours, a file of Jinja, in the place of the model's own"
+    ),
+    "SPECIAL_TOKENS": Macro(
+        "Run.special_tokens", read_words, "TEXT,TEXT", "texts that become a token each, as a chat template writes them"
     ),
     "LORA": Macro(
         "Lora.rank",

@@ -166,6 +166,8 @@ def with_modules(
     }
     if isinstance(config.vocabulary, str) and config.vocabulary not in NAMES:
         changes["vocabulary"] = filesystem.absolute(config.vocabulary)
+    if isinstance(config.chat_template, str):
+        changes["chat_template"] = os.path.abspath(config.chat_template)
     if options.data:
         changes["data_files"] = tuple(filesystem.absolute(name) for name in data_files(options.data))
         changes["data_fields"] = options.fields or {}

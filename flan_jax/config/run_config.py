@@ -10,6 +10,7 @@ from flan_jax.config.training_settings import LossConfig, OptimizerConfig
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel.rules import DEFAULT_SHAPE
+from flan_jax.text.extended_tokenizer import Extension
 from flan_jax.text.vocabulary_names import Form
 
 
@@ -118,6 +119,8 @@ class RunConfig:
     init_from: str | None = None
     vocabulary: str | None = None
     form: Form = "auto"
+    chat_template: str | None = None
+    special_tokens: tuple[str, ...] = ()
     feature_lengths: dict[str, int] = field(default_factory=lambda: {"inputs": 512, "targets": 128})
     batch_size: int = 32
     microbatches: int = 1
@@ -145,6 +148,11 @@ class RunConfig:
     evaluation: EvaluationConfig = EvaluationConfig()
     bindings: tuple[str, ...] = ()
     operative: str = ""
+
+    @property
+    def extension(self) -> Extension:
+        """What the run adds to its tokenizer; false where that is nothing."""
+        return Extension(self.special_tokens, self.chat_template)
 
 
 def section_types() -> dict[str, type]:

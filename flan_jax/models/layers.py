@@ -118,10 +118,18 @@ class RMSNorm(nnx.Module):
 
 
 class Embedding(nnx.Module):
-    """Token embeddings [V, D], and the logits that are read with them."""
+    """Token embeddings [V, D], and the logits that are read with them.
+
+    `flan_jax.models.lora` may have what is trained of some `rows` stand beside a frozen table (`embedding_rows`,
+    `head_rows`).
+    """
+
+    embedding_rows: nnx.LoRAParam
+    head_rows: nnx.LoRAParam
 
     def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
         self.config = config
+        self.rows: tuple[int, ...] = ()
         self.few_rows = False  # whether logits are read for the few rows of one token; see `decoding.layout`
         shape, axes = (config.vocab_size, config.embed_dim), ("vocab", "embed")
         self.embedding = kernel(rngs, shape, axes, config.embedding_init_std, config.param_dtype)
@@ -132,7 +140,7 @@ class Embedding(nnx.Module):
 
     def __call__(self, tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
         """Looks the tokens up; an id below 0 stands for padding."""
-        table = self.embedding[...].astype(self.config.compute_dtype)
+        table = self._trained("embedding").astype(self.config.compute_dtype)
         x = jnp.take(table, tokens, axis=0, mode="clip")
         if self.config.scale_embedding:
             x = x * jnp.asarray(self.config.embed_dim**0.5, x.dtype)
@@ -141,7 +149,14 @@ class Embedding(nnx.Module):
     @property
     def table(self) -> Float[Array, "V D"]:
         """What logits are read with: the embedding, or a head of its own."""
-        return (self.embedding if self.config.tie_embeddings else self.head)[...]
+        return self._trained("embedding" if self.config.tie_embeddings else "head")
+
+    def _trained(self, name: str) -> Float[Array, "V D"]:
+        """A table, with what was added to some of its rows since."""
+        table: Array = getattr(self, name)[...]
+        if not self.rows:
+            return table
+        return table.at[jnp.array(self.rows, jnp.int32)].add(getattr(self, f"{name}_rows")[...].astype(table.dtype))
 
     def logits(self, x: Float[Array, "B L D"]) -> Float[Array, "B L V"]:
         """Reads logits, in float32, off the last layer's output."""

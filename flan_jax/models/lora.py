@@ -15,13 +15,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 
+from flan_jax.errors import UserError
 from flan_jax.models import quantised
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.layers import Linear
+from flan_jax.models.layers import Embedding, Linear
 from flan_jax.models.lora_config import QUANTISED, LoraConfig
 from flan_jax.models.model import Model, abstract_model, build
 from flan_jax.parallel.axes import sharding_of
 
+ROWS = {"embedding_rows": "embedding", "head_rows": "head"}  # what is trained of some rows, and the table they are of
 _WIDE = ("kernel", "embedding", "head")  # what `base_dtype` is about; norms, biases and tables stay as they are
 
 
@@ -54,6 +56,23 @@ def add_adapters(model: nnx.Module, lora: LoraConfig, modules: tuple[str, ...]) 
         linear.lora_scale, linear.lora_dropout = lora.scale, lora.dropout
 
 
+def add_rows(embedding: Embedding, rows: tuple[int, ...]) -> None:
+    """Has rows of an embedding, and of a head of its own, trained beside the frozen tables, in place.
+
+    What is trained is the difference from the frozen row, zero at the start.
+
+    Raises:
+      UserError: the embedding has not so many rows.
+    """
+    size, width = embedding.embedding.get_value().shape
+    if rows and max(rows) >= size:
+        raise UserError(f"Lora.rows names the token {max(rows)}, the model has {size} rows; name ids below that")
+    embedding.rows = tuple(rows)
+    for name, table in ROWS.items() if rows else ():
+        if hasattr(embedding, table):
+            setattr(embedding, name, nnx.LoRAParam(jnp.zeros((len(rows), width)), axes=(None, "embed")))
+
+
 def parts(config: ModelConfig, lora: LoraConfig) -> tuple[Any, Any, tuple[Any, ...]]:
     """A model as a run keeps it, in shapes: its graph, what is trained, and what is frozen.
 
@@ -75,6 +94,7 @@ def parts(config: ModelConfig, lora: LoraConfig) -> tuple[Any, Any, tuple[Any, .
     def made() -> Model:
         model = build(config, nnx.Rngs(0))
         add_adapters(model, lora, lora.modules(config))
+        add_rows(model.embedding, lora.rows)
         if lora.base_dtype in QUANTISED:
             for _, linear in linears(model):
                 _quantise(linear, lora)
@@ -92,7 +112,7 @@ def _quantise(linear: Linear, lora: LoraConfig) -> None:
 
 
 def draw(adapter: Any, seed: int) -> Any:
-    """An adapter's parameters at the start: A uniform within 1 / sqrt(inputs), as PEFT draws it, and B zero.
+    """An adapter's parameters at the start: A uniform within 1 / sqrt(inputs), as PEFT draws it, all others zero.
 
     Args:
       adapter: its shapes, from `parts`.
@@ -101,7 +121,7 @@ def draw(adapter: Any, seed: int) -> Any:
 
     def one(path: tuple[Any, ...], leaf: nnx.Variable) -> nnx.Variable:
         shape, name = leaf.get_value().shape, ".".join(str(getattr(key, "key", key)) for key in path)
-        if name.endswith("lora_b"):
+        if not name.endswith("lora_a"):
             return leaf.replace(jnp.zeros(shape))
         bound = math.prod(shape[-len(leaf.axes) : -1]) ** -0.5
         key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
@@ -110,7 +130,7 @@ def draw(adapter: Any, seed: int) -> Any:
     return jax.tree_util.tree_map_with_path(one, adapter, is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
 
 
-def folded(adapter: Any, base: Any, scale: float, dtype: str = "float32") -> Any:
+def folded(adapter: Any, base: Any, scale: float, dtype: str = "float32", rows: tuple[int, ...] = ()) -> Any:
     """The parameters of the model without adapters that computes the same: W + scale A B.
 
     A quantised base is unfolded first, as it is this base beside which the adapter was trained.
@@ -120,6 +140,7 @@ def folded(adapter: Any, base: Any, scale: float, dtype: str = "float32") -> Any
       base: the frozen ones.
       scale: from `LoraConfig.scale`.
       dtype: of the result.
+      rows: from `LoraConfig.rows`.
     """
     plain = quantised.unfold(base)
     flat = dict(nnx.to_flat_state(plain))
@@ -128,6 +149,10 @@ def folded(adapter: Any, base: Any, scale: float, dtype: str = "float32") -> Any
         if path[-1] == "lora_a":
             kernel = flat[(*path[:-1], "kernel")]
             flat[(*path[:-1], "kernel")] = _fold(kernel, a, pairs[(*path[:-1], "lora_b")], scale)
+        elif path[-1] in ROWS:
+            table = flat[at := (*path[:-1], ROWS[path[-1]])]
+            wide = table.get_value().astype(jnp.float32).at[jnp.array(rows, jnp.int32)].add(a.get_value())
+            flat[at] = table.replace(wide)
     return jax.tree.map(lambda leaf: leaf.astype(dtype), nnx.from_flat_state(list(flat.items())))
 
 

@@ -43,6 +43,8 @@ class LoraConfig:
         size below that does. An "int8" kernel has a scale for each output.
       init_from: a folder of PEFT's kind; the run goes on from its adapter, or with rank 0 from the model with it folded
         in. INIT_FROM is then its base. (INIT_FROM may name the adapter's folder as well, if that names its base.)
+      rows: ids of tokens whose rows of the embedding, and of a head of its own, are trained too, in full; those of new
+        SPECIAL_TOKENS are filled in. This costs a gradient of the whole table, as large as the table in float32.
     """
 
     rank: int = 0
@@ -53,6 +55,7 @@ class LoraConfig:
     base_dtype: Literal["auto", "float32", "bfloat16", "int8", "int4", "nf4"] = "auto"
     block: int = 64
     init_from: str | None = None
+    rows: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether adapters are trained."""
@@ -90,6 +93,8 @@ class LoraConfig:
             faults.append(f"base_dtype is {self.base_dtype!r}, {known}")
         if self.block < 1:
             faults.append(f"block is {self.block}, wanted 1 or more")
+        if self.rows and (min(self.rows) < 0 or len(set(self.rows)) < len(self.rows)):
+            faults.append(f"rows is {self.rows}, wanted ids of tokens, each once")
         if not self.words:
             faults.append(f"targets is {self.targets!r}, wanted {ALL_LINEAR!r} or names of modules")
         if faults:

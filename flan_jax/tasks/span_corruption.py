@@ -21,6 +21,7 @@ from flan_jax.tasks import registry
 from flan_jax.tasks.drawing import sample
 from flan_jax.tasks.sources import Source
 from flan_jax.tasks.text_objectives import Divide, Divided, TextRecipe, fitting_chunk
+from flan_jax.tasks.tokenizer_json import TokenizerJsonVocabulary
 from flan_jax.tasks.vocabularies import VocabularyLike
 
 
@@ -160,7 +161,7 @@ class SpanCorruption:
 
 
 def sentinels(vocabulary: seqio.Vocabulary, task: str) -> list[int]:
-    """The ids of a vocabulary's sentinels in order, T5's: the last id is the first one.
+    """The ids of a vocabulary's sentinels in order, T5's: the last id is the first one, of those that are sentinels.
 
     Ids that a model has and never uses are not taken for sentinels: nothing says which these are, and what reads the
     model afterwards would not know.
@@ -175,6 +176,8 @@ def sentinels(vocabulary: seqio.Vocabulary, task: str) -> list[int]:
             f"objective (PrefixLanguageModel, CausalLanguageModel), or a vocabulary that has some: a T5 model's, or a "
             f"SentencePiece model that is named by its path or declared with extra_ids=100."
         )
+    if isinstance(vocabulary, TokenizerJsonVocabulary):
+        return [*vocabulary.tokenizer.sentinels]
     size = int(vocabulary.vocab_size)
     if getattr(vocabulary, "_reverse_extra_ids", True):
         return [size - 1 - number for number in range(count)]

@@ -35,7 +35,7 @@ class TokenizerJsonVocabulary(seqio.Vocabulary):
     @property
     def extra_ids(self) -> int:
         """T5's sentinels, where it has them."""
-        return self.tokenizer.extra_ids
+        return len(self.tokenizer.sentinels)
 
     @property
     def bos_id(self) -> int | None:

@@ -224,10 +224,22 @@ class ChatTemplate:
         Raises:
           UserError: it cannot be rendered, or does not write what the user says: prompts would go without it.
         """
-        if not tokenizer.chat_template:
-            return None
+        return cls.made(tokenizer.chat_template, str(tokenizer.folder), tokenizer) if tokenizer.chat_template else None
+
+    @classmethod
+    def made(cls, source: str, place: str, tokenizer: TokenizerFolder) -> "ChatTemplate":
+        """A chat template for a tokenizer, tried once.
+
+        Args:
+          source: its Jinja text.
+          place: where it comes from, for errors.
+          tokenizer: whose tokens it may name.
+
+        Raises:
+          UserError: as `of`.
+        """
         tokens = {role: tokenizer.token(role) for role in ("bos_token", "eos_token", "unk_token", "pad_token")}
-        made = cls(tokenizer.chat_template, str(tokenizer.folder), tokens, tokenizer.around[0] >= 0)
+        made = cls(source, place, tokens, tokenizer.around[0] >= 0)
         made._check()
         return made
 

@@ -138,12 +138,30 @@ class TokenizerFolder:
         return max(self._rendered.get_vocab(with_added_tokens=True).values()) + 1
 
     @functools.cached_property
-    def extra_ids(self) -> int:
-        """How many sentinels `<extra_id_N>` it ends in, as T5's does."""
-        count = 0
-        while self._rendered.token_to_id(f"<extra_id_{count}>") == self.size - 1 - count:
-            count += 1
-        return count
+    def sentinels(self) -> tuple[int, ...]:
+        """The ids of `<extra_id_0>`, `<extra_id_1>`, …, as T5's has them: the first has the largest id.
+
+        They end its vocabulary, but for tokens that somebody added behind them.
+        """
+        first, found = self._rendered.token_to_id("<extra_id_0>"), list[int]()
+        while first is not None and self._rendered.token_to_id(f"<extra_id_{len(found)}>") == first - len(found):
+            found.append(first - len(found))
+        return tuple(found)
+
+    @functools.cached_property
+    def added(self) -> frozenset[str]:
+        """The tokens that are found in a text as they stand, whatever the model of pieces makes of it."""
+        return frozenset(token.content for token in self._rendered.get_added_tokens_decoder().values())
+
+    def ids_with(self, tokens: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
+        """The ids of tokens if they were added: of those that it has not, and of those that it has; -1 for none."""
+        made, new, known = self._load(), dict[str, int](), dict[str, int]()
+        made.add_special_tokens(list(tokens))
+        for token in tokens:
+            found = made.token_to_id(token)
+            there = self._rendered.token_to_id(token) is not None
+            (known if there else new)[token] = -1 if found is None else found
+        return new, known
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:

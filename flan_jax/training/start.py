@@ -1,6 +1,8 @@
 """Where a run's parameters come from: another run's, or nothing; and what its adapters stand beside."""
 
+import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -11,7 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flan_jax.config.kept import load_run
-from flan_jax.config.origins import HuggingFaceFolder, T5XCheckpoint, origin_of
+from flan_jax.config.origins import EarlierRun, HuggingFaceFolder, Origin, T5XCheckpoint, origin_of
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.models import hugging_face
@@ -20,7 +22,10 @@ from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face import peft_folders, peft_params, t5x
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.models.model import abstract_model, build
+from flan_jax.models.new_rows import Leaves, with_new_rows
 from flan_jax.text import kept_vocabulary as vocabulary
+from flan_jax.text.extended_tokenizer import Extension, check_extends, extend
+from flan_jax.text.tokenizer_files import largest_id
 from flan_jax.training import frozen
 from flan_jax.training import state as states
 from flan_jax.training.checkpoints import Checkpoints
@@ -48,9 +53,43 @@ def fresh_state(
             return states.create_state(_read_adapter(config, mesh)[1], program.tx, mesh)
         return states.create_state(lambda: adapters.draw(shapes, seed), program.tx, mesh)
     if config.init_from:
-        params = parameters_of(config.init_from, described, config.model, mesh)
-        return states.create_state(with_adapter(params, config, mesh), program.tx, mesh, donate=True)
+        return states.create_state(_started_from(config, described, mesh), program.tx, mesh, donate=True)
     return states.create_state(lambda: nnx.split(build(config.model, nnx.Rngs(seed)), nnx.Param)[1], program.tx, mesh)
+
+
+def _started_from(config: RunConfig, described: Mapping[str, Any], mesh: Mesh) -> Any:
+    """The parameters of INIT_FROM, with rows for the tokens that the run adds to its tokenizer."""
+    start = str(config.init_from)
+    own = _with_own_rows(config, start)
+    params = with_adapter(parameters_of(start, described, own, mesh), own, mesh)
+    return nnx.from_flat_state(list(_with_new_rows(nnx.to_flat_state(params), config, start, mesh)))
+
+
+def _with_own_rows(config: RunConfig, folder: str) -> RunConfig:
+    """The run with as many rows in its embedding as what it starts from has.
+
+    A T5X checkpoint does not say it: as many as the model of MODEL, which is not to grow then.
+    """
+    origin = origin_of(folder)
+    if not config.special_tokens or isinstance(origin, T5XCheckpoint):
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=origin.model().vocab_size))
+
+
+def _with_new_rows(leaves: Leaves, config: RunConfig, folder: str, mesh: Mesh) -> Leaves:
+    """The parameters of a folder, with rows for the tokens that the run adds to its tokenizer."""
+    if not config.special_tokens:
+        return leaves
+    rows = _with_own_rows(config, folder).model.vocab_size
+    extended = extend(_tokenizer_of(config, origin_of(folder)), Extension(config.special_tokens))
+    return with_new_rows(leaves, config.model, min(extended.size, rows), [*extended.new.values()], mesh)
+
+
+def _tokenizer_of(config: RunConfig, origin: Origin) -> str:
+    """The tokenizer that parameters were trained with: their own, or for those without what VOCABULARY says."""
+    own = origin.vocabulary()
+    silent = not own or (os.path.isdir(own) and largest_id(pathlib.Path(own)) is None)
+    return str(config.vocabulary or "") if silent else own
 
 
 def frozen_base(config: RunConfig, described: Mapping[str, Any], mesh: Mesh) -> tuple[Any, ...]:
@@ -71,19 +110,20 @@ def frozen_base(config: RunConfig, described: Mapping[str, Any], mesh: Mesh) -> 
         return ()
     place = frozen.place_of_base(config)
     read = frozen.Fingerprint()
-    base = adapters.stored(read.of(_leaves_of(place, described, config.model, mesh)), config.model, config.lora, mesh)
+    leaves = read.of(_leaves_of(place, described, _with_own_rows(config, place), mesh))
+    base = adapters.stored(_with_new_rows(leaves, config, place, mesh), config.model, config.lora, mesh)
     frozen.known_base(config, place, str(read))
     return (base,)
 
 
 def _leaves_of(
-    folder: str, described: Mapping[str, Any], model: ModelConfig, mesh: Mesh
+    folder: str, described: Mapping[str, Any], config: RunConfig, mesh: Mesh
 ) -> Iterable[tuple[Any, nnx.Param]]:
     """As `parameters_of`, with a Hugging Face folder's read one by one as they are asked for."""
     if not isinstance(origin_of(folder), HuggingFaceFolder):
-        return nnx.to_flat_state(parameters_of(folder, described, model, mesh))
-    vocabulary.check_folder(described, folder)
-    return hugging_face.load_leaves(folder, model, mesh)
+        return nnx.to_flat_state(parameters_of(folder, described, config, mesh))
+    _check_vocabulary(folder, described, config)
+    return hugging_face.load_leaves(folder, config.model, mesh)
 
 
 def with_adapter(params: Any, config: RunConfig, mesh: Mesh) -> Any:
@@ -97,7 +137,7 @@ def with_adapter(params: Any, config: RunConfig, mesh: Mesh) -> Any:
     if not config.lora.init_from:
         return params
     lora, adapter = _read_adapter(config, mesh)
-    return _folded(adapter, params, lora.scale, config.model, mesh)
+    return _folded(adapter, params, lora, config.model, mesh)
 
 
 def _read_adapter(config: RunConfig, mesh: Mesh) -> tuple[LoraConfig, Any]:
@@ -108,7 +148,7 @@ def _read_adapter(config: RunConfig, mesh: Mesh) -> tuple[LoraConfig, Any]:
     """
     folder = peft_folders.read_adapter(str(config.lora.init_from))
     lora = peft_folders.fitted(folder, config.model, str(config.init_from))
-    asked = {"LORA": "rank", "Lora.alpha": "effective_alpha", "Lora.rs_lora": "rs_lora"}
+    asked = {"LORA": "rank", "Lora.alpha": "effective_alpha", "Lora.rs_lora": "rs_lora", "Lora.rows": "rows"}
     changed = [
         f"{setting} is {getattr(config.lora, name)}, its own is {getattr(lora, name)}"
         for setting, name in asked.items()
@@ -124,34 +164,48 @@ def _read_adapter(config: RunConfig, mesh: Mesh) -> tuple[LoraConfig, Any]:
     return lora, peft_params.load_adapter(folder, config.model, lora, mesh)
 
 
-def _folded(adapter: Any, base: Any, scale: float, model: ModelConfig, mesh: Mesh) -> Any:
+def _folded(adapter: Any, base: Any, lora: LoraConfig, model: ModelConfig, mesh: Mesh) -> Any:
     plain = states.placed(nnx.split(abstract_model(model), nnx.Param)[1], mesh)
-    fold = functools.partial(adapters.folded, scale=scale, dtype=model.param_dtype)
+    fold = functools.partial(adapters.folded, scale=lora.scale, dtype=model.param_dtype, rows=lora.rows)
     return jax.jit(fold, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, plain))(adapter, base)
 
 
-def parameters_of(folder: str, described: Mapping[str, Any], model: ModelConfig, mesh: Mesh) -> Any:
+def _check_vocabulary(folder: str, described: Mapping[str, Any], config: RunConfig) -> None:
+    """Refuses parameters that were trained with another vocabulary than the tasks', but for what the run adds to it.
+
+    Nothing is known of a T5X checkpoint's, nor of a Hugging Face folder's without a tokenizer.
+    """
+    origin = origin_of(folder)
+    if config.extension:
+        check_extends(described, _tokenizer_of(config, origin), config.extension, folder)
+    elif isinstance(origin, HuggingFaceFolder):
+        vocabulary.check_folder(described, folder)
+    elif isinstance(origin, EarlierRun):
+        where = load_run(folder).run_dir
+        vocabulary.check_same(described, vocabulary.kept(pathlib.Path(where)), where)
+
+
+def parameters_of(folder: str, described: Mapping[str, Any], config: RunConfig, mesh: Mesh) -> Any:
     """The parameters that INIT_FROM names: a Hugging Face folder's, a T5X checkpoint's, or those of a run's latest
     checkpoint with adapters folded in.
 
     Args:
       folder: of any of the three.
       described: the vocabulary that they must be of.
-      model: what they must fit.
+      config: the run, whose model they must fit, and whose tokenizer has what it adds.
       mesh: where they go.
 
     Raises:
       UserError: there are none, or they are of another model or vocabulary.
     """
-    origin = origin_of(folder)
+    _check_vocabulary(folder, described, config)
+    origin, model = origin_of(folder), config.model
     if isinstance(origin, HuggingFaceFolder):
-        vocabulary.check_folder(described, folder)
         return hugging_face.load_params(folder, model, mesh)
     if isinstance(origin, T5XCheckpoint):
         return t5x.load_params(folder, model, mesh)
     run = load_run(folder)
-    vocabulary.check_same(described, vocabulary.kept(pathlib.Path(run.run_dir)), run.run_dir)
-    return merged_params(run, described, mesh, model=model)
+    return merged_params(run, vocabulary.kept(pathlib.Path(run.run_dir)) or described, mesh, model=model)
 
 
 def trained_params(run_dir: str, shapes: Any, mesh: Mesh, step: int | None = None) -> tuple[Any, int]:
@@ -198,4 +252,4 @@ def merged_params(
     if not beside:
         return params
     (base,) = frozen_base(config, described, mesh)
-    return _folded(params, base, config.lora.scale, model, mesh)
+    return _folded(params, base, config.lora, model, mesh)

@@ -14,6 +14,7 @@ import flan_jax.mixtures
 from flan_jax import setup
 from flan_jax.config import kept as configs
 from flan_jax.errors import UserError
+from flan_jax.models.lora_config import LoraConfig
 from flan_jax.text.codec import Codec
 from flan_jax.text.sentencepiece_files import write_tokenizer
 from tests.models.hugging_face.written import BFLOAT16, CONFIGS, shapes_of, write
@@ -162,8 +163,16 @@ def test_what_the_folders_config_cannot_say_is_refused(imported):
             changed = dataclasses.replace(kept, model=dataclasses.replace(kept.model, **changes))
             path.write_text(configs.to_json(changed))
             check_refused(run("export", "runs/tiny", "other", cwd=imported), word)
+        path.write_text(configs.to_json(dataclasses.replace(kept, lora=LoraConfig(rank=2, rows=(3, 4)))))
+        told = "trained the rows of 2 tokens beside its adapter, which its base has not: leave --adapter out"
+        check_refused(run("export", "runs/tiny", "other", "--adapter", cwd=imported), told)
     finally:
         path.write_text(whole)
+
+
+def test_a_model_is_imported_as_it_is(folder, tmp_path):
+    done = run("import", folder, "--output", "runs/new", "--special_tokens", "<|a|>", cwd=tmp_path)
+    check_refused(done, "SPECIAL_TOKENS: a model is imported as it is; give them to `flan-jax train --init_from")
 
 
 def test_what_is_no_folder_or_no_run_is_refused(tmp_path):

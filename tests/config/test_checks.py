@@ -51,6 +51,10 @@ def test_a_good_configuration_passes():
         ("steps", 0, "STEPS is 0, wanted 1 or more"),
         ("mesh", {}, "MESH is {}"),
         ("data_fields", {"prompt": "a"}, "--fields"),
+        ("special_tokens", "<|a|>", "SPECIAL_TOKENS: wanted a tuple, each a string, got '<|a|>'"),
+        ("special_tokens", ("<|a|>", " "), "SPECIAL_TOKENS is ('<|a|>', ' '), wanted no empty text among them"),
+        ("special_tokens", ("a", "b", "a"), "SPECIAL_TOKENS names 'a' more than once; keep one each"),
+        ("special_tokens", ("\ud800",), "SPECIAL_TOKENS holds half of a pair of UTF-16, which is no text: '\\ud800'"),
         ("batch_size", 1_048_577, "BATCH_SIZE is 1,048,577, wanted 1,048,576 or less"),
         (
             "feature_lengths",

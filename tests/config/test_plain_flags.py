@@ -19,7 +19,8 @@ def test_every_macro_has_a_flag_that_sets_it():
         "MESH": ("data=2,fsdp=-1", {"data": 2, "fsdp": -1}), "EVAL_MIXTURE": ("e", "e"), "EVAL_PERIOD": ("5", 5),
         "SAVE_PERIOD": ("6", 6), "LOG_PERIOD": ("7", 7), "RUN_DIR": ("r", "r"), "STORE_DIR": ("s", "s"),
         "SEED": ("8", 8), "LORA": ("16", 16), "VOCABULARY": ("byte", "byte"), "FORM": ("plain", "plain"),
-        "EVAL_EXAMPLES": ("9", 9),
+        "EVAL_EXAMPLES": ("9", 9), "SPECIAL_TOKENS": ("<|a|>,<|b|>", ("<|a|>", "<|b|>")),
+        "CHAT_TEMPLATE": ("chat.jinja", os.path.abspath("chat.jinja")),
     }  # fmt: skip
     beside = {"INIT_FROM": ["--model", "t5_starter"], "LORA": ["--model", "t5_starter", "--init_from", "runs/a"]}
     assert set(values) == set(MACROS)

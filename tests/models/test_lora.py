@@ -16,6 +16,7 @@ from flan_jax.models import lora as adapters
 from flan_jax.models.lora_config import LoraConfig, module_names
 from flan_jax.parallel.axes import sharding_of
 from flan_jax.parallel.mesh import make_mesh
+from flan_jax.training.loss import LossConfig, losses_of
 from tests.models.batches import CAUSAL, ENCODER_DECODER, VOCAB, examples, model_of, rows
 
 SMALL = {"vocab_size": VOCAB, "dtype": "float32"}
@@ -185,3 +186,47 @@ def test_a_quantised_base_without_qwix_says_what_to_install(monkeypatch):
 def test_settings_that_cannot_be_are_told(settings, told):
     with pytest.raises(UserError, match=told):
         LoraConfig(**{"rank": 4} | settings).check()
+
+
+@pytest.mark.parametrize(("name", "tied"), [("encoder_decoder", True), ("decoder", False)])
+def test_rows_of_tokens_are_trained_beside_adapters_and_nothing_else_of_the_tables(name, tied):
+    config = dataclasses.replace(MODELS[name], tie_embeddings=tied)
+    lora, batch, base = LoraConfig(rank=2, rows=(3, 5)), batch_of(config), base_of(config)
+    graph, shapes, _ = adapters.parts(config, lora)
+    tuned = moved(adapters.draw(shapes, 0))
+    plain = adapters.parts(config, LoraConfig())[0]
+    np.testing.assert_array_equal(logits(graph, batch, adapters.draw(shapes, 0), base), logits(plain, batch, base))
+    # By hand: the model without adapters whose tables have these rows.
+    whole = dict(nnx.to_flat_state(adapters.folded(tuned, base, lora.scale, rows=lora.rows)))
+    given, delta = dict(nnx.to_flat_state(base)), tuned["embedding"]
+    assert set(delta) == ({"embedding_rows"} if tied else {"embedding_rows", "head_rows"})
+    for table in ("embedding",) if tied else ("embedding", "head"):
+        wanted = np.array(given["embedding", table].get_value())
+        wanted[[3, 5]] += delta[f"{table}_rows"].get_value()
+        np.testing.assert_allclose(whole["embedding", table].get_value(), wanted, atol=1e-6)
+    params = nnx.from_flat_state(list(whole.items()))
+    np.testing.assert_allclose(logits(graph, batch, tuned, base), logits(plain, batch, params), atol=1e-4)
+
+    def loss(graph, chunk, *parts):
+        return losses_of(nnx.merge(graph, *parts), batch, LossConfig(chunk=chunk)).total
+
+    @jax.jit
+    def gradients(tuned, base, params):
+        return (
+            jax.grad(lambda params: loss(plain, 0, params))(params)["embedding"],
+            jax.grad(lambda tuned: loss(graph, 8, tuned, base))(tuned)["embedding"],
+        )
+
+    if tied:
+        return
+    theirs, ours = gradients(tuned, base, params)
+    for name_of_rows, leaf in ours.items():
+        of_table = np.asarray(theirs[name_of_rows.removesuffix("_rows")].get_value())[[3, 5]]
+        assert np.abs(of_table).max() > 1e-3
+        np.testing.assert_allclose(leaf.get_value(), of_table, rtol=1e-3, atol=1e-4)
+    with pytest.raises(
+        UserError, match=r"Lora.rows names the token 10\d*, the model has \d+ rows; name ids below that"
+    ):
+        adapters.parts(config, LoraConfig(rank=2, rows=(1, 10**6)))
+    with pytest.raises(UserError, match=r"rows is \(3, 3\), wanted ids of tokens, each once"):
+        LoraConfig(rank=2, rows=(3, 3)).check()

@@ -33,7 +33,7 @@ def test_the_name_of_a_special_token_in_a_users_text_is_text(qwen):
 
 def test_special_tokens_are_known(qwen, t5, tmp_path):
     assert (qwen.eos_id, qwen.around, qwen.token("pad_token")) == (2, (-1, False), "<|endoftext|>")
-    assert (t5.eos_id, t5.around, t5.extra_ids) == (1, (-1, True), 5)
+    assert (t5.eos_id, t5.around, len(t5.sentinels)) == (1, (-1, True), 5)
     llama = TokenizerFolder(with_bos(tmp_path / "llama"))
     assert llama.around == (3, False) and 3 not in llama.encode(["plum"])[0]
     older = byte_level(tmp_path / "older", add_bos_token=True, bos_token="<|endoftext|>")

@@ -44,6 +44,26 @@ def keep_of(folder: Folder, run_dir: str | pathlib.Path) -> None:
     atomic.write_json(target / LAYOUT, {name: entry.code for name, entry in folder.tensors.items()})
 
 
+def extend(tokenizer: str | pathlib.Path, vocab_size: int, run_dir: str | pathlib.Path) -> None:
+    """Has what a run keeps tell of its own tokenizer and rows, where it adds to those of the folder it came from.
+
+    Args:
+      tokenizer: the folder of the run's tokenizer.
+      vocab_size: rows of its embedding.
+      run_dir: the run's folder; nothing is done where it keeps nothing.
+    """
+    source, target = pathlib.Path(tokenizer), pathlib.Path(run_dir) / KEPT
+    if not (target / LAYOUT).is_file():
+        return
+    copy_files(source, target, TOKENIZER_FILES)
+    for name in TOKENIZER_FILES:
+        if not (source / name).is_file():
+            (target / name).unlink(missing_ok=True)
+    raw = read_json(target / CONFIG)
+    if raw.get("vocab_size") != vocab_size:
+        atomic.write_json(target / CONFIG, {**raw, "vocab_size": vocab_size})
+
+
 def layout(run_dir: str | pathlib.Path) -> Mapping[str, str] | None:
     """The type of each tensor of the folder that a run's model came from; None where it came from none.
 
