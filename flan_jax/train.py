@@ -71,7 +71,7 @@ def train(config: RunConfig) -> int:
         if lock.notice:
             say(lock.notice)
         check_eval_mixture(config, worker)
-        data = setup.open_data(config, worker, folder.path, draws="ahead")
+        data = setup.open_data(config, worker, folder.path, draws="ahead", guard=True)
         changed = folder.check_plan(config, data)
         config = dataclasses.replace(config, model=setup.model_for(config.model, data.codec.size))
         table = plan_table(config, data, data.steps(config))

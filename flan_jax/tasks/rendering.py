@@ -195,7 +195,7 @@ class Renderer:
         if len(wanted) == len(template.fields):  # no answer is asked for or shown
             targets = template.response.render(values)
             return Rendered(values, targets, (targets,))
-        answers = _references(task.answer, fields)
+        answers = references_of(task.answer, fields)
         chosen = self._draws.pick(row_id, "reference", len(answers)) if task.draw_answer else 0
         values["answer"] = values[task.answer] = answers[chosen]
         worded = dict.fromkeys(self._answered(template, values, answer) for answer in answers)
@@ -206,8 +206,8 @@ class Renderer:
     ) -> Rendered:
         """A row whose answer is one of its options, rendered."""
         task = self._task
-        choices = _choices(task.options, fields)
-        answer = _answer_index(task.answer, fields, choices)
+        choices = choices_of(task.options, fields)
+        answer = answer_index(task.answer, fields, choices)
         if task.shuffle_options:
             order = self._draws.order(row_id, "option order", len(choices))
             choices, answer = [choices[index] for index in order], order.index(answer)
@@ -229,7 +229,12 @@ class Renderer:
         return template.response.render({**values, "answer": answer, self._task.answer: answer})
 
 
-def _choices(declared: tuple[str, ...] | str | None, fields: Row) -> list[str]:
+def choices_of(declared: tuple[str, ...] | str | None, fields: Row) -> list[str]:
+    """The options of a row, as a task declares them: as they stand, or by the name of their field.
+
+    Raises:
+      BadRow: the field holds no list of texts.
+    """
     if isinstance(declared, tuple):
         return list(declared)
     assert declared is not None
@@ -242,7 +247,12 @@ def _choices(declared: tuple[str, ...] | str | None, fields: Row) -> list[str]:
     return texts  # type: ignore[return-value]
 
 
-def _answer_index(field: str, fields: Row, choices: list[str]) -> int:
+def answer_index(field: str, fields: Row, choices: list[str]) -> int:
+    """Which option a row's answer is, which may be its text or its number.
+
+    Raises:
+      BadRow: it is none of them.
+    """
     if field not in fields:
         raise _lacking(field, "the answer", fields)
     value = fields[field]
@@ -254,7 +264,12 @@ def _answer_index(field: str, fields: Row, choices: list[str]) -> int:
     raise BadRow(f"the answer {value!r} is not among the options {choices}")
 
 
-def _references(field: str, fields: Row) -> tuple[str, ...]:
+def references_of(field: str, fields: Row) -> tuple[str, ...]:
+    """All right answers of a row.
+
+    Raises:
+      BadRow: there is none, or one that is no text.
+    """
     value = fields.get(field)
     texts = [text_of(item) for item in value] if isinstance(value, list | tuple) else [text_of(value)]
     if texts and None not in texts:
