@@ -12,7 +12,7 @@ class HygieneConfig:
       duplicates: "keep"; "exact" leaves out rows that say the same as another, but for case, marks and blanks; "near"
         also those whose words run alike.
       similarity: how alike: the share of runs of five words that two rows have in common (Jaccard), by MinHash.
-      stays: which of several duplicates stays: the "first", by the mixture's order and then the source's, or the
+      stays: which of several duplicates stays: the "first", by their tasks' names and then the source's order, or the
         "longest".
       contamination: what is done about rows that share an n-gram of words, or a whole prompt, with what is scored:
         "keep", "report" in the plan, or "drop".

@@ -42,7 +42,7 @@ def files_of(names: Sequence[str]) -> list[str]:
 def rows_of(
     names: Sequence[str], split: str, told: Callable[[int, str], None], skipped: list[str]
 ) -> Iterator[tuple[EvalRow, str, str]]:
-    """The rows of tasks, each with its normalised prompt and answer.
+    """The rows of tasks, each with its normalised prompt and answer; tasks of one declaration are read once.
 
     Args:
       names: the tasks.
@@ -53,8 +53,12 @@ def rows_of(
     from flan_jax.tasks import examples
     from flan_jax.tasks.sources.source import Unavailable
 
+    read = set()
     for done, name in enumerate(names):
         told(done, name)
+        if (declared := examples.describe(name)["task"]) in read:
+            continue
+        read.add(declared)
         exchanged = is_exchanged(name)
         place = _placer(name, split)
         try:
