@@ -58,7 +58,7 @@ The folder is read back, and prompts must give the same ids and the same logits,
   flan-jax inspect --task my_task --module my_tasks --num 3   (straight from the source)
   flan-jax inspect --run_dir runs/quickstart --step 120       (what exactly step 120 trains on)
   flan-jax inspect --gin_file=quickstart.gin
-  flan-jax inspect --gin_file=my_run.gin --dropped --task my_task  (what Hygiene leaves out of it)""",
+  flan-jax inspect --gin_file=my_run.gin --dropped            (what Hygiene leaves out, and why)""",
     "tasks": """examples:
   flan-jax tasks
   flan-jax tasks sentiment

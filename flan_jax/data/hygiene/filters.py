@@ -9,6 +9,7 @@ from flan_jax.data.hygiene_config import HygieneConfig
 from flan_jax.errors import UserError
 
 _LEAST_WORDS = 5  # of fewer no language can be told
+_CLEARLY = 0.2  # how much likelier the language is than the next, of 0 to 1: names and numbers read like many
 _MOST_LETTERS = 1000  # that a language is told by
 
 Verdict = tuple[str, dict[str, Any]] | None
@@ -114,4 +115,5 @@ def _detector() -> tuple[Any, frozenset[str]]:
             "Hygiene.languages empty"
         ) from None
     codes = frozenset(language.iso_code_639_1.name.lower() for language in lingua.Language.all())
-    return lingua.LanguageDetectorBuilder.from_all_languages().build(), codes
+    builder = lingua.LanguageDetectorBuilder.from_all_languages().with_minimum_relative_distance(_CLEARLY)
+    return builder.build(), codes
