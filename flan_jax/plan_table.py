@@ -9,6 +9,7 @@ import numpy as np
 
 from flan_jax import setup, tables
 from flan_jax.config.run_config import RunConfig
+from flan_jax.data import selection
 from flan_jax.data.objectives import refuse_unfit
 from flan_jax.data.planning.packing import pack
 from flan_jax.data.planning.plan import SHARE_BITS, Plan, PlannedTask, shares_of
@@ -21,6 +22,7 @@ from flan_jax.tasks.tally import WRONG_MASKS, wrong_in, wrong_words
 
 _SAMPLE = 200  # examples of a task that an estimate reads at most
 _NAMED = 4  # tasks with wrong masks that are named
+_TASKS = 6  # that a line names
 _WINDOWS = 4  # windows that are packed to know how full rows get
 
 
@@ -44,7 +46,8 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
     rows = [_row(task, planned.share, examples, mean) for task, planned, examples, mean in parts]
     forms = collections.Counter(task.about.get("form", "plain") for task in members)
     table = _finish(config, rows, steps, filled, data.resolved.vocabulary, forms, exact=True)
-    return {**table, "missing": dict(data.resolved.missing)}
+    found = None if data.selection is None else selection.summary(data.selection)
+    return {**table, "missing": dict(data.resolved.missing), "hygiene": found, "leaks": list(data.leaks)}
 
 
 def _seen(data: setup.Data, rows: int) -> np.ndarray:
@@ -63,7 +66,7 @@ def _seen(data: setup.Data, rows: int) -> np.ndarray:
 
 
 def _means(task: ResolvedTask) -> tuple[float, float]:
-    return open_store(task.store()).mean_tokens()
+    return task.means or open_store(task.store()).mean_tokens()
 
 
 def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]) -> dict[str, Any]:
@@ -202,6 +205,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         lines.append(mask_line(table))
     if missing := table.get("missing"):
         lines.append(f"left out, as their corpora cannot be had or give no rows: {', '.join(missing)}")
+    lines += _hygiene(table.get("hygiene")) + [f"leak: {said}" for said in table.get("leaks") or ()]
     if by_hand := table.get("from_samples"):
         which = f"{counted(len(by_hand), 'task')}" if len(by_hand) > 5 else ", ".join(by_hand)
         lines.append(f"not at hand, so counts are as declared and lengths of a made-up row: {which}")
@@ -240,6 +244,23 @@ def _some(words: list[str], between: str = ", ") -> str:
     """The first few of many."""
     rest = len(words) - _NAMED
     return between.join([*words[:_NAMED], *([f"and {counted(rest, 'more task')}"] if rest > 0 else [])])
+
+
+def _hygiene(found: Mapping[str, Any] | None) -> list[str]:
+    """What hygiene left out or reported: a line a reason, with the tasks that have most of it."""
+    if found is None:
+        return []
+    lines = []
+    for key, said in (("left_out", "left out by Hygiene"), ("reported", "reported by Hygiene")):
+        for why, count in found[key].items():
+            most = sorted((task for task in found["tasks"] if task[key].get(why)), key=lambda task: -task[key][why])
+            shown = ", ".join(f"{task['name']} {task[key][why]:,}" for task in most[:_TASKS])
+            more = f" and {counted(len(most) - _TASKS, 'task')} more" if len(most) > _TASKS else ""
+            lines.append(f"{said}, {why}: {counted(count, 'example')} ({shown}{more})")
+    lines += [f"all of it left out by Hygiene: {task['name']}" for task in found["tasks"] if not task["count"]]
+    if found["skipped"]:
+        lines.append(f"not compared with, as their data cannot be had: {', '.join(found['skipped'])}")
+    return lines or ["Hygiene leaves nothing out"]
 
 
 FORMS = {"chat": "as chat, by the model's template", "roles": "as chat, by the roles' names", "plain": "plain"}

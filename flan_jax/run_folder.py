@@ -94,6 +94,8 @@ class RunFolder:
         atomic.write_text(self.path / "operative.gin", config.operative or "# no gin file and no bindings were given\n")
         asked = {(task["prompt_format"], task["prompt_eos"]) for task in _asking(data)}
         plan: dict[str, Any] = {"plan": data.plan.describe(), "folders": data.reader.folders, "table": table}
+        if any(data.reader.selections):
+            plan["selections"] = data.reader.selections
         # Where every task is a chat of one form, a bare prompt is put in that form when the run is asked.
         plan["prompt_format"], plan["prompt_eos"] = asked.pop() if len(asked) == 1 else ("{}", False)
         atomic.write_json(self.path / "plan.json", plan)
@@ -262,6 +264,9 @@ def _fault_of_plan(kept: Any) -> str:
         return f"it has {counted(len(plan['tasks']), 'task')} and {counted(len(kept['folders']), 'folder')}"
     if not plan["capacities"] or min(sizes) < 1 or min(task["share"] for task in plan["tasks"]) < 1:
         return "a size, a count or a share in it is below 1"
+    selections = kept.get("selections", [None] * len(kept["folders"]))
+    if not fits(selections, list[str | None]) or len(selections) != len(kept["folders"]):
+        return "selections are of another kind"
     if not fits(kept.get("prompt_format", ""), str) or not fits(kept.get("prompt_eos", False), bool):
         return "prompt_format or prompt_eos is of another kind"
     return ""

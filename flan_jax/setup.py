@@ -18,8 +18,10 @@ from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.resolve import Resolved, resolve
 from flan_jax.data.rows import RowShape, row_shape
+from flan_jax.data.selection import Selection, select
+from flan_jax.data.selection import leaks as leaks_of
 from flan_jax.data.worker import Worker
-from flan_jax.errors import UserError
+from flan_jax.errors import UserError, together
 from flan_jax.files import atomic, filesystem
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
@@ -33,7 +35,7 @@ from flan_jax.text.vocabulary_names import NAMES, STARTER
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run trains on."""
+    """What a run trains on; what hygiene left out of it, and what it is scored by and trains on nevertheless."""
 
     resolved: Resolved
     plan: plans.Plan
@@ -41,6 +43,8 @@ class Data:
     reader: Reader
     draws: Draws
     codec: Codec
+    selection: Selection | None = None
+    leaks: Sequence[str] = ()
 
     @property
     def shape(self) -> RowShape:
@@ -266,7 +270,11 @@ def request_of(config: RunConfig, mixture: str, split: str, limit: int | None = 
 
 
 def open_data(
-    config: RunConfig, worker: Worker, folder: pathlib.Path | None = None, draws: Literal["met", "ahead", "all"] = "met"
+    config: RunConfig,
+    worker: Worker,
+    folder: pathlib.Path | None = None,
+    draws: Literal["met", "ahead", "all"] = "met",
+    guard: bool = False,
 ) -> Data:
     """Resolves, prepares and plans a run's training data.
 
@@ -276,23 +284,47 @@ def open_data(
       folder: the run's folder, which keeps the index of rows; None keeps it in memory.
       draws: when draws beyond the first are prepared: as they are met, in the background ahead of that, or all that
         the run reaches at once.
+      guard: whether to look for what EVAL_MIXTURE scores in what is trained on.
+
+    Raises:
+      UserError: something of it is found, and `Hygiene.on_leak` is "refuse"; …
     """
     learn_vocabulary(config, worker)
     request = request_of(config, config.mixture, config.data.split)
     resolved = resolve(request, worker, architecture=config.model.architecture)
     check_extended(config, resolved.vocabulary)
+    resolved, selection = selected(config, resolved, worker)
+    leaks = _leaks(config, resolved, worker) if guard else []
     shape = shape_of(config)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
-    reader = Reader(resolved.folders(plan), shape)
+    reader = Reader(resolved.folders(plan), shape, resolved.selections(plan))
     keeper = Draws(resolved, plan, worker)
     path = folder / f"rows-{plan.fingerprint}.index" if folder else None
     index = RowIndex(plan, keeper.wait_for(reader.lengths), path)
-    data = Data(resolved, plan, index, reader, keeper, Codec(resolved.vocabulary, worker.call, config.mixture))
+    codec = Codec(resolved.vocabulary, worker.call, config.mixture)
+    data = Data(resolved, plan, index, reader, keeper, codec, selection, leaks)
     if draws == "ahead":
         keeper.start(_windows(data, config))
     elif draws == "all":
         keeper.prepare(keeper.reached(_windows(data, config)))
     return data
+
+
+def selected(config: RunConfig, resolved: Resolved, worker: Worker) -> tuple[Resolved, Selection | None]:
+    """What is left of a run's mixture by its `Hygiene` settings, and what was found."""
+    evals = config.hygiene.against or ((config.eval_mixture,) if config.eval_mixture else ())
+    return select(resolved, config.hygiene, evals, config.evaluation.split, worker)
+
+
+def _leaks(config: RunConfig, resolved: Resolved, worker: Worker) -> list[str]:
+    if not config.eval_mixture:
+        return []
+    found = leaks_of(resolved, config.eval_mixture, config.evaluation.split, worker)
+    if found and config.hygiene.on_leak == "refuse":
+        many = f"MIXTURE {config.mixture!r} holds what EVAL_MIXTURE {config.eval_mixture!r} scores:"
+        mend = "leave rows out by Hygiene.contamination = 'drop', score something else, or set Hygiene.on_leak = 'tell'"
+        raise UserError(together([*found, mend], many=many))
+    return found
 
 
 def _windows(data: Data, config: RunConfig) -> int:

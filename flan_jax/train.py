@@ -71,7 +71,7 @@ def train(config: RunConfig) -> int:
         if lock.notice:
             say(lock.notice)
         check_eval_mixture(config, worker)
-        data = setup.open_data(config, worker, folder.path, draws="ahead")
+        data = setup.open_data(config, worker, folder.path, draws="ahead", guard=True)
         changed = folder.check_plan(config, data)
         model, lora = setup.model_for(config, data.codec.size), setup.lora_for(config)
         config = dataclasses.replace(config, model=model, lora=lora)

@@ -160,6 +160,19 @@ def worker(user_folder):
 
 
 @pytest.fixture(scope="session")
+def leaky(tmp_path_factory):
+    """A data process with tasks whose rows repeat and leak, and the folder they are in; see `tests/leaky.py`."""
+    from flan_jax.data.request import WorkerSetup
+    from flan_jax.data.worker import Worker
+    from tests.leaky import write
+
+    folder = tmp_path_factory.mktemp("leaky")
+    write(folder)
+    with Worker(WorkerSetup(("leaky_tasks",), (str(folder),))) as started:
+        yield folder, started
+
+
+@pytest.fixture(scope="session")
 def project(user_folder, tmp_path_factory):
     """The user's folder with a run's gin file in it; see `tests/project.py`."""
     from tests.project import Project

@@ -65,7 +65,7 @@ def imports_by_kind(path: pathlib.Path, modules: set[str]) -> dict[str, set[str]
 def room_of(path: pathlib.Path) -> str:
     """The room; of the data process, which may hold seqio, the folder in it too."""
     parts = path.relative_to(ROOT / "flan_jax").with_suffix("").parts
-    return "data/preparing" if parts[:2] == ("data", "preparing") else parts[0]
+    return "data/preparing" if parts[:2] in (("data", "preparing"), ("data", "hygiene")) else parts[0]
 
 
 def faults(room: str, text: str) -> list[str]:
@@ -76,7 +76,8 @@ def faults(room: str, text: str) -> list[str]:
     floor = ORDER.index(room.partition("/")[0]) if room != "__init__" else -1
     above = {other for other in rooms if other in ORDER and ORDER.index(other) > floor}
     found = [f"{room} imports {other}" for other in sorted(above | rooms & FORBIDDEN.get(room, set()))]
-    if room == "data" and any(name.startswith("flan_jax.data.preparing") for name in anywhere):
+    in_the_child = ("flan_jax.data.preparing", "flan_jax.data.hygiene.")
+    if room == "data" and any(name.startswith(in_the_child) for name in anywhere):
         found.append("what the data process does")
     heavy = sorted({name.split(".")[0] for name in at_top} & TENSORFLOW)
     if room != "tasks":

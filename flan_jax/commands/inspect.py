@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax import setup
+from flan_jax.commands.dropped import show_dropped
 from flan_jax.config.checks import check
 from flan_jax.config.kept import CONFIG_FILE, load_run
 from flan_jax.config.run_config import RunConfig
@@ -20,9 +21,14 @@ from flan_jax.text.codec import Codec
 
 
 def inspect_command(
-    config: RunConfig, task: str | None = None, step: int | None = None, num: int = 3, split: str | None = None
+    config: RunConfig,
+    task: str | None = None,
+    step: int | None = None,
+    num: int = 3,
+    split: str | None = None,
+    dropped: bool = False,
 ) -> int:
-    """Prints examples: of a task straight from its source, or what a step trains on.
+    """Prints examples: of a task straight from its source, what a step trains on, or what hygiene leaves out.
 
     Args:
       config: the run.
@@ -30,7 +36,10 @@ def inspect_command(
       step: which step's rows, counted from 1 as in metrics.jsonl; by default the first.
       num: how many examples, or rows.
       split: the split of `task`; by default the one trained on.
+      dropped: show what the run's `Hygiene` settings leave out, of `task` or of all.
     """
+    if dropped:
+        return show_dropped(config, task, num)
     step = 1 if step is None else step
     if step < 1:
         raise UserError(f"--step {step}: steps count from 1, as in metrics.jsonl")
@@ -86,7 +95,7 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
     plan = plans.Plan.from_description(kept["plan"])
     shape = setup.shape_of(config)
     _check_same(config, folder, kept, shape.capacities)
-    reader = Reader(kept["folders"], shape)
+    reader = Reader(kept["folders"], shape, kept.get("selections", ()))
     index = RowIndex(plan, reader.lengths, folder / f"rows-{plan.fingerprint}.index")
     loader = Loader(plan, reader, config.batch_size, index=index)
     described = vocabulary.kept(folder)

@@ -1,17 +1,30 @@
 """`flan-jax tasks`: what is registered, searchable."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flan_jax import setup, tables
+from flan_jax.commands.overlap import overlap_report
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import registrations
 from flan_jax.errors import counted, nearest
 
 
-def tasks_command(config: RunConfig, query: str | None = None, check: bool = False) -> int:
+def tasks_command(
+    config: RunConfig,
+    query: str | None = None,
+    check: bool = False,
+    overlap: Sequence[str] | None = None,
+    ngram: int = 13,
+    num: int = 3,
+) -> int:
     """Prints the registered mixtures and tasks whose name, cluster or kind holds every word of the query; with `check`
-    what is wrong with those tasks' templates, see `flan_jax.tasks.template_check`.
+    what is wrong with those tasks' templates, see `flan_jax.tasks.template_check`; with `overlap`, the names of two
+    mixtures, what rows of one share with rows of the other, see `flan_jax.commands.overlap`.
     """
+    if overlap is not None:
+        trained, scored = overlap
+        return overlap_report(config, trained, scored, ngram, num)
     words = (query or "").lower().split()
     with setup.worker_of(config) as worker:
         if check:

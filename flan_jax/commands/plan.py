@@ -24,7 +24,7 @@ def plan_command(config: RunConfig, as_json: bool = False, estimate: bool = Fals
         if estimate:
             table = estimated_table(config, worker)
         else:
-            data = setup.open_data(config, worker)
+            data = setup.open_data(config, worker, guard=True)
             table = plan_table(config, data, data.steps(config))
     json.dump(table, sys.stdout, indent=1) if as_json else print(render_plan(table))
     if as_json:

@@ -40,7 +40,7 @@ def prepare_command(
         check_eval_mixture(config, worker)
         if repair:
             _repair(config, worker)
-        data = setup.open_data(config, worker, draws="all")
+        data = setup.open_data(config, worker, draws="all", guard=True)
         counts = [task.count for task in data.resolved.tasks]
         print(
             f"{config.mixture}: {counted(len(counts), 'task')}, {counted(sum(counts), 'example')} in {config.store_dir}"

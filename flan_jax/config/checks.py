@@ -235,6 +235,13 @@ def _section_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
     for section in ("model", "lora"):
         faults += _raised(getattr(config, section).check) if section not in unclear else []
     faults += [f"Optimizer: {fault}" for fault in config.optimizer.faults()] if "optimizer" not in unclear else []
+    if "hygiene" not in unclear:
+        faults += [f"Hygiene: {fault}" for fault in config.hygiene.faults()]
+        if config.hygiene.contamination != "keep" and not config.hygiene.against and not config.eval_mixture:
+            faults.append(
+                f"Hygiene.contamination is {config.hygiene.contamination!r}, and neither EVAL_MIXTURE nor "
+                f"Hygiene.against names what training data are to be kept apart from"
+            )
     faults += [f"Loss: {fault}" for fault in config.loss.faults()] if "loss" not in unclear else []
     faults += _raised(lambda: config.lora.modules(config.model)) if adapters else []
     return faults

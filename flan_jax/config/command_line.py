@@ -57,11 +57,13 @@ The folder is read back, and prompts must give the same ids and the same logits,
     "inspect": """examples:
   flan-jax inspect --task my_task --module my_tasks --num 3   (straight from the source)
   flan-jax inspect --run_dir runs/quickstart --step 120       (what exactly step 120 trains on)
-  flan-jax inspect --gin_file=quickstart.gin""",
+  flan-jax inspect --gin_file=quickstart.gin
+  flan-jax inspect --gin_file=my_run.gin --dropped            (what Hygiene leaves out, and why)""",
     "tasks": """examples:
   flan-jax tasks
   flan-jax tasks sentiment
-  flan-jax tasks --module my_package.my_tasks""",
+  flan-jax tasks --module my_package.my_tasks
+  flan-jax tasks --overlap my_mixture my_evals --ngram 8      (rows that they share)""",
     "vocab": """examples:
   flan-jax vocab --mixture my_mixture --module my_tasks --size 8000 --output my_vocabulary.model""",
 }
@@ -219,9 +221,18 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
     if command == "inspect":
         option("--task", str, "NAME", "show this task, straight from its source")
         option("--num", read_whole, "N", "how many examples or rows", 3)
+        parser.add_argument("--dropped", action="store_true", help="show what Hygiene leaves out, and why")
     if command == "tasks":
         parser.add_argument("query", nargs="?", default="", help="show only names or clusters that hold this word")
         parser.add_argument("--check", action="store_true", help="look for faults in the templates of these tasks")
+        parser.add_argument(
+            "--overlap",
+            nargs=2,
+            metavar=("TRAIN", "EVAL"),
+            help="show which rows of one mixture share words in a row, or a prompt, with rows of the other",
+        )
+        option("--ngram", read_whole, "N", "with --overlap: how many words in a row (13; 8 shows more)")
+        option("--num", read_whole, "N", "with --overlap: how many rows are shown of each pair of tasks (3)")
     if command == "vocab":
         option("--size", read_whole, "N", "how many pieces", 8000)
         option("--output", str, "FILE", "where the model goes", "vocabulary.model")

@@ -14,7 +14,7 @@ _MOST = {"max_new_tokens": 1 << 22, "num_beams": 4096} | dict.fromkeys(
 )
 _SAMPLING = ("temperature", "top_k", "top_p")
 _ANSWERING = ("max_new_tokens", *_SAMPLING, "num_beams", "length_penalty", "stop", "scores")
-_UNSET = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "num_beams": 1, "length_penalty": 1.0}
+_UNSET = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "num_beams": 1, "length_penalty": 1.0, "ngram": 13, "num": 3}
 
 
 def faults_of(command: str, options: argparse.Namespace) -> list[str]:
@@ -37,10 +37,20 @@ def faults_of(command: str, options: argparse.Namespace) -> list[str]:
     if command == "inspect":
         if options.task is not None and options.step is not None:
             faults.append("--step shows what a run trained on, --task a task's source; keep one")
+        if options.dropped and options.step is not None:
+            faults.append("--dropped shows what no step trains on; leave --step out")
+        if options.dropped and options.split is not None:
+            faults.append("--dropped is of the split that is trained on; leave --split out")
         if options.task is None and options.split is not None:
             faults.append("--split goes with --task NAME; a run has the split that it trained on")
     if command == "generate":
         faults += _generate_faults(options)
+    if command == "tasks" and not options.overlap:
+        faults += [f"--{name} goes with --overlap TRAIN EVAL" for name in ("ngram", "num") if name in given]
+    if command == "tasks" and options.overlap and (options.query or options.check):
+        faults.append("--overlap compares two mixtures; leave --check and other words out")
+    if command == "tasks" and not 2 <= given.get("ngram", 13) <= 64:
+        faults.append(f"--ngram is {options.ngram}, wanted 2 to 64 words")
     return faults + _data_faults(options)
 
 
@@ -103,10 +113,10 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
             *("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p"),
             *("num_beams", "length_penalty", "stop", "scores", "step"),
         ),
-        "inspect": ("task", "step", "num", "split"),
+        "inspect": ("task", "step", "num", "split", "dropped"),
         "plan": ("estimate",),
         "prepare": ("runner", "beam_options", "repair"),
-        "tasks": ("query", "check"),
+        "tasks": ("query", "check", "overlap", "ngram", "num"),
         "vocab": ("size", "output", "max_examples"),
     }
     own = {name: getattr(options, name) for name in names.get(command, ())}

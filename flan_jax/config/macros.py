@@ -184,6 +184,7 @@ SECTIONS: dict[str, str] = {
     "Optimizer": "optimizer",
     "Loss": "loss",
     "Data": "data",
+    "Hygiene": "hygiene",
     "Checkpoints": "checkpoints",
     "Evaluation": "evaluation",
 }

@@ -56,7 +56,7 @@ def resolve(command: str, options: argparse.Namespace, macros: Mapping[str, Any]
     named = gin_names.check_names(statements, binding.registered)
     if named.faults:
         raise UserError(together(named.faults))
-    needs = () if command == "inspect" and options.task else NEEDS.get(command, ())
+    needs = () if command == "inspect" and options.task and not options.dropped else NEEDS.get(command, ())
     config = _bound(command, statements, named.functions, start, needs)
     refuse(plain_flags.module_faults(config))
     folders = [*statements.folders, *config.module_folders]

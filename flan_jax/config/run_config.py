@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from flan_jax.config.macros import SECTIONS
 from flan_jax.config.training_settings import LossConfig, OptimizerConfig
+from flan_jax.data.hygiene_config import HygieneConfig
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel.rules import DEFAULT_SHAPE
@@ -144,6 +145,7 @@ class RunConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
     data: DataConfig = DataConfig()
+    hygiene: HygieneConfig = HygieneConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     bindings: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from flan_jax.data import rows as rows_module
 from flan_jax.data.planning.plan import Plan
 from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.data.rows import Batch, Places, RowShape, Segment
+from flan_jax.data.selection import kept_indices
 from flan_jax.data.stores import remote
 from flan_jax.data.stores.parts import Part
 from flan_jax.data.stores.store import Store, damaged, open_store
@@ -28,16 +29,30 @@ class Reader:
     Args:
       folders: each task's folder, or its address; the store of draw d is `draw-d` in it.
       shape: the row shape, which says what an example's length is.
+      selections: of each task the file of the indices that are trained on, None for all of them; see `selection`.
     """
 
-    def __init__(self, folders: Sequence[str], shape: RowShape):
+    def __init__(self, folders: Sequence[str], shape: RowShape, selections: Sequence[str | None] = ()):
         self.folders, self.shape = folders, shape
+        self.selections = list(selections) or [None] * len(folders)
         self._open = functools.lru_cache(maxsize=_OPEN_STORES)(self._open_key)
         self._fetching = remote.Fetching() if any(map(is_remote, folders)) else None
 
     def store(self, task: int, draw: int) -> Store:
         """The store of one task and draw."""
         return open_store(os.path.join(self.folders[task], f"draw-{draw}"))
+
+    def stored(self, task: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Where the examples that a plan numbers stand in their stores, int64 [N]."""
+        found = np.asarray(index, np.int64)
+        if not any(self.selections):
+            return found
+        found = found.copy()
+        for number in np.unique(task).tolist():
+            if (path := self.selections[number]) is not None:
+                here = task == number
+                found[here] = kept_indices(path)[found[here]]
+        return found
 
     def lengths(self, task: np.ndarray, draw: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Tokens of examples as packing counts them: int64 [N, budgets]. See `Plan.rows`.
@@ -60,7 +75,7 @@ class Reader:
         if self._fetching:
             self._fetching.open(self._open, keys.tolist())
         opened = [self._open(int(key)) for key in keys]
-        slot, local = inverse.astype(np.int32), np.asarray(index, np.int64)
+        slot, local = inverse.astype(np.int32), self.stored(np.asarray(task), index)
         parts = [first for _, first in opened]
         if any(first is None for first in parts):
             slot, local, held = _of_many_parts([store for store, _ in opened], inverse, local)
@@ -160,7 +175,8 @@ class Loader:
     def contents(self, step: int, rows: range | None = None) -> list[list[tuple[int, int, int, int]]]:
         """What each row of a step holds: (task, index in the store, draw, epoch) of every example."""
         rows = range(self.batch_size) if rows is None else rows
-        *columns, row = self._entries(step, rows)
+        task, index, draw, epoch, row = self._entries(step, rows)
+        columns = task, self.reader.stored(task, index), draw, epoch
         found: list[list[tuple[int, int, int, int]]] = [[] for _ in rows]
         for b, entry in zip(row.tolist(), zip(*(column.tolist() for column in columns), strict=True), strict=True):
             found[b].append(entry)

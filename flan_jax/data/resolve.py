@@ -36,6 +36,8 @@ class ResolvedTask:
       draws: how many draws its epochs go around.
       tally: what reading it counted (read, kept, dropped, truncated, …).
       about: its declaration's facts (cluster, evaluation kind, chance, metrics, …).
+      kept: the file of the indices that are trained on, where hygiene leaves examples out; see `selection`.
+      means: then, tokens that an example has on average, and how many of them bear loss.
     """
 
     name: str
@@ -47,6 +49,15 @@ class ResolvedTask:
     draws: int
     tally: Mapping[str, int]
     about: Mapping[str, Any]
+    kept: str | None = None
+    means: tuple[float, float] | None = None
+
+    @property
+    def trained_as(self) -> str:
+        """The fingerprint of what is trained on: of its tokens, and of which examples are kept."""
+        if self.kept is None:
+            return self.fingerprint
+        return f"{self.fingerprint}-{os.path.basename(self.kept).partition('.')[0].rpartition('-')[2]}"
 
     def store(self, draw: int = 0) -> str:
         """The folder of one draw's store."""
@@ -66,7 +77,7 @@ class Resolved:
         """The plan of training on this mixture."""
         shares = shares_of([task.rate for task in self.tasks])
         planned = [
-            PlannedTask(task.name, task.count, share, task.fingerprint, task.draws)
+            PlannedTask(task.name, task.count, share, task.trained_as, task.draws)
             for task, share in zip(self.tasks, shares, strict=True)
             if share
         ]
@@ -76,6 +87,11 @@ class Resolved:
         """The folder of each of the plan's tasks; the store of draw d is `draw-d` in it."""
         by_name = {task.name: task for task in self.tasks}
         return [by_name[task.name].folder for task in plan.tasks]
+
+    def selections(self, plan: Plan) -> list[str | None]:
+        """The file of the indices that are kept of each of the plan's tasks; None where all are."""
+        by_name = {task.name: task for task in self.tasks}
+        return [by_name[task.name].kept for task in plan.tasks]
 
 
 def resolve(request: Request, worker: Worker, setting: str = "MIXTURE", architecture: str = "") -> Resolved:

@@ -13,11 +13,11 @@ import seqio
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import metrics as metric_functions
-from flan_jax.tasks import registry, run_form, vocabularies
+from flan_jax.tasks import registry, row_contents, run_form, vocabularies
 from flan_jax.tasks.conversations import read_conversation, rows_of
 from flan_jax.tasks.encoding import batched
 from flan_jax.tasks.passages import LossOn, check_choices
-from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Request
+from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Read, Request
 from flan_jax.tasks.role_chats import RoleEncoder, dialogues_of
 from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.tally import OnBadRow
@@ -152,6 +152,10 @@ class ChatRecipe(OfDeclaration):
         for row_id, row in rows_of(self, split, rows, request):
             for dialogue in read_conversation(self, split, row_id, row, request, dialogues_of):
                 yield dialogue.prompt.render(dialogue.values), dialogue.text
+
+    def contents(self) -> Read:
+        """See `Recipe`."""
+        return row_contents.of_conversations(self.declaration)
 
     def shaping(self) -> Any:
         """See `Recipe`."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from flan_jax.annotations import fits
 from flan_jax.errors import UserError, nearest
 from flan_jax.tasks import thoughts
+from flan_jax.tasks.example_ids import numbered, source_row
 from flan_jax.tasks.recipe import Recipe, Request
 from flan_jax.tasks.sources import Row
 from flan_jax.tasks.tally import BadRow, bad_row
@@ -297,7 +298,7 @@ def rows_of(recipe: Recipe, split: str, rows: Iterable[tuple[str, Row]], request
         if function is None:
             yield row_id, row
             continue
-        found = _readable(recipe, split, row_id, request, functools.partial(_made, function, row))
+        found = _readable(recipe, split, row_id, request, functools.partial(made_of, function, row))
         if found is None:
             continue
         if not found:
@@ -306,31 +307,12 @@ def rows_of(recipe: Recipe, split: str, rows: Iterable[tuple[str, Row]], request
         yield from numbered(row_id, found)
 
 
-def _made(function: Callable[[Row], Any], row: Row) -> list[Row]:
+def made_of(function: Callable[[Row], Any], row: Row) -> list[Row]:
+    """What a `preprocess` function makes of a row: rows of one conversation each."""
     found = preprocessed(function, dict(row))
     if isinstance(found, list):
         return [one for one in found if one is not None]
     return [] if found is None else [found]
-
-
-def numbered(row_id: str, found: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    """What is made of a row, with ids: the row's own for one thing, and "#" with a number after it for several.
-
-    >>> dict(numbered("a:1", "x")), dict(numbered("a:1", "xy"))
-    ({'a:1': 'x'}, {'a:1#0': 'x', 'a:1#1': 'y'})
-    """
-    for number, one in enumerate(found):
-        yield (row_id if len(found) == 1 else f"{row_id}#{number}"), one
-
-
-def source_row(row_id: str) -> str:
-    """The id of the source's row that an example's row is made of.
-
-    >>> source_row("trees:12#3"), source_row("trees:12#3#0"), source_row("a#b:12")
-    ('trees:12', 'trees:12', 'a#b:12')
-    """
-    head, mark, number = row_id.rpartition("#")
-    return source_row(head) if mark and number.isdecimal() else row_id
 
 
 def read_conversation(

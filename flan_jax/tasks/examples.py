@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import fingerprints, foreign, measures, registry, vocabularies
+from flan_jax.tasks import fingerprints, foreign, measures, registry, row_contents, vocabularies
 from flan_jax.tasks.measures import Measured, Outputs
 from flan_jax.tasks.recipe import Example, Recipe, Request
+from flan_jax.tasks.row_contents import Content
 from flan_jax.tasks.sources import (
     CorpusSource,
     GeneratorSource,
@@ -27,6 +28,7 @@ from flan_jax.tasks.user_functions import of_task
 __all__ = [
     "Example",
     "Tally",
+    "contents",
     "describe",
     "examples",
     "fingerprint",
@@ -114,6 +116,30 @@ def examples(
             rows = _only(rows, set(only))
         found = recipe.encoder(split, request)(rows)
     yield from _first(found, limit)
+
+
+def contents(task_name: str, split: str, *, start: int = 0, stop: int | None = None) -> Iterator[Content]:
+    """Yields what the rows of a task's split say, free of templates and in the source's order; nothing is tokenised.
+
+    Rows that cannot be read are passed over: `examples` tells of them.
+
+    Args:
+      task_name: a registered seqio task's name.
+      split: "train", "validation", ...
+      start: as in `examples`.
+      stop: as in `examples`.
+
+    Raises:
+      UserError: no such task or split, or a source that fails.
+    """
+    task = registry.seqio_task(task_name)
+    recipe = registry.recipe(task_name)
+    if recipe is None:
+        for example, _ in foreign.examples(task, split, Request({})):
+            yield Content(example.id, example.id, example.inputs_text, example.targets_text)
+        return
+    rows = of_task(task_name, recipe.source.rows(split, "skip", None, start, stop))
+    yield from row_contents.of_rows(task_name, rows, recipe.contents())
 
 
 def _first(found: Iterator[Any], limit: int | None) -> Iterator[Any]:

@@ -123,6 +123,8 @@ class Description:
 
 
 Encoder = Callable[[Iterable[tuple[str, Row]]], Iterator[Example]]
+Read = Callable[[Row], list[tuple[str, str, str]]]
+"""Gives what a row says, as prompt, answer and instruction of all that is made of it; raises `BadRow`."""
 
 
 class OfDeclaration:
@@ -204,6 +206,10 @@ class Recipe(Protocol):
 
     def texts(self, split: str, on_bad_row: OnBadRow) -> Iterator[tuple[str, ...]]:
         """The texts of each example of a split, before any vocabulary: what one may be learnt from."""
+        ...
+
+    def contents(self) -> Read:
+        """A function that reads what a row says, free of any template; see `row_contents`."""
         ...
 
     def shaping(self) -> Any:

@@ -10,6 +10,7 @@ from flan_jax.errors import UserError, nearest
 from flan_jax.tasks import fewshot, options
 from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.encoding import Draft
+from flan_jax.tasks.example_ids import numbered, source_row
 from flan_jax.tasks.noise import with_typos
 from flan_jax.tasks.recipe import Request
 from flan_jax.tasks.sources import Row, Source, plain
@@ -109,11 +110,8 @@ class Renderer:
             if not found:
                 self._request.tally.read += 1
                 self._request.tally.dropped += 1
-            elif len(found) == 1:
-                yield from self._drafts(row_id, found[0])
-            else:
-                for number, fields in enumerate(found):
-                    yield from self._drafts(f"{row_id}#{number}", fields)
+            for example_id, fields in numbered(row_id, found):
+                yield from self._drafts(example_id, fields)
 
     def _drafts(self, example_id: str, fields: Row) -> list[Draft]:
         """The drafts of one example: under its template, or each of those that suit it."""
@@ -150,7 +148,7 @@ class Renderer:
 
     def where(self, row_id: str) -> str:
         """The place of a row, or of the one that an example is of."""
-        return self._variant.source.where(self._split, row_id.partition("#")[0])
+        return self._variant.source.where(self._split, source_row(row_id))
 
     def _fields(self, row: Row) -> list[Row]:
         """The rows of fields that a row of the source gives: none, one or several."""
@@ -269,7 +267,7 @@ class Renderer:
         if len(wanted) == len(template.fields):  # no answer is asked for or shown
             targets = template.response.render(values)
             return Rendered(values, targets, (targets,))
-        answers = _references(task.answer, fields)
+        answers = references_of(task.answer, fields)
         chosen = self._draws.pick(row_id, "reference", len(answers)) if task.draw_answer else 0
         values["answer"] = values[task.answer] = answers[chosen]
         worded = dict.fromkeys(self._answered(template, values, answer) for answer in answers)
@@ -280,8 +278,8 @@ class Renderer:
     ) -> Rendered:
         """A row whose answer is one of its options, rendered."""
         task = self._task
-        choices = _choices(task.options, fields)
-        answer = _answer_index(task.answer, fields, choices)
+        choices = choices_of(task.options, fields)
+        answer = answer_index(task.answer, fields, choices)
         if task.shuffle_options:
             order = self._draws.order(row_id, "option order", len(choices))
             choices, answer = [choices[index] for index in order], order.index(answer)
@@ -311,7 +309,12 @@ def _worked(field: str, fields: Row) -> list[list[str]]:
     raise BadRow(f"the field {field!r}, which holds worked examples, is {value!r}; lists of texts are wanted")
 
 
-def _choices(declared: tuple[str, ...] | str | None, fields: Row) -> list[str]:
+def choices_of(declared: tuple[str, ...] | str | None, fields: Row) -> list[str]:
+    """The options of a row, as a task declares them: as they stand, or by the name of their field.
+
+    Raises:
+      BadRow: the field holds no list of texts.
+    """
     if isinstance(declared, tuple):
         return list(declared)
     assert declared is not None
@@ -324,7 +327,12 @@ def _choices(declared: tuple[str, ...] | str | None, fields: Row) -> list[str]:
     return texts  # type: ignore[return-value]
 
 
-def _answer_index(field: str, fields: Row, choices: list[str]) -> int:
+def answer_index(field: str, fields: Row, choices: list[str]) -> int:
+    """Which option a row's answer is, which may be its text or its number.
+
+    Raises:
+      BadRow: it is none of them.
+    """
     if field not in fields:
         raise _lacking(field, "the answer", fields)
     value = fields[field]
@@ -336,7 +344,12 @@ def _answer_index(field: str, fields: Row, choices: list[str]) -> int:
     raise BadRow(f"the answer {value!r} is not among the options {choices}")
 
 
-def _references(field: str, fields: Row) -> tuple[str, ...]:
+def references_of(field: str, fields: Row) -> tuple[str, ...]:
+    """All right answers of a row.
+
+    Raises:
+      BadRow: there is none, or one that is no text.
+    """
     value = fields.get(field)
     texts = [text_of(item) for item in value] if isinstance(value, list | tuple) else [text_of(value)]
     if texts and None not in texts:

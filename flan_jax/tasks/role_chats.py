@@ -17,8 +17,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from flan_jax.tasks import thoughts, vocabularies
-from flan_jax.tasks.conversations import Turn, numbered, read_conversation, source_row
+from flan_jax.tasks.conversations import Turn, read_conversation
 from flan_jax.tasks.encoding import Finisher
+from flan_jax.tasks.example_ids import numbered, source_row
 from flan_jax.tasks.passages import LearningChoices, Passage, passages_of, with_tools_told, without_first_exchange
 from flan_jax.tasks.recipe import Example, Recipe, Request
 from flan_jax.tasks.sources import Row

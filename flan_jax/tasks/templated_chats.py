@@ -15,8 +15,9 @@ import numpy as np
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import thoughts, vocabularies
-from flan_jax.tasks.conversations import Turn, numbered, read_conversation, source_row
+from flan_jax.tasks.conversations import Turn, read_conversation
 from flan_jax.tasks.encoding import Finisher
+from flan_jax.tasks.example_ids import numbered, source_row
 from flan_jax.tasks.passages import (
     LearningChoices,
     Passage,

@@ -14,10 +14,10 @@ import numpy as np
 import seqio
 
 from flan_jax.errors import UserError
-from flan_jax.tasks import vocabularies
+from flan_jax.tasks import row_contents, vocabularies
 from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.encoding import Finisher, batched
-from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Request
+from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Read, Request
 from flan_jax.tasks.sources import Row, Source
 from flan_jax.tasks.tally import BadRow, OnBadRow, bad_row
 from flan_jax.tasks.templates import values_for
@@ -128,6 +128,10 @@ class TextRecipe(OfDeclaration):
         for row_id, row in of_task(self.name, self.source.rows(split, on_bad_row)):
             if (text := text_of_row(self, split, row_id, row, Request({}, on_bad_row=on_bad_row))) is not None:
                 yield (text,)
+
+    def contents(self) -> Read:
+        """See `Recipe`."""
+        return row_contents.of_texts(self.declaration.field)
 
     def shaping(self) -> Any:
         """See `Recipe`."""

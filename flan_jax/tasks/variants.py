@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from flan_jax.errors import UserError, nearest
-from flan_jax.tasks import fewshot, options, registry, run_form, vocabularies
+from flan_jax.tasks import fewshot, options, registry, row_contents, run_form, vocabularies
 from flan_jax.tasks import metrics as metric_functions
 from flan_jax.tasks.encoding import DraftEncoder, Finisher, batched
-from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Request
+from flan_jax.tasks.recipe import Description, Encoder, Example, OfDeclaration, Read, Request
 from flan_jax.tasks.rendering import Renderer
 from flan_jax.tasks.sources import Row
 from flan_jax.tasks.tally import OnBadRow
@@ -157,6 +157,12 @@ class Variant(OfDeclaration):
         renderer = Renderer(self, split, Request({}, on_bad_row=on_bad_row))
         for draft in renderer.drafts(of_task(self.name, self.source.rows(split, on_bad_row))):
             yield draft.inputs, draft.targets
+
+    def contents(self) -> Read:
+        """See `Recipe`."""
+        task = self.declaration
+        every = (*task.templates, *task.held_out_templates, *task.inverted_templates)
+        return row_contents.of_instructions(task, every, self.kind == "inverted")
 
     def shaping(self) -> Any:
         """See `Recipe`."""

@@ -22,6 +22,7 @@ def estimate_in_child(
     import seqio
 
     from flan_jax.tasks import examples, rates, shared_vocabulary
+    from flan_jax.tasks.example_ids import source_row
 
     found, mixture = [], request.mixture
     names = members(mixture)
@@ -38,7 +39,7 @@ def estimate_in_child(
             lengths.append([len(example.inputs), len(example.targets)])
             loss = example.weights
             trainable.append(len(example.targets) if loss is None else int((loss > 0).sum()))
-            rows_met.add(example.id.partition("#")[0])  # a long text is cut into several examples
+            rows_met.add(source_row(example.id))  # a long text is cut into several examples
         if not lengths:
             fault = none_kept(name, mixture, request.split, dataclasses.asdict(tally))
             if not may_be_left_out(name, dataclasses.asdict(tally), names):

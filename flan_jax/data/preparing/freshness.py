@@ -152,6 +152,7 @@ def stale_part(job: Job, number: int, request: Request) -> str | None:
 
 def _other_example(job: Job, number: int, request: Request) -> str | None:
     from flan_jax.tasks import examples
+    from flan_jax.tasks.example_ids import source_row
     from flan_jax.tasks.sources.source import Unavailable
 
     ours = examples.is_ours(job.task)
@@ -160,7 +161,7 @@ def _other_example(job: Job, number: int, request: Request) -> str | None:
         among = range(min(store.count, _AMONG if ours else 2 * _LOOKED_AT))
         chosen = sorted(among, key=lambda i: _mark(f"{job.fingerprint}{i}"))[:_LOOKED_AT]
         left = {store.id(i): i for i in chosen}
-        only = {name.partition("#")[0] for name in left} if ours else None
+        only = set(map(source_row, left)) if ours else None
         options = {**request.reading(), "draw": job.draw, "only": only, "with_text": False}
         if number:
             options |= {"start": number * stores.PART_ROWS, "stop": (number + 1) * stores.PART_ROWS}
