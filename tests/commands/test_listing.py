@@ -20,6 +20,9 @@ def test_a_search_keeps_names_that_hold_every_word(project):
     assert "capitals.held_out_templates" in done.out and "parity" not in done.out
     assert "0 mixtures, 1 task;" in done.out
     assert "prose" in project("tasks", "span_corruption").out  # by objective
+    # What comes of a folder that its users get is found by its mixtures' names, before the run says where it lies.
+    done = project("tasks", "super_ni_")
+    assert done.code == 0 and "Data.corpora to {'super_natural_instructions': FOLDER}" in done.out
 
 
 def test_a_search_that_finds_nothing_gives_the_nearest_name(project):

@@ -78,8 +78,8 @@ def gpt2(tmp_path):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
-    tokenizer.train_from_iterator(["él vio dos gatos", "the cats sat", "猫が座った"] * 9, trainer)
+    trainer = trainers.BpeTrainer(vocab_size=320, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator(["gatos gatos", "él vio dos gatos", "the cats sat", "猫が座った"] * 9, trainer)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     return tmp_path, tokenizer
 
@@ -91,7 +91,7 @@ def test_other_languages_are_told_apart_by_gpt2s_pieces_as_published(gpt2):
         def tokenize(self, text):
             return [piece.lstrip("Ġ") for piece in tokenizer.encode(text).tokens]
 
-    of = SAID[-2:]
+    of = [*SAID[-2:], ("t3", "translation", ["gatos"], "dos gatos")]  # a word is the same behind a blank
     scorer = rouge_scorer.RougeScorer(["rougeL"], tokenizer=Pieces())
     assert ours(of, CrossLingual(str(folder))) == published(of, scorer)
     assert ours(of, CrossLingual(str(folder / "tokenizer.json"))) == published(of, scorer)

@@ -7,7 +7,7 @@ import seqio
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import Tally, declared, jsonl, registry, super_natural_instructions, task_folders, task_from_file
-from flan_jax.tasks.examples import describe, examples, splits
+from flan_jax.tasks.examples import describe, examples, score, splits
 from flan_jax.tasks.formats import instruction_folders
 from flan_jax.tasks.formats.files import register_files
 from flan_jax.tasks.formats.super_natural_instructions import ENCODINGS
@@ -68,6 +68,9 @@ def test_every_encoding_is_the_published_layout(write, model):
         (one,) = examples(f"t{ending}", "train", LONG)
         assert one.inputs_text == prompt and one.learnt == (one.targets_text,) and one.id == "task1_plurals:0"
     assert one.references == ("clouds", "the clouds")
+    said = score("t", "train", ["The clouds were"], LONG)  # the best reference counts
+    assert said == {"rougeL": pytest.approx(80.0), "exact_match": 0.0}
+    assert score("t", "train", ["The  Clouds!"], LONG) == {"rougeL": 100.0, "exact_match": 100.0}
     about = describe("t.negative")
     assert (about["cluster"], about["metrics"], about["kind"]) == ("fill_in_the_blank", ["super_ni"], "encoding")
 
@@ -87,10 +90,14 @@ def test_examples_are_left_out_one_by_one_then_the_input_is_cut(write, model):
     path = write("task1_plurals", **{"Positive Examples": [POSITIVE[0], long_example, POSITIVE[1]]})
     super_natural_instructions(path, "t", validation_rows=0, vocabulary=model).register()
     (one,) = examples("t.negative", "train", LONG)
-    # As Tk-Instruct does it: the second positive example does not fit, those after it are not tried, negative ones are.
+    # As Tk-Instruct does it: the second positive example does not fit, negative ones do all the same.
     ((shorter,), tally) = read({"inputs": len(one.inputs) - 250, "targets": 9})
     assert shorter == DEFINITION + f" Positive Example 1 -\n{PEAR}\n" + NOT + ASKED
     assert (tally.pruned_exemplars, tally.truncated) == (1, 0)
+    # One that would fit is left out behind one that does not.
+    (one,) = examples("t.four_positive", "train", LONG)
+    ((shorter,), tally) = read({"inputs": len(one.inputs) - 250, "targets": 9}, "t.four_positive")
+    assert shorter == GOLDEN[".one_positive"] and tally.pruned_exemplars == 2
     (bare,) = examples("t.definition", "train", LONG)
     ((shorter,), tally) = read({"inputs": len(bare.inputs), "targets": 9})
     assert shorter == bare.inputs_text and (tally.pruned_exemplars, tally.truncated) == (4, 0)
