@@ -5,12 +5,15 @@ An instance of `task1562_zest_text_modification`, as Tk-Instruct words it by def
     Definition: Paraphrase the given questions to have different wording. Your paraphrased questions should ...
 
      Positive Example 1 -
-    Input: Does this dog breed have short legs compared to the rest of its body?.
-     Output: Are the legs of this dog breed proportionally shorter than its body?.
+    Input: Does this dog breed have short legs compared to the rest of its body?
+     Output: Is the body of this dog breed large compared to its legs?
+
+     Positive Example 2 -
+    ...
 
     Now complete the following example -
-    Input: ...
-    Output:
+    Input: What unique features of this dog breed make them prone to disease or injury?
+    Output:                -> What are the distinctive qualities of this dog breed that makes them injury prone?
 
 The layout is that of Wang et al. (2022, "Super-NaturalInstructions"), blank for blank, so that published models read
 what they were trained on. Where a prompt is too long examples are left out as there; then the instance's input is cut,
