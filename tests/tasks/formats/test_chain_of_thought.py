@@ -103,13 +103,14 @@ def test_bad_rows_are_told_with_file_row_and_field(write, texts, model, bad, sai
 
 
 def test_it_is_scored_by_the_answer_alone(write, model):
-    path = write("c.jsonl", ROW, {**ROW, "answer": ["6", "six"]}, {**ROW, "answer": "1,200"})
+    misleading = {**ROW, "rationale": "Answer: what is even.\nSo it is 6."}  # it begins as an answer does
+    path = write("c.jsonl", ROW, {**ROW, "answer": ["6", "six"]}, {**ROW, "answer": "1,200"}, misleading)
     chain_of_thought(path, "t", vocabulary=model).register()
     assert describe("t")["metrics"] == ["final_answer"] and describe("t")["eval_kind"] == "generate"
     targets = [one.metric_target for one in examples("t", "train", {})]
-    said = ["I think it is 5.\nThe answer is 6.0", "Answer: SIX\nand not 5", "$1200"]
+    said = ["I think it is 5.\nThe answer is 6.0", "Answer: SIX\nand not 5", "$1200", "6"]
     assert final_answer(targets, said) == {"final_answer": 100.0}
-    assert final_answer(targets, ["6 or so, the answer is 7", "5", "The answer is 1.2"]) == {"final_answer": 0.0}
+    assert final_answer(targets, ["6 or so, the answer is 7", "5", "The answer is 1.2", ""]) == {"final_answer": 0.0}
 
 
 @pytest.mark.parametrize("name", ["creak", "ecqa", "gsm8k", "strategyqa"])

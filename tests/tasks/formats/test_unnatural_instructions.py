@@ -69,6 +69,7 @@ def test_one_wording_is_drawn_for_each_example_in_each_pass(write, texts, model)
         "Say red plum backwards.",
         "red plum Begin at its end:",
     }
+    assert [answer for _, answer in first] == ["plum red", "b a"] * 40
     assert {text for text, answer in first if answer == "b a"} == {"Turn the words round.\na b"}
     core = unnatural_instructions(
         write("core.jsonl", row(instance())), "core", reformulations="drawn", vocabulary=model
