@@ -27,7 +27,8 @@ DATA_DEFAULTS: dict[str, Any] = {
 }
 # A definition and its examples, as Tk-Instruct has them, do not fit in less.
 TASK_FILE_DEFAULTS: dict[str, Any] = {"FEATURE_LENGTHS": {"inputs": 1024, "targets": 128}}
-DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+_TEXT_SUFFIXES = (".txt",)
 
 
 def with_flags(statements: Statements, options: argparse.Namespace, macros: Mapping[str, Any]) -> None:
@@ -73,7 +74,8 @@ def _refuse_unheeded(statements: Statements) -> None:
 
 
 def data_files(names: Sequence[str]) -> list[str]:
-    """The files that `--data` means: those named, and of a folder those of its files that hold rows, in their order.
+    """The files that `--data` means: those named, and of a folder those of its files that hold rows, in their order; of
+    one without such its files of text, which beside rows are licences and the like.
 
     A folder of task files, of which each is a task, stays one.
 
@@ -91,10 +93,11 @@ def data_files(names: Sequence[str]) -> list[str]:
             raise UserError(f"--data {name}: there is no such file")
         elif instruction_folders.kind_of(name):
             found.append(name)
-        elif inside := sorted(str(file) for file in path.iterdir() if _holds_rows(file)):
+        elif inside := _files_in(path, DATA_SUFFIXES) or _files_in(path, _TEXT_SUFFIXES):
             found += inside
         else:
-            raise UserError(f"--data {name}: the folder has no file {', '.join(DATA_SUFFIXES)} (or .gz of one) in it")
+            wanted = ", ".join(DATA_SUFFIXES + _TEXT_SUFFIXES)
+            raise UserError(f"--data {name}: the folder has no file {wanted} (or .gz of one) in it")
     return found
 
 
@@ -114,8 +117,12 @@ def _has_test_tasks(names: Sequence[str]) -> bool:
     return any(instruction_folders.kind_of(name) and instruction_folders.layout(name).is_scored for name in names)
 
 
-def _holds_rows(path: Path) -> bool:
-    if not path.name.lower().removesuffix(".gz").endswith(DATA_SUFFIXES):
+def _files_in(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    return sorted(str(file) for file in folder.iterdir() if _is_file(file, suffixes))
+
+
+def _is_file(path: Path, suffixes: tuple[str, ...]) -> bool:
+    if not path.name.lower().removesuffix(".gz").endswith(suffixes):
         return False
     if path.is_symlink() and not path.exists():
         raise UserError(f"--data {path.parent}: {path.name} in it is a link to a file that is gone; mend or remove it")

@@ -71,6 +71,10 @@ def test_a_folder_of_data_is_its_files_of_rows(tmp_path):
     assert [name.rpartition("/")[2] for name in found] == ["a.csv.gz", "b.jsonl", "c.JSON", "x.jsonl", "notes.md"]
     with pytest.raises(UserError, match="inner.jsonl: the folder has no file .jsonl, .json, .csv"):
         data_files([str(tmp_path / "inner.jsonl")])
+    (tmp_path / "LICENSE.txt").write_text("")  # beside rows no data, alone a text
+    assert data_files([str(tmp_path)]) == [str(tmp_path / name) for name in ("a.csv.gz", "b.jsonl", "c.JSON")]
+    (tmp_path / "inner.jsonl/book.txt").write_text("")
+    assert data_files([str(tmp_path / "inner.jsonl")]) == [str(tmp_path / "inner.jsonl/book.txt")]
     with pytest.raises(UserError, match="none.jsonl: there is no such file"):
         data_files([str(tmp_path / "none.jsonl")])
 
