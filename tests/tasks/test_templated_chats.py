@@ -152,6 +152,7 @@ def test_thoughts_and_calls_as_the_template_writes_them(tmp_path, thinking):
         second = f"{tool}{CALLED}{turn}tool\n2{turn}assistant\nIt is 2.{last}"
         assert [marked(folder, one) for one in found] == [first, second]
         assert [one.id for one in found] == ["train:0#0", "train:0#1"]
+        assert [one.targets_text for one in found] == [f"{json.dumps(ADD)}\nIt is 2.", "No."]
     learnt = [CALLED, "It is 2.", "No."]
     if thinking == "learnt":
         thoughts = ("call it", "2 it is", "no more")
