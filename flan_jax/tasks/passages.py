@@ -1,9 +1,11 @@
 """What of a conversation is learnt, and in how many examples.
 
-user, assistant, user, assistant    one passage: inputs up to the first answer, targets from there to the end
-assistant, user, assistant          one passage: inputs up to the answer to the user, who was not asked before
-loss_on="last"                      one passage: inputs up to the last answer
-each_turn=True                      two passages: user -> assistant; user, assistant, user -> assistant
+    user, assistant, user, assistant    one passage: inputs up to the first answer, targets from there to the end
+    assistant, user, assistant          one passage: inputs up to the answer to the user
+    loss_on="last"                      one passage: inputs up to the last answer
+    each_turn=True                      two passages: user -> assistant; user, assistant, user -> assistant
+
+A passage is in turns still; `role_chats` and `templated_chats` write it.
 """
 
 import dataclasses

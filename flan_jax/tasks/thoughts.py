@@ -1,12 +1,12 @@
 """Thoughts that led to an answer: told from what is said, and written before it.
 
-Files have them as a field of the message ("reasoning_content"), as a part of its content, or in its text:
-
     <think>
     Plums grow on trees.
     </think>
 
     It is a fruit.
+
+Files have them so, as a part of the content, or as a field of the message ("reasoning_content").
 """
 
 from collections.abc import Mapping

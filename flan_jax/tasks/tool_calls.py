@@ -1,9 +1,11 @@
-"""Tools that a conversation may use, and the assistant's calls of them, in the forms that files have.
+r"""Tools that a conversation may use, and the assistant's calls of them, in the forms that files have.
 
-{"tool_calls": [{"id": "1", "type": "function", "function": {"name": "add", "arguments": "{\"a\": 1}"}}]}
-{"function_call": {"name": "add", "arguments": "{\"a\": 1}"}}                          OpenAI's, the older one
-{"from": "function_call", "value": "{\"name\": \"add\", \"arguments\": {\"a\": 1}}"}    ShareGPT's
-{"type": "tool_call", "value": "{\"name\": \"add\", \"arguments\": {\"a\": 1}}"}        one part of a content
+    {"tool_calls": [{"id": "1", "type": "function", "function": {"name": "add", "arguments": "{\"a\": 1}"}}]}
+    {"function_call": {"name": "add", "arguments": "{\"a\": 1}"}}
+    {"from": "function_call", "value": "{\"name\": \"add\", \"arguments\": {\"a\": 1}}"}
+    {"type": "tool_call", "value": "{\"name\": \"add\", \"arguments\": {\"a\": 1}}"}
+
+OpenAI's form and its older one; ShareGPT's; one part of a content. Arguments may be an object or the JSON text of one.
 """
 
 import dataclasses

@@ -276,7 +276,7 @@ class ChatTemplate:
             arguments: Any = '{"a": "b"}' if style.arguments_as_text else {"a": "b"}
             call = {"id": "a1b2c3d4e", "type": "function", "function": {"name": _PLACE, "arguments": arguments}}
             calling = {"role": "assistant", "content": style.no_content, "tool_calls": [call]}
-            result = {"role": "tool", "content": "?", "name": _PLACE, "tool_call_id": "a1b2c3d4e"}
+            result = {"role": "tool", "content": "?", "name": "?", "tool_call_id": "a1b2c3d4e"}
             turns: list[Message] = [{"role": "user", "content": "?"}, calling]
             if self._tells(turns) or self._tells([*turns, result]):
                 return style

@@ -152,11 +152,31 @@ def test_thoughts_and_calls_as_the_template_writes_them(tmp_path, thinking):
         second = f"{tool}{CALLED}{turn}tool\n2{turn}assistant\nIt is 2.{last}"
         assert [marked(folder, one) for one in found] == [first, second]
         assert [one.id for one in found] == ["train:0#0", "train:0#1"]
+        assert [one.targets_text for one in found] == [f"{json.dumps(ADD)}\nIt is 2.", "No."]
     learnt = [CALLED, "It is 2.", "No."]
     if thinking == "learnt":
         thoughts = ("call it", "2 it is", "no more")
         learnt = [f"<think>\n{it}\n</think>\n\n{said}" for it, said in zip(thoughts, learnt, strict=True)]
     assert [text for one in found for text in one.learnt] == learnt
+
+
+def test_real_agents_teach_each_thought_call_and_answer_once(tmp_path, data):
+    folder = byte_level(tmp_path / "agent", AGENT)
+    rows = [json.loads(line) for line in (data / "chat" / "reason_tool_use.jsonl").read_text().splitlines()]
+    ChatTask("real", generator(lambda split: rows), vocabulary=str(folder), thinking="learnt").register()
+    learnt: dict = {}
+    tokenizer, bare = TokenizerFolder(folder), lambda text: "".join(text.replace("<|im_end|>", "").split())
+    for one in examples("real", "train", LONG):
+        learnt.setdefault(one.id.partition("#")[0], []).extend(one.learnt)
+        tokens = one.targets if one.weights is None else one.targets[one.weights > 0]
+        assert bare(tokenizer.rendered(tokens.tolist())) == bare("".join(one.learnt))
+    assert len(learnt) == len(rows)
+    for texts, row in zip(learnt.values(), rows, strict=True):
+        answers = [message["content"] for message in row["messages"] if message["role"] == "assistant"]
+        for text, parts in zip(texts, answers, strict=True):
+            for part in parts:
+                calls = part["type"] == "tool_call"
+                assert (json.loads(part["value"])["name"] if calls else part["value"].strip()) in text
 
 
 @pytest.mark.parametrize(

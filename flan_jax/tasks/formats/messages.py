@@ -4,6 +4,8 @@ from typing import Any
 
 from flan_jax.tasks.chats import ChatTask
 from flan_jax.tasks.formats.places import Place, source_at
+from flan_jax.tasks.passages import LossOn
+from flan_jax.tasks.thoughts import Thinking
 from flan_jax.tasks.vocabularies import VocabularyLike
 
 
@@ -12,6 +14,9 @@ def messages(
     name: str,
     *,
     field: str = "messages",
+    loss_on: LossOn = "all",
+    thinking: Thinking | None = None,
+    each_turn: bool = False,
     validation_rows: int | None = 0,
     on_bad_row: str | None = None,
     vocabulary: VocabularyLike | None = None,
@@ -23,12 +28,17 @@ def messages(
       place: see `flan_jax.tasks.formats.places.Place`.
       name: the task's name.
       field: the column that holds the list: "messages" as OpenAI calls it, "conversations" as ShareGPT does.
+      loss_on: as in `ChatTask`: "all", "last" or "marked".
+      thinking: as in `ChatTask`: "left_out", "context" or "learnt"; None takes the text as it stands.
+      each_turn: as in `ChatTask`: whether each answer is an example of its own.
       validation_rows: how many of the first rows become the validation split; None: a tenth of them, at most 50.
       on_bad_row: "error" or "skip"; None leaves it to who reads.
       vocabulary: as in `InstructionTask`.
       cap: as in `InstructionTask`.
     """
-    return declared(source_at(place, validation_rows, on_bad_row), name, (field,), vocabulary=vocabulary, cap=cap)
+    shared: dict[str, Any] = {"vocabulary": vocabulary, "cap": cap}
+    learnt: dict[str, Any] = {"loss_on": loss_on, "thinking": thinking, "each_turn": each_turn}
+    return declared(source_at(place, validation_rows, on_bad_row), name, (field,), **shared, **learnt)
 
 
 def declared(source: Any, name: str, columns: tuple[str, ...], **shared: Any) -> ChatTask:
