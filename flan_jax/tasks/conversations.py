@@ -265,7 +265,7 @@ def alternating(turns: Sequence[Turn]) -> tuple[list[Turn], list[int]]:
     >>> said = [Turn("assistant", "Hi!", 0.0), Turn("user", "a"), Turn("user", "b"), Turn("assistant", "c")]
     >>> joined, numbers = alternating(said)
     >>> [(turn.role, turn.text) for turn in joined], numbers
-    ([('user', 'a\n\nb'), ('assistant', 'c')], [0, 0, 0, 1])
+    ([('user', 'a\\n\\nb'), ('assistant', 'c')], [0, 0, 0, 1])
     """
     first = next((number for number, turn in enumerate(turns) if turn.role == "user"), 0)
     joined: list[Turn] = []

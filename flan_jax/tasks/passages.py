@@ -1,7 +1,7 @@
 """What of a conversation is learnt, and in how many examples.
 
     user, assistant, user, assistant    one passage: inputs up to the first answer, targets from there to the end
-    assistant, user, assistant          one passage: inputs up to the answer to the user, who was not asked before
+    assistant, user, assistant          one passage: inputs up to the answer to the user
     loss_on="last"                      one passage: inputs up to the last answer
     each_turn=True                      two passages: user -> assistant; user, assistant, user -> assistant
 

@@ -76,7 +76,7 @@ def test_the_hubs_messages_become_trees_and_slices_count_trees(tmp_path):
     declared = dataclasses.replace(task.source, hub=dataclasses.replace(task.source.hub, path=str(tmp_path / "copy")))
     corpus.use(corpus.RunCorpora("hugging_face"))
     source = as_source(declared)
-    assert source.is_at_hand
+    assert source.is_at_hand and not as_source(task.source).is_at_hand
     source.check("train")
     for split, count in (("train", 3), ("validation", 100)):
         found = [task.preprocess(row) for _, row in source.rows(split)]

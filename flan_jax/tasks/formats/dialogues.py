@@ -2,7 +2,7 @@
 
     {"utterances": [{"speaker": "user", "text": "Two mochas, please."}, {"speaker": "assistant", "text": "Yes."}]}
 
-What is the assistant's is an argument; what one says in several turns on end becomes one.
+What is the assistant's is an argument; what one says in several turns on end becomes one, and turns without words go.
 """
 
 import dataclasses
@@ -59,12 +59,14 @@ class Dialogue:
                 who, text = text_in(dict(turn), self.speaker).strip(), text_in(dict(turn), self.said).strip()
             except BadRow as fault:
                 raise BadRow(f"in turn {number} {fault}") from None
+            if not text:
+                continue
             if said and said[-1][0] == who:
-                text = "\n".join(filter(None, (said.pop()[1], text)))
+                text = f"{said.pop()[1]}\n{text}"
             said.append((who, text))
         assistant = self._assistant([who for who, _ in said])
         prompt = [{"role": "system", "content": text_in(row, self.system)}] if self.system else []
-        told = [{"role": "assistant" if who == assistant else "user", "content": text} for who, text in said if text]
+        told = [{"role": "assistant" if who == assistant else "user", "content": text} for who, text in said]
         return {"messages": prompt + told}
 
     def _assistant(self, speakers: list[str]) -> str:

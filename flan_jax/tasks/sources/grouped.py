@@ -40,7 +40,7 @@ class Grouped:
     @property
     def file_splits(self) -> tuple[str, ...]:
         """The splits that are read from files that can be named."""
-        return getattr(self.inner, "file_splits", self.inner.splits)
+        return self.inner.file_splits if hasattr(self.inner, "file_splits") else self.inner.splits
 
     def files(self, split: str) -> list[str]:
         """See `Source`."""

@@ -37,7 +37,7 @@ def test_each_layout_is_known_by_its_columns(tmp_path, model, said, column, spea
 
 
 def test_the_other_side_may_be_the_assistant_and_turns_on_end_are_one(tmp_path, model):
-    said = [("ANN", "a"), ("ANN", " "), ("ANN", "b"), ("BOB", "c"), ("BOB", "d"), ("ANN", "e"), ("BOB", "")]
+    said = [("ANN", "a"), ("BOB", " "), ("ANN", "b"), ("BOB", "c"), ("BOB", "d"), ("ANN", "e"), ("BOB", "")]
     path = tmp_path / "d.jsonl"
     path.write_text(json.dumps({"about": "Be kind.", "turns": turns(*said)}) + "\n")
     task = dialogues(path, "bob", said="text", assistant="bob", system="about", vocabulary=model)
@@ -59,9 +59,9 @@ def test_lines_that_hold_objects_are_no_such_file(tmp_path, model):
     talk = {"role": ["user", "assistant"], "content": ["a", "b"]}
     (tmp_path / "r.jsonl").write_text((json.dumps({"messages": talk, "other": {"role": "x"}}) + "\n") * 2)
     assert len(read(task_from_file(tmp_path / "r.jsonl", "r", vocabulary=model))) == 2
-    for text in ("{}", '{"a": {"b": 1}, "c": {"d": 1}}', '{"a": [], "b": {}}'):
+    for text in ("{}", '{"a": {"d": 1}, "b": {"e": 1}}', '{"a": [], "b": {}}'):
         (tmp_path / "o.json").write_text(text)
-        with pytest.raises(UserError, match="of no format known|no rows that can be read"):
+        with pytest.raises(UserError, match="the columns a, b, which are of no format|the columns , which"):
             task_from_file(tmp_path / "o.json", "o")
 
 

@@ -27,3 +27,10 @@ def test_each_bad_row_is_counted_once_with_the_group_that_it_is_in_or_stands_bef
         found = list(source.rows("train", "skip", tally, at, at + 1 if at < 2 else None))
         assert [len(group["together"]) for _, group in found] == [[2], [1], [1]][at]
     assert [tally.bad_rows for tally in tallies] == [1, 0, 2]  # one before a group is its, as of those after the last
+
+
+def test_a_file_of_nothing_but_bad_rows_is_counted_too(tmp_path):
+    (tmp_path / "r.jsonl").write_text("{\n[\n")
+    tally = Tally()
+    assert not list(Grouped(jsonl(tmp_path / "r.jsonl"), "by").rows("train", "skip", tally))
+    assert tally == Tally(read=2, bad_rows=2)
