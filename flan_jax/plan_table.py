@@ -16,9 +16,9 @@ from flan_jax.data.planning.plan import SHARE_BITS, Plan, PlannedTask, shares_of
 from flan_jax.data.resolve import ResolvedTask
 from flan_jax.data.stores.store import open_store
 from flan_jax.data.worker import Worker
+from flan_jax.data.wrong_masks import WRONG_MASKS, wrong_in, wrong_words
 from flan_jax.errors import counted
 from flan_jax.models.footprint import footprint
-from flan_jax.tasks.tally import WRONG_MASKS, wrong_in, wrong_words
 
 _SAMPLE = 200  # examples of a task that an estimate reads at most
 _NAMED = 4  # tasks with wrong masks that are named

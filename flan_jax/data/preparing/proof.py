@@ -6,7 +6,7 @@
 
 Looked at is what a store will hold: ids in its own type, and a loss weight for each target token. What made them is not
 asked. Each stretch of tokens that bear loss is read back by the tokenizer's decoder and compared with the text that is
-to be learnt there, blanks apart. `flan_jax.tasks.tally.WRONG_MASKS` lists what is found; an example counts under the
+to be learnt there, blanks apart. `flan_jax.data.wrong_masks` lists what is found; an example counts under the
 first of these that it shows.
 """
 
@@ -20,7 +20,6 @@ import numpy as np
 
 from flan_jax.data.stores.parts import token_dtype
 from flan_jax.errors import UserError
-from flan_jax.tasks.tally import Tally
 
 OnWrong = Literal["drop", "refuse", "keep"]
 SAID = 3  # sentences that are kept of a part and of a store
@@ -123,14 +122,14 @@ class Proof:
     Args:
       task: the seqio task.
       split: of the examples.
-      tally: gets the counts; an example that is left out is not among its `kept`.
+      tally: a `flan_jax.tasks.tally.Tally`, gets the counts; an example that is left out is not among its `kept`.
       on_wrong: what becomes of a wrong one: "drop" leaves it out, "refuse" raises, "keep" only counts it.
 
     Attributes:
       said: sentences about the first wrong ones.
     """
 
-    def __init__(self, task: str, split: str, tally: Tally, on_wrong: OnWrong):
+    def __init__(self, task: str, split: str, tally: Any, on_wrong: OnWrong):
         self._task, self._split, self._tally, self._on_wrong = task, split, tally, on_wrong
         self._tokenizer = _tokenizer(task)
         self._marks = marks_of(task)

@@ -12,9 +12,9 @@ from flan_jax.data.preparing.proof import MEND
 from flan_jax.data.preparing.registering import watched_files
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.stores import store as stores
+from flan_jax.data.wrong_masks import wrong_in, wrong_words
 from flan_jax.errors import UserError, counted, nearest, together
 from flan_jax.files import filesystem, opened
-from flan_jax.tasks.tally import wrong_in, wrong_words
 
 
 def resolve_in_child(

@@ -11,10 +11,10 @@ import tempfile
 
 from flan_jax import tables
 from flan_jax.data.preparing.proof import Proof
+from flan_jax.data.wrong_masks import wrong_in, wrong_words
 from flan_jax.errors import UserError
 from flan_jax.tasks import Tally, task_from_file
 from flan_jax.tasks.examples import examples
-from flan_jax.tasks.tally import wrong_in, wrong_words
 from tests.tokenizer_folders import byte_level
 
 LENGTHS = {"inputs": 512, "targets": 256}
