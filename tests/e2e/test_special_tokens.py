@@ -17,7 +17,7 @@ from flan_jax.text import kept_vocabulary
 from flan_jax.text.codec import Codec
 from flan_jax.training import start
 from tests.models.hugging_face.written import CONFIGS, shapes_of, write
-from tests.project import check_refused, run
+from tests.project import run
 from tests.tokenizer_folders import byte_level
 
 TEMPLATE = (
@@ -48,7 +48,6 @@ def test_new_tokens_are_trained_kept_exported_and_loaded(place):
     how = ["train", "--data", "chats.jsonl", "--held_out", 0, "--batch_size", 4, "--mesh", "data=1", "--steps", 3,
            "--feature_lengths", "inputs=48,targets=16", "--save_period", 2, "--run_dir", "runs/a"]  # fmt: skip
     how += ["--init_from", "base", "--special_tokens", ",".join(TOKENS), "--chat_template", "chat.jinja"]
-    check_refused(run(*how, "--lora", 2, cwd=place), "LORA trains none of it, so that they would never be learnt")
     done = run(*how, cwd=place)
     assert done.code == 0, done.err
     assert "(317 ids); written as chat, by the model's template\nspecial tokens: new: <|user|> (312), " in done.out

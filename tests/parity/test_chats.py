@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import transformers
 
+from flan_jax.text.extended_tokenizer import Extension, extend
 from flan_jax.text.tokenizer_folder import TokenizerFolder
 from tests import golden_chats, tokenizer_folders
 from tests.golden_chats import GOLDEN, TALKS, TEMPLATES, write_folder
@@ -54,6 +55,18 @@ def compare(folder: pathlib.Path, count: int) -> None:
 @pytest.mark.parametrize("make", [tokenizer_folders.byte_level, tokenizer_folders.with_bos])
 def test_ids_are_transformers(tmp_path, make):
     compare(make(tmp_path / "made"), 500)
+
+
+@pytest.mark.parametrize("make", [tokenizer_folders.byte_level, tokenizer_folders.with_bos])
+def test_ids_with_tokens_of_a_runs_own_are_transformers(tmp_path, make):
+    added = extend(make(tmp_path / "made"), Extension(("<eos>", "<|im_end|>", " 4")))
+    added.write(tmp_path / "out")
+    compare(tmp_path / "out", 500)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert (
+        theirs.convert_tokens_to_ids([*added.new]) == [*added.new.values()]
+        and len(theirs) == max(added.new.values()) + 1
+    )
 
 
 @pytest.mark.parametrize("name", list(real_weights.SOURCES))

@@ -9,7 +9,9 @@ import tensorflow as tf
 from flan_jax.errors import UserError
 from flan_jax.tasks import ChatTask, InstructionTask, Tally, generator, task_from_file, vocabularies
 from flan_jax.tasks.examples import examples, prompt_facts
+from flan_jax.tasks.span_corruption import sentinels
 from flan_jax.text.codec import Codec
+from flan_jax.text.extended_tokenizer import Extension, extend
 from flan_jax.text.kept_vocabulary import keep, kept
 from flan_jax.text.tokenizer_folder import TokenizerFolder
 from tests.tokenizer_folders import CHATML, byte_level, with_bos
@@ -319,6 +321,10 @@ def test_sentinels_are_t5s(tmp_path):
     folder = with_bos(tmp_path / "t5", ends=True)
     vocabulary = vocabularies.load(str(folder))
     assert vocabulary.extra_ids == 5 and vocabulary.tokenizer.pieces([vocabulary.vocab_size - 1]) == ["<extra_id_0>"]
+    top = vocabulary.vocab_size - 1
+    extend(folder, Extension(("<|tool|>",))).write(tmp_path / "more")  # behind them
+    for place in (folder, tmp_path / "more"):
+        assert sentinels(vocabularies.load(str(place)), "t") == [top, top - 1, top - 2, top - 3, top - 4]
 
 
 def test_instruction_tasks_encode_in_batches(folder):
