@@ -319,8 +319,9 @@ def selected(config: RunConfig, resolved: Resolved, worker: Worker) -> tuple[Res
 def _leaks(config: RunConfig, resolved: Resolved, worker: Worker) -> list[str]:
     if not config.eval_mixture:
         return []
-    found = leaks_of(resolved, config.eval_mixture, config.evaluation.split, worker)
-    if found and config.hygiene.on_leak == "refuse":
+    refuses = config.hygiene.on_leak == "refuse"
+    found = leaks_of(resolved, config.eval_mixture, config.evaluation.split, worker, thorough=refuses)
+    if found and refuses:
         many = f"MIXTURE {config.mixture!r} holds what EVAL_MIXTURE {config.eval_mixture!r} scores:"
         mend = "leave rows out by Hygiene.contamination = 'drop', score something else, or set Hygiene.on_leak = 'tell'"
         raise UserError(together([*found, mend], many=many))

@@ -32,7 +32,8 @@ def data(tmp_path):
     plan = Plan([PlannedTask("t", 9, shares_of([1.0])[0], "f" * 32, 1)], {"inputs": 8, "targets": 8}, 0)
     described = {"kind": "sentencepiece", "size": 9, "eos_id": 1, "fingerprint": "v", "path": str(tmp_path / "model")}
     resolved = types.SimpleNamespace(tasks=[], vocabulary=described)
-    return types.SimpleNamespace(plan=plan, resolved=resolved, reader=types.SimpleNamespace(folders=["/stores/t/x"]))
+    reader = types.SimpleNamespace(folders=["/stores/t/x"], selections=[None])
+    return types.SimpleNamespace(plan=plan, resolved=resolved, reader=reader)
 
 
 def write(folder, data):
@@ -131,6 +132,8 @@ def test_another_vocabulary_takes_the_place_of_the_one_before(tmp_path, data):
     ("change", "words"),
     [
         (lambda kept: kept.pop("folders"), "it lacks folders"),
+        (lambda kept: kept.update(selections=[1]), "selections are of another kind"),
+        (lambda kept: kept.update(selections=[None, None]), "selections are of another kind"),
         (lambda kept: kept.update(folders=[]), "it has 1 task and 0 folders"),
         (lambda kept: kept["plan"].update(seed="x"), "plan.seed is 'x'"),
         (lambda kept: kept["plan"].update(tasks=[]), "it has 0 tasks and 1 folder"),

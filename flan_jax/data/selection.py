@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -88,14 +89,17 @@ def _selected(task: ResolvedTask, found: Mapping[str, Any]) -> ResolvedTask:
     return dataclasses.replace(task, count=found["count"], rate=found["rate"], kept=found["kept"], means=means)
 
 
-def leaks(resolved: Resolved, scored: str, split: str, worker: Worker) -> list[str]:
+def leaks(resolved: Resolved, scored: str, split: str, worker: Worker, thorough: bool = False) -> list[str]:
     """What a run is trained on that it is scored by.
+
+    Of stores at an address rows are compared only where it is asked for, as all of them are fetched for it.
 
     Args:
       resolved: what is trained on, as it was selected.
       scored: the eval mixture.
       split: the split that is scored.
       worker: started only where nobody has asked the same before.
+      thorough: whether rows are compared wherever the stores are.
 
     Returns:
       A sentence a finding; empty where there is none.
@@ -104,7 +108,8 @@ def leaks(resolved: Resolved, scored: str, split: str, worker: Worker) -> list[s
       UserError: the eval mixture has no such split, …
     """
     kept = {task.name: task.kept for task in resolved.tasks if task.kept}
-    how = {"kept": kept, "scored": scored, "split": split}
+    rows = thorough or not filesystem.is_remote(resolved.request.store_dir)
+    how = {"kept": kept, "scored": scored, "split": split, "rows": rows}
     path = _folder(resolved) / f"leaks-{_key(resolved, worker, how)}.json"
     known = _read(path)
     if known is None:
@@ -112,6 +117,8 @@ def leaks(resolved: Resolved, scored: str, split: str, worker: Worker) -> list[s
         with stores.told(resolved.request.store_dir):
             path.parent.mkdir(parents=True, exist_ok=True)
             _keep(path, known)
+        if known["skipped"]:
+            print(f"not looked for in what is trained: rows of {', '.join(known['skipped'])}", file=sys.stderr)
     return [
         *_of_tasks(known["tasks"], split),
         *(_of_rows(pair) for pair in known["rows"]),

@@ -23,7 +23,7 @@ from flan_jax.data.planning.order import mix
 from flan_jax.data.preparing import forks
 from flan_jax.data.preparing.jobs import Job, is_one_piece
 from flan_jax.data.request import Request
-from flan_jax.data.stores import remote
+from flan_jax.data.stores import mirror, remote
 from flan_jax.data.stores import store as stores
 from flan_jax.errors import UserError
 from flan_jax.files import atomic
@@ -89,8 +89,10 @@ class Piece:
 
 
 def pieces_of(job: Job, request: Request) -> list[Piece]:
-    """The pieces of a whole store, in order."""
+    """The pieces of a whole store, in order; of one at an address, all is fetched that is not on this machine."""
     parts = stores.read_manifest(job.target)["parts"]
+    files = [stores.part_path(job.target, number) for number in range(len(parts))]
+    mirror.together(mirror.download, [file for file in files if not file.exists()])
     digests = [f"{part['sha256'][:12]}-{words.RULES}" for part in parts]
     if is_one_piece(job, request):
         return [Piece(job, None, 0, digests[0] if len(digests) == 1 else f"{digests[0]}-{len(digests)}")]

@@ -48,10 +48,9 @@ def rows_of(
       names: the tasks.
       split: their split.
       told: told how many tasks are done, and which is next.
-      skipped: gets the names of tasks whose data cannot be had.
+      skipped: gets the names of tasks whose data cannot be read.
     """
     from flan_jax.tasks import examples
-    from flan_jax.tasks.sources.source import Unavailable
 
     read = set()
     for done, name in enumerate(names):
@@ -68,7 +67,7 @@ def rows_of(
                     prompt, answer = answer, prompt
                 text = f"{content.prompt} -> {content.answer}" if content.answer else content.prompt
                 yield EvalRow(name, content.id, place(content.row), text), prompt, answer
-        except Unavailable:
+        except UserError:  # scoring it will tell what is wrong
             skipped.append(name)
     told(len(names), "")
 

@@ -29,7 +29,7 @@ def verdict_of(settings: HygieneConfig) -> Callable[[str, str, str, int], Verdic
       UserError: the user's function is not found, or what tells languages is not installed.
     """
     keep = None if settings.keep is None else users_function(settings.keep)
-    language = _language_teller() if settings.languages else None
+    language = _language_teller(settings.languages) if settings.languages else None
     if settings.languages:
         check_codes(settings.languages)
 
@@ -40,7 +40,7 @@ def verdict_of(settings: HygieneConfig) -> Callable[[str, str, str, int], Verdic
             return "too many words", {"words": words}
         if language is not None and words >= _LEAST_WORDS:
             found = language(f"{prompt}\n{answer}"[:_MOST_LETTERS])
-            if found is not None and found not in settings.languages:
+            if found is not None:
                 return "another language", {"language": found}
         if keep is not None and not _asked(keep, settings.keep or "", task, prompt, answer):
             return "Hygiene.keep", {}
@@ -89,24 +89,30 @@ def check_codes(codes: Sequence[str]) -> None:
     Raises:
       UserError: names one, and those that are known.
     """
-    known = sorted(_detector()[1])
+    known = sorted(_codes())
     for code in codes:
         if code not in known:
             raise UserError(f"Hygiene.languages has {code!r}; languages that can be told are {', '.join(known)}")
 
 
-def _language_teller() -> Callable[[str], str | None]:
-    detector, _ = _detector()
+def _language_teller(wanted: Sequence[str]) -> Callable[[str], str | None]:
+    """Tells the language of a text that is clearly in none of those wanted.
+
+    A quick look is enough for most; what it takes for another language is looked at closely, which wants 1 GB.
+    """
 
     def language(text: str) -> str | None:
-        found = detector.detect_language_of(text)
+        found = None
+        for close in (False, True):
+            found = _detector(close).detect_language_of(text)
+            if found is None or found.iso_code_639_1.name.lower() in wanted:
+                return None
         return None if found is None else found.iso_code_639_1.name.lower()
 
     return language
 
 
-@functools.cache
-def _detector() -> tuple[Any, frozenset[str]]:
+def _lingua() -> Any:
     try:
         import lingua
     except ImportError:
@@ -114,6 +120,14 @@ def _detector() -> tuple[Any, frozenset[str]]:
             "Hygiene.languages needs lingua, which is not installed; run `pip install 'flan-jax[hygiene]'`, or leave "
             "Hygiene.languages empty"
         ) from None
-    codes = frozenset(language.iso_code_639_1.name.lower() for language in lingua.Language.all())
-    builder = lingua.LanguageDetectorBuilder.from_all_languages().with_minimum_relative_distance(_CLEARLY)
-    return builder.build(), codes
+    return lingua
+
+
+def _codes() -> set[str]:
+    return {language.iso_code_639_1.name.lower() for language in _lingua().Language.all()}
+
+
+@functools.cache
+def _detector(close: bool) -> Any:
+    builder = _lingua().LanguageDetectorBuilder.from_all_languages().with_minimum_relative_distance(_CLEARLY)
+    return builder.build() if close else builder.with_low_accuracy_mode().build()

@@ -37,6 +37,7 @@ def leaks_in_child(
     kept: Mapping[str, str],
     scored: str,
     split: str,
+    rows: bool,
 ) -> dict[str, Any]:
     """Answers `leaks`.
 
@@ -48,6 +49,7 @@ def leaks_in_child(
       kept: the files of the indices that are trained on, of tasks that are not trained on whole.
       scored: the eval mixture.
       split: the split that is scored.
+      rows: whether rows are compared; else tasks and wordings alone.
     """
     began = opened.mark()
     names = evals.tasks_of([scored], split, "EVAL_MIXTURE")
@@ -58,8 +60,10 @@ def leaks_in_child(
     shared = _tasks(trained, names, request.split, split)
     skipped: list[str] = []
     told = lambda done, name: progress(what="reading evals", done=done, total=len(names), unit="task", name=name)
-    keys, rows = _keys(evals.rows_of(names, split, told, skipped))
-    found = _rows(wanted, request, kept, keys, rows, progress)
+    found = []
+    if rows:
+        keys, scored_rows = _keys(evals.rows_of(names, split, told, skipped))
+        found = _rows(wanted, request, kept, keys, scored_rows, progress)
     same = {(pair["trained"], pair["scored"]) for pair in shared}
     watched += opened.found(began, except_in=request.store_dir, known={file for file, _ in watched})
     return {
