@@ -1,60 +1,77 @@
-"""What rows say, free of templates."""
+"""What rows say is the same however they are worded, and each thing that is made of a row says its own."""
 
-from flan_jax.tasks import ChatTask, InstructionTask, generator
-from flan_jax.tasks.examples import contents
-from flan_jax.tasks.prefix_lm import PrefixLanguageModel
+import json
 
+import pytest
 
-def declare(rows, **fields):
-    """Registers a task of those rows, and gives what each variant's rows say, by its name."""
-    source = generator(lambda split: iter(rows), num_rows={"train": len(rows)})
-    declared = dict(name="qa", source=source, templates=("{question}?", "{topic}: {question}"), answer="reply")
-    InstructionTask(**declared | fields).register()
-    return lambda name="qa": [(one.prompt, one.answer) for one in contents(name, "train")]
+from flan_jax.data.hygiene.contents import _said
+from flan_jax.tasks import ChatTask, InstructionTask, SpanCorruption, generator, super_natural_instructions
+from flan_jax.tasks.examples import contents, examples
+
+LONG = {"inputs": None, "targets": None}
 
 
-def test_a_row_says_the_same_in_every_variant_and_the_other_way_round_where_the_answer_is_shown():
-    row = {"question": "Who", "topic": "Birds", "reply": "an owl", "unused": "x"}
-    inverted = [("Ask of {reply}", "{question}")]
-    said = declare([row], few_shot=(1,), held_out_templates=("So, {question}?",), inverted_templates=inverted)
-    assert said() == said("qa.held_out_templates") == said("qa.1_shot") == [("Who\nBirds", "an owl")]
-    assert said("qa.with_inverted") == said() and said("qa.inverted") == [("an owl", "Who\nBirds")]
+def said(task, split="train"):
+    return [(one.id, one.prompt, one.answer, one.instruction) for one in contents(task, split)]
 
 
-def test_options_of_a_row_count_and_fixed_ones_do_not():
-    row = {"question": "Which", "topic": "t", "reply": 1, "choices": ["an owl", "a crow"]}
-    assert declare([row], options="choices")() == [("Which\nt\nan owl\na crow", "a crow")]
-    assert declare([row], name="fixed", options=("no", "yes"))("fixed") == [("Which\nt", "yes")]
+def rows(*given):
+    return generator(lambda split: iter(given))
 
 
-def test_all_right_answers_and_what_preprocess_makes_of_a_row_count():
-    rows = [{"question": "Who", "topic": n, "reply": ["b", "a"]} for n in (1, 2)]
-    said = declare(rows, preprocess=lambda row: None if row["topic"] == 2 else {**row, "topic": "two"})
-    assert said() == [("Who\ntwo", "b\na")]
+def test_a_row_says_the_same_under_any_template_and_an_inversion_the_other_way_round(model):
+    InstructionTask(
+        "dishes",
+        rows({"dish": "borscht", "land": "Ukraine"}),
+        templates=("Whence is {dish}?", "{dish}: which land?"),
+        inverted_templates=(("Name a dish of {land}.", "{dish}"),),
+        answer="land",
+        few_shot=(1,),
+        vocabulary=model,
+    ).register()
+    assert said("dishes") == said("dishes.1_shot") == [("train:0", "borscht", "Ukraine", "")]
+    assert said("dishes.inverted") == [("train:0", "Ukraine", "borscht", "")]
 
 
-def test_rows_that_cannot_be_read_are_passed_over():
-    good = {"question": "Who", "topic": "t", "reply": "a"}
-    said = declare([{**good, "reply": None}, good, {**good, "reply": 7, "topic": None}])
-    assert said() == [("Who\nt", "a"), ("Who", "7")]
-
-
-def test_a_conversation_says_its_turns_and_a_shared_system_prompt_is_none_of_them():
-    turns = lambda *pairs: {"messages": [{"role": role, "content": text} for role, text in pairs]}
-    rows = [
-        turns(
-            ("system", "Be kind."), ("user", "Hi"), ("assistant", "Hello"), ("user", "Bye"), ("assistant", "So long")
-        ),
-        turns(("system", "Say it."), ("assistant", "It")),
-        turns(("user", "nobody answers")),
+def test_each_of_several_things_of_a_row_says_its_own_under_the_id_of_its_examples(model):
+    """So are the paths of a tree and the instances of an instruction; a text that is cut stays one."""
+    pairs = lambda row: [{"ask": ask, "say": ask.upper()} for ask in row["asks"]]
+    source = rows({"asks": ["one", "two"]}, {"asks": ["three"]}, {"asks": []})
+    InstructionTask("pairs", source, ("{ask}",), preprocess=pairs, answer="say", vocabulary=model).register()
+    assert [one[:3] for one in said("pairs")] == [
+        ("train:0#0", "one", "ONE"),
+        ("train:0#1", "two", "TWO"),
+        ("train:1", "three", "THREE"),
     ]
-    ChatTask("chat", generator(lambda split: iter(rows), num_rows={"train": 3})).register()
-    said = [(one.prompt, one.answer) for one in contents("chat", "train")]
-    assert said == [("Hi", "Hello\nBye\nSo long"), ("Say it.", "It")]
+    assert [one.id for one in examples("pairs", "train", LONG)] == [one[0] for one in said("pairs")]
+    turns = lambda *texts: [{"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, texts)]  # noqa: B905
+    talks = lambda row: [{"messages": one} for one in row["talks"]]
+    source = rows({"talks": [turns("hi", "hello"), turns("why", "so", "and", "no")]})
+    ChatTask("talks", source, preprocess=talks, each_turn=True, vocabulary=model).register()
+    assert [one[:3] for one in said("talks")] == [("train:0#0", "hi", "hello"), ("train:0#1", "why", "so\nand\nno")]
+    ids = [one.id for one in examples("talks", "train", LONG)]
+    assert ids == ["train:0#0", "train:0#1#0", "train:0#1#1"]
+    whole = list(_said("train:0", 7, ids, contents("talks", "train")))
+    assert [(one.id, one.first, one.count, one.prompt) for one in whole] == [
+        ("train:0#0", 7, 1, "hi"),
+        ("train:0#1", 8, 2, "why"),
+    ]
+    SpanCorruption("texts", rows({"text": "a b " * 400}), vocabulary=model).register()
+    ids = [one.id for one in examples("texts", "train", {"inputs": 64, "targets": 64})]
+    ((only),) = _said("train:0", 0, ids, contents("texts", "train"))
+    assert (only.id, only.count) == ("train:0", len(ids)) and len(ids) > 2 and only.known
 
 
-def test_a_text_is_all_given_and_rows_are_read_from_where_it_is_said():
-    rows = [{"text": f"text {number}"} for number in range(5)]
-    PrefixLanguageModel("prose", generator(lambda split: iter(rows), num_rows={"train": 5})).register()
-    assert [one.prompt for one in contents("prose", "train", start=1, stop=3)] == ["text 1", "text 2"]
-    assert [one.id for one in contents("prose", "train")] == [f"train:{number}" for number in range(5)]
+@pytest.mark.parametrize("name", ["super", "super.definition", "super.negative"])
+def test_an_instruction_that_rows_bring_along_is_told_apart_from_what_they_say(tmp_path, model, name):
+    head = {"Definition": ["Name the dish"], "Categories": ["Food"]}
+    examples_ = {
+        "Positive Examples": [{"input": "Italy", "output": "pizza", "explanation": ""}],
+        "Negative Examples": [],
+    }
+    instances = [{"id": "a", "input": "Ukraine", "output": ["borscht", "varenyky"]}]
+    (tmp_path / "task1_dish.json").write_text(json.dumps({**head, **examples_, "Instances": instances}))
+    super_natural_instructions(tmp_path / "task1_dish.json", "super", validation_rows=0, vocabulary=model).register()
+    ((_, prompt, answer, instruction),) = said(name)
+    assert (prompt, answer) == ("Ukraine.", "borscht\nvarenyky")
+    assert "Name the dish" in instruction and "pizza" not in prompt + instruction

@@ -172,9 +172,10 @@ class Proof:
 
     def _where(self, example_id: str) -> str:
         from flan_jax.tasks import registry
+        from flan_jax.tasks.example_ids import source_row
 
         recipe = registry.recipe(self._task)
-        return "" if recipe is None else f" ({recipe.source.where(self._split, _PART.sub('', example_id))})"
+        return "" if recipe is None else f" ({recipe.source.where(self._split, source_row(example_id))})"
 
     def _read(self, stretches: Sequence["_Stretch"]) -> None:
         """Reads stretches back by the tokenizer's decoder; short ones, which repeat, once for each."""
