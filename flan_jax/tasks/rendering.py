@@ -123,7 +123,7 @@ class Renderer:
         for number in numbers:
             try:
                 draft = self._render(example_id, fields, number)
-            except BadRow as fault:
+            except (BadRow, BrokenFunction) as fault:  # the latter of an exemplar's row
                 self._refuse(example_id, fault)
                 continue
             tally.read += 1
