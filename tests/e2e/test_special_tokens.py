@@ -94,3 +94,10 @@ def test_new_tokens_are_trained_kept_exported_and_loaded(place):
         again = start.parameters_of(str(place / named), described, later, mesh)
         assert all(map(np.array_equal, whole, numbers(again)))
     assert Codec(described).eos_ids == (2, end)  # an answer stops at what the template ends it with
+
+    # Beside a frozen base adapters are trained, and the rows of the new tokens.
+    (place / "moved.jinja").rename(place / "chat.jinja")
+    done = run(*how[:-6], "--run_dir", "runs/b", *how[-6:], "--lora", 2, cwd=place)
+    assert done.code == 0 and "modules and the rows of 5 tokens, " in done.out, done.err
+    tuned = start.merged_params(load_run(place / "runs/b"), described, mesh)["embedding"]["embedding"].get_value()
+    assert np.array_equal(tuned[:312], before[:312]) and np.abs(tuned[end] - mean).max() > 1e-4
