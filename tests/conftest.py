@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+WORDS = tuple("apple pear plum stone river cloud walk sing quick slow red green blue one two three".split())  # noqa: SIM905
 DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 # Two of our tasks, a plain seqio task, and mixtures of them: what a user's own module looks like.
@@ -234,3 +235,27 @@ def real_data() -> pathlib.Path:
     if not DATA.exists():
         pytest.skip(f"no real data at {os.path.relpath(DATA)}")
     return DATA
+
+
+@pytest.fixture
+def own_registries(monkeypatch):
+    """A test that asks for it sees what it registers itself."""
+    import seqio
+
+    from flan_jax.tasks import foreign, registry
+
+    monkeypatch.setattr(seqio.TaskRegistry, "_REGISTRY", {})
+    monkeypatch.setattr(seqio.MixtureRegistry, "_REGISTRY", {})
+    monkeypatch.setattr(registry, "_RECIPES", {})
+    monkeypatch.setattr(foreign, "_VERSIONS", {})
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A vocabulary of 400 pieces that knows some English words."""
+    from flan_jax.tasks import train_sentencepiece
+
+    path = tmp_path_factory.mktemp("vocabulary") / "small.model"
+    texts = [f"{a} {b} is it so?\nThe {a} and a {b}, {c}." for a in WORDS for b in WORDS for c in WORDS[:4]]
+    train_sentencepiece(texts, 400, path)
+    return str(path)

@@ -65,6 +65,11 @@ def _inspect_task(config: RunConfig, task: str, split: str, num: int) -> int:
         setup.learn_vocabulary(config, worker)
         lengths = dict(config.feature_lengths)
         examples = worker.call("preview", task=task, split=split, lengths=lengths, num=num, seed=config.seed)
+    if not examples:
+        raise UserError(
+            f"{task!r} gives no example in split {split!r}: it has no rows there, or all of them are left out; "
+            "`flan-jax plan` counts them, --split NAME looks at another split"
+        )
     if any(example["from_sample"] for example in examples):
         print(
             "the data are not at hand (see Data.corpora): a row that its declaration makes up, drawn again and again\n"

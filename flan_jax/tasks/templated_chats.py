@@ -213,9 +213,17 @@ class TemplatedEncoder:
             return found
         if self._finisher.is_refused(example_id, "targets", end - first, place):
             return None
-        kept = [answer for answer in found.answers if answer.end - first <= room]
+        # A template may write no end after earlier answers: the last one that is left gets it, as the very last has it.
+        ends = {
+            answer: [] if found.ids[answer.end - 1] in self._tokenizer.eos_ids else self._finisher.end
+            for answer in found.answers
+        }
+        kept = [answer for answer in found.answers if answer.end + len(ends[answer]) - first <= room]
         if kept:
-            ids, weights = found.ids[: kept[-1].end], found.weights[: kept[-1].end]
+            last, closing = kept[-1], ends[kept[-1]]
+            kept[-1] = dataclasses.replace(last, end=last.end + len(closing))
+            ids = found.ids[: last.end] + closing
+            weights = found.weights[: last.end] + found.weights[last.end - 1 : last.end] * len(closing)
         else:  # not even the first answer fits: its middle is lost, never its end
             kept, after = [dataclasses.replace(found.answers[0], end=first + room)], found.answers[0].end
             ids = found.ids[: first + room - 1] + found.ids[after - 1 : after]

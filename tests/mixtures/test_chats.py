@@ -9,7 +9,6 @@ import pytest
 from flan_jax.tasks import Tally, run_form
 from flan_jax.tasks.examples import examples, only_sample
 from flan_jax.tasks.sources import as_source, corpus
-from tests.tasks.conftest import data, model  # noqa: F401  # its fixtures
 from tests.tasks.formats.test_oasst import TREE, messages_of
 
 LONG = {"inputs": None, "targets": None}
@@ -36,7 +35,7 @@ def places():
 
 
 @pytest.fixture(autouse=True)
-def vocabulary(model):  # noqa: F811
+def vocabulary(model):
     run_form.use(run_form.RunForm(model))
     yield
     run_form.use(run_form.RunForm())
@@ -52,9 +51,9 @@ def test_its_file_shows_what_its_sample_becomes(name):
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_files_are_read_where_the_run_says_they_lie(data, name):  # noqa: F811
+def test_real_files_are_read_where_the_run_says_they_lie(real_data, name):
     file, count = REAL[name]
-    place = str(data / "chat" / file)
+    place = str(real_data / "chat" / file)
     corpus.use(corpus.RunCorpora({name.removesuffix("_best"): place}))
     read = {split: Tally() for split in ("train", "validation")}
     for split, tally in read.items():

@@ -11,14 +11,9 @@ from flan_jax.tasks import registry, task_folders
 from flan_jax.tasks.examples import examples
 from flan_jax.tasks.rates import rate_of
 
+pytestmark = pytest.mark.usefixtures("own_registries")
+
 LENGTHS = {"inputs": None, "targets": None}
-
-
-@pytest.fixture(autouse=True)
-def own_registries(monkeypatch):
-    monkeypatch.setattr(seqio.TaskRegistry, "_REGISTRY", {})
-    monkeypatch.setattr(seqio.MixtureRegistry, "_REGISTRY", {})
-    monkeypatch.setattr(registry, "_RECIPES", {})
 
 
 def members(mixture):

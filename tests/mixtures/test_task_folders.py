@@ -6,14 +6,9 @@ import pytest
 import seqio
 
 from flan_jax.mixtures import natural_instructions, super_natural_instructions
-from flan_jax.tasks import registry, task_folders
+from flan_jax.tasks import task_folders
 
-
-@pytest.fixture(autouse=True)
-def own_registries(monkeypatch):
-    monkeypatch.setattr(seqio.TaskRegistry, "_REGISTRY", {})
-    monkeypatch.setattr(seqio.MixtureRegistry, "_REGISTRY", {})
-    monkeypatch.setattr(registry, "_RECIPES", {})
+pytestmark = pytest.mark.usefixtures("own_registries")
 
 
 @pytest.mark.parametrize("module", [natural_instructions, super_natural_instructions])

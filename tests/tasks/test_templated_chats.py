@@ -54,6 +54,18 @@ def test_the_ids_are_those_of_the_whole_text_and_answers_with_their_ends_bear_lo
     assert one.targets[-1] == tokenizer.eos_id
 
 
+def test_where_a_template_ends_no_earlier_answer_the_last_that_is_left_still_ends(tmp_path):
+    folder = byte_level(tmp_path / "chatty", CHATML.replace("<|im_end|>\n", ""))
+    ChatTask("cut", generator(lambda split: [{"messages": TALK}]), vocabulary=str(folder)).register()
+    tokenizer = TokenizerFolder(folder)
+    (whole,) = examples("cut", "train", LONG)
+    for room in range(8, len(whole.targets)):
+        (one,) = examples("cut", "train", {"inputs": None, "targets": room})
+        pieces = tokenizer.pieces(one.targets)
+        assert (one.learnt, "".join(pieces[:-1])) == (("It is.",), "It is.") and one.cut_tokens > 0
+        assert one.targets[-1] == tokenizer.eos_id and len(one.targets) <= room and one.weights is None
+
+
 @pytest.mark.parametrize("end", ["<|im_end|>", ""])
 def test_an_answer_counts_as_its_message_says(tmp_path, end):
     """With its end, whether the template writes one or only the last answer has one, which the task adds."""

@@ -8,7 +8,6 @@
 Of tasks of other code nothing but the tokens is known for sure, so what they stand for is compared.
 """
 
-import concurrent.futures
 import dataclasses
 import io
 import itertools
@@ -25,7 +24,6 @@ from flan_jax.data.preparing.jobs import Job, is_one_piece
 from flan_jax.data.request import Request
 from flan_jax.data.stores import mirror, remote
 from flan_jax.data.stores import store as stores
-from flan_jax.errors import UserError
 from flan_jax.files import atomic
 
 _LOT = 512
@@ -244,13 +242,7 @@ def spread(
             if not examples.needs_tensorflow(pieces[given].job.task):  # which does not survive a fork
                 waiting[given] = pool.submit(look, pieces[given], *arguments)
             given += 1
-        try:
+        with forks.whole("looks for duplicates and leaks"):
             found = waiting.pop(number).result() if number in waiting else look(piece, *arguments)
-        except concurrent.futures.BrokenExecutor as error:
-            forks.workers.cache_clear()
-            raise UserError(
-                "a process that looks for duplicates and leaks was ended from outside, perhaps for want of memory; run "
-                "the same command again"
-            ) from error
         told(number + 1, piece.job.task)
         yield found

@@ -117,16 +117,11 @@ class _Filling:
 
     def go(self) -> None:
         try:
-            self._say("")
-            while self._waiting or self._elsewhere or self._open:
-                self._give_out()
-                self._take_back()
-        except concurrent.futures.BrokenExecutor as error:
-            forks.workers.cache_clear()
-            raise UserError(
-                "a process that prepares was ended from outside, perhaps for want of memory; run the same command "
-                "again: it goes on from what is done"
-            ) from error
+            with forks.whole("prepares"):
+                self._say("")
+                while self._waiting or self._elsewhere or self._open:
+                    self._give_out()
+                    self._take_back()
         finally:
             concurrent.futures.wait([*self._running, *self._ending])  # whoever holds a lock still writes
             for one in self._open:

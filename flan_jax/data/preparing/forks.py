@@ -1,10 +1,14 @@
 """Processes that share the work of the data process: forks of it, which have its tasks without importing anything."""
 
 import concurrent.futures
+import contextlib
 import functools
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
+
+from flan_jax.errors import UserError
 
 _PARENT_DIED = 1  # prctl's PR_SET_PDEATHSIG
 
@@ -19,6 +23,26 @@ def workers() -> concurrent.futures.Executor | None:
         return None
     context = multiprocessing.get_context("fork")
     return concurrent.futures.ProcessPoolExecutor(cores(), context, _end_with, (os.getpid(),))
+
+
+@contextlib.contextmanager
+def whole(what: str) -> Iterator[None]:
+    """Tells of a fork that was ended from outside, and starts others the next time.
+
+    Args:
+      what: what the forks do, for the sentence.
+
+    Raises:
+      UserError: one of them was.
+    """
+    try:
+        yield
+    except concurrent.futures.BrokenExecutor as error:
+        workers.cache_clear()
+        raise UserError(
+            f"a process that {what} was ended from outside, perhaps for want of memory; run the same command again: it "
+            "goes on from what is done"
+        ) from error
 
 
 def cores() -> int:

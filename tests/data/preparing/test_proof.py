@@ -18,15 +18,15 @@ from flan_jax.tasks import (
     ChatTask,
     InstructionTask,
     SpanCorruption,
-    foreign,
     generator,
     jsonl,
-    registry,
     train_sentencepiece,
 )
 from flan_jax.tasks.chats import ChatRecipe
 from flan_jax.tasks.variants import Variant
 from tests.tokenizer_folders import CHATML, byte_level, with_bos
+
+pytestmark = pytest.mark.usefixtures("own_registries")
 
 LENGTHS = {"inputs": 200, "targets": 100}
 TALK = [
@@ -55,15 +55,6 @@ TURNS_BEGIN = (
     "{% for m in messages %}{% if m['role'] == 'user' %}{{ bos_token + '[' + m['content'] + ']' }}"
     "{% else %}{{ ' ' + m['content'] + eos_token }}{% endif %}{% endfor %}"
 )
-
-
-@pytest.fixture(autouse=True)
-def own_registries(monkeypatch):
-    """Each test sees what it registers itself."""
-    monkeypatch.setattr(seqio.TaskRegistry, "_REGISTRY", {})
-    monkeypatch.setattr(seqio.MixtureRegistry, "_REGISTRY", {})
-    monkeypatch.setattr(registry, "_RECIPES", {})
-    monkeypatch.setattr(foreign, "_VERSIONS", {})
 
 
 @pytest.fixture(scope="module")
