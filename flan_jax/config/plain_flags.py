@@ -17,6 +17,7 @@ from flan_jax.config.run_config import RunConfig
 from flan_jax.config.starting_point import default_run_dir
 from flan_jax.errors import UserError
 from flan_jax.files import filesystem
+from flan_jax.files.row_files import SUFFIXES
 from flan_jax.text.vocabulary_names import NAMES
 
 DATA_DEFAULTS: dict[str, Any] = {
@@ -97,7 +98,7 @@ def data_files(names: Sequence[str]) -> list[str]:
             found += inside
         else:
             wanted = ", ".join(DATA_SUFFIXES + _TEXT_SUFFIXES)
-            raise UserError(f"--data {name}: the folder has no file {wanted} (or .gz of one) in it")
+            raise UserError(f"--data {name}: the folder has no file {wanted} (or one packed) in it")
     return found
 
 
@@ -122,7 +123,10 @@ def _files_in(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 
 
 def _is_file(path: Path, suffixes: tuple[str, ...]) -> bool:
-    if not path.name.lower().removesuffix(".gz").endswith(suffixes):
+    name = path.name.lower()
+    for packed in SUFFIXES:
+        name = name.removesuffix(packed)
+    if not name.endswith(suffixes):
         return False
     if path.is_symlink() and not path.exists():
         raise UserError(f"--data {path.parent}: {path.name} in it is a link to a file that is gone; mend or remove it")

@@ -65,15 +65,16 @@ def test_modules_are_checked_but_not_imported():
 
 def test_a_folder_of_data_is_its_files_of_rows(tmp_path):
     for name in ("b.jsonl", "a.csv.gz", "notes.md", "c.JSON"):
-        (tmp_path / name).write_text("")
+        (tmp_path / name).write_text("a")
+    (tmp_path / "empty.jsonl").write_text("")  # passed over
     (tmp_path / "inner.jsonl").mkdir()
     found = data_files([str(tmp_path), "gs://bucket/x.jsonl", str(tmp_path / "notes.md")])
     assert [name.rpartition("/")[2] for name in found] == ["a.csv.gz", "b.jsonl", "c.JSON", "x.jsonl", "notes.md"]
     with pytest.raises(UserError, match="inner.jsonl: the folder has no file .jsonl, .json, .csv"):
         data_files([str(tmp_path / "inner.jsonl")])
-    (tmp_path / "LICENSE.txt").write_text("")  # beside rows no data, alone a text
+    (tmp_path / "LICENSE.txt").write_text("a")  # beside rows no data, alone a text
     assert data_files([str(tmp_path)]) == [str(tmp_path / name) for name in ("a.csv.gz", "b.jsonl", "c.JSON")]
-    (tmp_path / "inner.jsonl/book.txt").write_text("")
+    (tmp_path / "inner.jsonl/book.txt").write_text("a")
     assert data_files([str(tmp_path / "inner.jsonl")]) == [str(tmp_path / "inner.jsonl/book.txt")]
     with pytest.raises(UserError, match="none.jsonl: there is no such file"):
         data_files([str(tmp_path / "none.jsonl")])
