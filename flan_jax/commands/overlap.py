@@ -39,8 +39,8 @@ def overlap_report(config: RunConfig, trained: str, scored: str, ngram: int, num
         print(f"\nnot compared: task {name!r}, whose data cannot be had")
     total = sum(pair["rows"] for pair in pairs)
     print(
-        f"\n{counted(total, 'row')} of {found['rows']:,} in {trained!r} share {ngram} words in a row, or a whole "
-        f"prompt, with {counted(found['evals'], 'row')} of {scored!r}"
+        f"\n{counted(total, 'row')} of {found['rows']:,} in {trained!r} {'shares' if total == 1 else 'share'} {ngram} "
+        f"words in a row, or a whole prompt, with {counted(found['evals'], 'row')} of {scored!r}"
     )
     return 0
 
