@@ -110,8 +110,11 @@ class Renderer:
             if not found:
                 self._request.tally.read += 1
                 self._request.tally.dropped += 1
-            for example_id, fields in numbered(row_id, found):
-                yield from self._drafts(example_id, fields)
+            elif len(found) == 1:  # which costs fewer calls
+                yield from self._drafts(row_id, found[0])
+            else:
+                for example_id, fields in numbered(row_id, found):
+                    yield from self._drafts(example_id, fields)
 
     def _drafts(self, example_id: str, fields: Row) -> list[Draft]:
         """The drafts of one example: under its template, or each of those that suit it."""

@@ -17,6 +17,7 @@ def run(name: str, *argv: str) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_ours_and_the_bare_step_are_timed_and_no_peer_is_invented():
     found = run("training.py", "--only", "qwen3", "--dtypes", "float32", "--no_depth")
     here = found["qwen3"]["float32"]

@@ -37,7 +37,7 @@ def test_norms_softmax_and_logits_are_float32_and_products_bfloat16(name):
     assert jaxpr.out_avals[0].dtype == jnp.float32
 
 
-@pytest.mark.parametrize("name", ["encoder_decoder", "causal"])
+@pytest.mark.parametrize("name", [pytest.param("encoder_decoder", marks=pytest.mark.slow), "causal"])
 def test_options_and_answers_in_bfloat16_are_near_those_in_float32(name):
     random = np.random.default_rng(0)
     prompts, options = random.integers(3, 40, (4, 12)), random.integers(3, 40, (4, 3, 4))

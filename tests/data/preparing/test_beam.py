@@ -117,7 +117,7 @@ def bytes_in(store_dir) -> dict[str, str]:
     """Digests of all parts and manifests under a folder; nothing else may lie there."""
     found = {}
     for path in pathlib.Path(store_dir).rglob("*"):
-        if path.is_file() and path.suffix != ".lock" and path.parent.name != "resolved":
+        if path.is_file() and path.suffix != ".lock" and path.parent.name not in ("resolved", "selections"):
             found[str(path.relative_to(store_dir))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

@@ -50,13 +50,15 @@ def assert_the_same(model):
     np.testing.assert_allclose(logits_of_two_tokens(laid), plain, atol=2e-5 * np.abs(plain).max())
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.slow if one in ("biased", "mt5") else ()) for one in CONFIGS]
+)
 def test_a_layout_changes_no_logit(name):
     graph, params = nnx.split(model_of(CONFIGS[name]), nnx.Param)
     assert_the_same(nnx.merge(graph, disturbed(params)))
 
 
-@pytest.mark.parametrize("base_dtype", ["float32", "int8"])
+@pytest.mark.parametrize("base_dtype", [pytest.param("float32", marks=pytest.mark.slow), "int8"])
 def test_adapters_and_codes_stay_as_they_are(base_dtype):
     if base_dtype == "int8":
         pytest.importorskip("qwix")

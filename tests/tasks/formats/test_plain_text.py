@@ -81,9 +81,9 @@ def test_text_is_recognised_and_labelled_text_is_not(tmp_path, model):
     (tmp_path / "reviews.jsonl").write_text(json.dumps({"text": "I loved it.", "label": 1}) + "\n")
     with pytest.raises(UserError, match="has the columns text, label, which are of no format known here"):
         task_from_file(tmp_path / "reviews.jsonl", "t")
-    (tmp_path / "old.txt").write_bytes("verses".encode("utf-16"))
-    with pytest.raises(UserError, match="seems to be in UTF-16; save it as UTF-8"):
-        task_from_file(tmp_path / "old.txt", "t")
+    (tmp_path / "old.txt").write_bytes("A plum and a pear.".encode("utf-16"))
+    task = task_from_file(tmp_path / "old.txt", "old", vocabulary=model).register()
+    assert [len(one.inputs) > 0 for one in examples(task.name, "train", LENGTHS)] == [True]
     (tmp_path / "empty.txt").write_text("\n \n")
     with pytest.raises(UserError, match=r"empty.txt has no rows that can be read"):
         task_from_file(tmp_path / "empty.txt", "t")

@@ -75,13 +75,14 @@ def test_splits_by_file(tmp_path):
         (lambda path: jsonl(path, splits={"train": "[:]"}, validation_rows=3), "not both"),
         (lambda path: jsonl(path, on_bad_row="ignore"), '"error" or "skip"'),
         (lambda path: text(path, unit="paragraf"), "did you mean 'paragraph'"),
-        (lambda path: list(json_array(path).rows("train")), r"not a JSON file.*jsonl"),
+        (lambda path: list(json_array(path.parent / "torn.json").rows("train")), r"not a JSON file.*jsonl"),
         (lambda path: list(json_array(path.parent / "o.json", at="Rows").rows("train")), "no key 'Rows'"),
     ],
 )
 def test_faults_name_what_was_wanted(tmp_path, make, message):
     path = tmp_path / "rows.jsonl"
     write_lines(path, [{"a": 1}, {"a": 2}])
+    (tmp_path / "torn.json").write_text('[{"a": 1}, {"a"')
     (tmp_path / "o.json").write_text('{"rows": []}')
     with pytest.raises(UserError, match=message):
         make(path)

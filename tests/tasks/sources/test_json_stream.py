@@ -89,9 +89,16 @@ def test_an_object_of_objects_is_read_as_it_comes():
     assert next(found) == {"a": 1}
     with pytest.raises(UserError, match="Expecting value at character 25"):
         next(found)
-    # A line of plain values that others follow gives none of them.
-    with pytest.raises(UserError, match="more follows .*use jsonl"):
-        next(items(io.BytesIO(b'{"a": "b"}\n{"a": "c"}\n'), "f.json"))
+
+
+def test_objects_that_follow_one_another_are_rows():
+    """JSON lines that are called .json, and objects over several lines; one alone is what its keys hold."""
+    assert read('{"a": "b", "c": [1]}\n{"a": "d"}\n') == [{"a": "b", "c": [1]}, {"a": "d"}]
+    assert read('{\n"a": "b"\n}{\n"a": "d"}') == [{"a": "b"}, {"a": "d"}] and read('{"a": "b", "c": 1}') == ["b", 1]
+    found = items(io.BytesIO(b'{"a": "b"}\n{"a": "c"}\n3'), "f.json")
+    assert [next(found), next(found)] == [{"a": "b"}, {"a": "c"}]
+    with pytest.raises(UserError, match="a int follows an object; use jsonl"):
+        next(found)
 
 
 def test_what_has_no_end_is_given_up(monkeypatch):
