@@ -60,8 +60,8 @@ class Said:
 
     @property
     def salt(self) -> int:
-        """What tells apart rows that say the same under another instruction; 0 where rows say none."""
-        return words.digest(words.normalised(self.instruction)) if self.instruction else 0
+        """See `words.salt_of`."""
+        return words.salt_of(self.instruction)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,7 +66,8 @@ def rows_of(
                 if exchanged:
                     prompt, answer = answer, prompt
                 text = f"{content.prompt} -> {content.answer}" if content.answer else content.prompt
-                yield EvalRow(name, content.id, place(content.row), text), prompt, answer
+                salt = words.salt_of(content.instruction)
+                yield EvalRow(name, content.id, place(content.row), text, salt), prompt, answer
         except UserError:  # scoring it will tell what is wrong
             skipped.append(name)
     told(len(names), "")

@@ -114,7 +114,7 @@ def _keys(found: Any) -> tuple[np.ndarray, list[overlaps.EvalRow]]:
     keys: list[tuple[int, int]] = []
     rows = []
     for number, (row, prompt, answer) in enumerate(found):
-        keys += [(key, number) for key in overlaps.exact_keys(prompt, answer)]
+        keys += [(key, number) for key in overlaps.exact_keys(prompt, answer, row.salt)]
         rows.append(row)
     made = np.array(keys, np.uint64).reshape(-1, 2)
     return made[np.argsort(made[:, 0], kind="stable")], rows

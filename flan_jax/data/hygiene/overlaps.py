@@ -37,19 +37,28 @@ class EvalRow:
       id: its id.
       place: where it stands, in words.
       text: its prompt and answer.
+      salt: see `words.salt_of`.
     """
 
     task: str
     id: str
     place: str
     text: str
+    salt: int = 0
 
 
-def exact_keys(prompt: str, answer: str) -> list[int]:
-    """By what two rows, normalised, are known to be one: their prompt where it is telling, and prompt with answer."""
+def exact_keys(prompt: str, answer: str, salt: int = 0) -> list[int]:
+    """By what two rows, normalised, are known to be one: their prompt where it is telling, and prompt with answer.
+
+    Args:
+      prompt: of a row.
+      answer: of it.
+      salt: of its instruction, see `words.salt_of`.
+    """
     if not prompt:
         return []
-    both = int(mix(words.digest(prompt), words.digest(answer), 1))
+    asked = words.digest(answer)
+    both = int(mix(words.digest(prompt), int(mix(salt, asked)) if salt else asked, 1))
     return [both, words.digest(prompt)] if words.count(prompt) >= TELLING_WORDS else [both]
 
 

@@ -39,6 +39,11 @@ def digest(words: str) -> int:
     return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "little") or 1
 
 
+def salt_of(instruction: str) -> int:
+    """What tells apart rows that say the same under another instruction; 0 where rows say none."""
+    return digest(normalised(instruction)) if instruction else 0
+
+
 def count(words: str) -> int:
     """How many words a normalised text has."""
     return words.count(" ") + 1 if words else 0

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from flan_jax.data.hygiene import overlaps, words
+from flan_jax.data.hygiene import contents, overlaps, words
+from flan_jax.data.planning.order import mix
 
 EVALS = [
     ("the old river runs past the mill and on to the grey sea", "true"),
@@ -67,3 +68,13 @@ def test_rows_are_met_as_by_hand(tmp_path, ngram):
 
 def test_evals_too_short_for_a_run_are_no_fault(tmp_path):
     assert index(tmp_path, [("a b", "c")], 13).overlaps([("x " * 20 + "x", "c")]) == [None]
+
+
+def test_short_rows_are_one_only_under_the_same_instruction():
+    """By the same key on either side: that of a stored row, and that of a scored one."""
+    said = contents.Said("a", 0, 1, "Italy", "pizza", True, "Name the dish!")
+    prompt, answer, *_ = contents.column_of(said, "italy", "pizza")
+    stored = int(mix(prompt, answer, 1))
+    assert stored in overlaps.exact_keys("italy", "pizza", words.salt_of("name the dish"))
+    assert stored not in overlaps.exact_keys("italy", "pizza", words.salt_of("Name the city"))
+    assert stored not in overlaps.exact_keys("italy", "pizza")
