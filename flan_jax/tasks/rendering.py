@@ -44,7 +44,7 @@ class Worded(Protocol):
         ...
 
     @property
-    def preprocess(self) -> Callable[[Row], Row | None] | None:
+    def preprocess(self) -> Callable[[Row], Row | list[Row] | None] | None:
         """What turns rows into the templates' fields."""
         ...
 
@@ -122,7 +122,7 @@ class Renderer:
         try:
             each = self._request.each_template
             numbers = self._choice.suited(fields) if each else (self._choice.number(example_id, fields),)
-        except (BadRow, BrokenFunction) as fault:
+        except BadRow as fault:
             self._refuse(example_id, fault)
             return []
         for number in numbers:
