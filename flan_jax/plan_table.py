@@ -14,7 +14,6 @@ from flan_jax.data.objectives import refuse_unfit
 from flan_jax.data.planning.packing import pack
 from flan_jax.data.planning.plan import SHARE_BITS, Plan, PlannedTask, shares_of
 from flan_jax.data.resolve import ResolvedTask
-from flan_jax.data.stores.store import open_store
 from flan_jax.data.worker import Worker
 from flan_jax.data.wrong_masks import WRONG_MASKS, wrong_in, wrong_words
 from flan_jax.errors import counted
@@ -35,7 +34,7 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
     """
     by_name = {task.name: task for task in data.resolved.tasks}
     members = [by_name[task.name] for task in data.plan.tasks]
-    means = [_means(task) for task in members]
+    means = [task.mean_tokens() for task in members]
     seen = _seen(data, steps * config.batch_size)
     first = data.index.window(0)
     used = data.index.lengths_of(first.task, first.draw, first.index).sum(axis=0)
@@ -63,10 +62,6 @@ def _seen(data: setup.Data, rows: int) -> np.ndarray:
     windows = (whole + 1) * rows / ends[-1]
     low = math.floor(windows)
     return data.plan.counts_by(low) + (windows - low) * (data.plan.counts_by(low + 1) - data.plan.counts_by(low))
-
-
-def _means(task: ResolvedTask) -> tuple[float, float]:
-    return task.means or open_store(task.store()).mean_tokens()
 
 
 def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]) -> dict[str, Any]:

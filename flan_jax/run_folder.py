@@ -234,6 +234,7 @@ _PLAN: dict[str, Any] = {
     "largest_window": int,
 }
 _TASK: dict[str, Any] = {"name": str, "count": int, "share": int, "fingerprint": str, "draws": int}
+_TASK |= {"beside": bool, "in_order": bool}
 _TABLE: dict[str, Any] = {"batch_size": int, "steps": int, "vocabulary": dict[str, Any], "forms": dict[str, int]}
 _KEPT: dict[str, Any] = {"plan": dict[str, Any], "folders": list[str], "table": dict[str, Any]}
 
@@ -257,12 +258,15 @@ def _fault_of_plan(kept: Any) -> str:
         if fits(table.get("vocabulary"), dict[str, Any]):
             parts.append(("table.vocabulary.", table["vocabulary"], {"name": str, "size": int}))
     for prefix, values, wanted in parts:
-        if fault := misfit(values, wanted, ("draws", "steps", "vocabulary", "forms"), prefix):
+        if fault := misfit(values, wanted, ("draws", "steps", "vocabulary", "forms", "beside", "in_order"), prefix):
             return fault
     sizes = [*plan["capacities"].values(), plan["largest_window"], *(task["count"] for task in plan["tasks"])]
     if not plan["tasks"] or len(kept["folders"]) != len(plan["tasks"]):
         return f"it has {counted(len(plan['tasks']), 'task')} and {counted(len(kept['folders']), 'folder')}"
-    if not plan["capacities"] or min(sizes) < 1 or min(task["share"] for task in plan["tasks"]) < 1:
+    if not fits(plan.get("courses", []), list[list[Any]]):
+        return "courses are of another kind"
+    least = 0 if plan.get("courses") else 1  # a task may join later
+    if not plan["capacities"] or min(sizes) < 1 or min(task["share"] for task in plan["tasks"]) < least:
         return "a size, a count or a share in it is below 1"
     selections = kept.get("selections", [None] * len(kept["folders"]))
     if not fits(selections, list[str | None]) or len(selections) != len(kept["folders"]):

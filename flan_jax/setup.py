@@ -11,6 +11,9 @@ from typing import Any, Literal
 from flan_jax.config import origins
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import registrations
+from flan_jax.data.balance import balanced
+from flan_jax.data.blending import blended
+from flan_jax.data.curriculum import in_order
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.planning import plan as plans
@@ -296,7 +299,10 @@ def open_data(
     resolved, selection = selected(config, resolved, worker)
     leaks = _leaks(config, resolved, worker) if guard else []
     shape = shape_of(config)
-    plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
+    resolved = balanced(resolved, config.balance)
+    resolved, courses = blended(resolved, [], 0)
+    resolved, courses = in_order(resolved, courses, config.curriculum)
+    plan = resolved.plan(shape.capacities, config.data.pack, config.data.window, courses)
     reader = Reader(resolved.folders(plan), shape, resolved.selections(plan))
     keeper = Draws(resolved, plan, worker)
     path = folder / f"rows-{plan.fingerprint}.index" if folder else None

@@ -15,10 +15,10 @@ SOURCES = sorted((ROOT / "flan_jax").rglob("*.py"))
 
 # From the ground up: no room imports one above it, wherever the import stands. Files of flan_jax/ are rooms too.
 ORDER = (
-    *("errors", "annotations", "progress", "tables", "huge_pages", "library_noise"),
+    *("errors", "names", "annotations", "progress", "tables", "huge_pages", "library_noise"),
     *("files", "text", "tasks", "parallel", "data", "models", "config", "training"),
     *("setup", "plan_table", "run_lock", "run_folder", "run_checkpoint"),
-    *("inference", "evaluation", "commands", "train", "main"),
+    *("inference", "evaluation", "commands", "train", "stages", "main"),
 )
 # Rooms below, which are none of a room's business nevertheless.
 FORBIDDEN = {
@@ -26,6 +26,7 @@ FORBIDDEN = {
     "models": {"data", "tasks"},
     "inference": {"data", "tasks", "training"},
     "train": {"commands"},
+    "stages": {"commands"},
 }
 TENSORFLOW = {"tensorflow", "tensorflow_text", "tensorflow_datasets", "seqio"}
 

@@ -37,6 +37,18 @@ def read_number(text: str) -> float:
     return number
 
 
+def read_share(text: str) -> float | tuple[tuple[float, float], ...]:
+    """Reads a share, or a schedule of shares: pairs of the part of the run that is done and the share then.
+
+    >>> read_share("0.1"), read_share("0:0.5,1:0.1")
+    (0.1, ((0.0, 0.5), (1.0, 0.1)))
+    """
+    if ":" not in text:
+        return read_number(text)
+    points = [point.partition(":") for point in text.split(",")]
+    return tuple((read_number(at), read_number(share)) for at, _, share in points)
+
+
 def read_pairs(text: str) -> dict[str, int]:
     """Reads `inputs=64,targets=16`, or the same as a Python dict.
 
@@ -74,6 +86,7 @@ WANTED: dict[Callable[[str], Any], str] = {
     str: "a word",
     read_number: "a number",
     read_whole: "a whole number",
+    read_share: "a share, or 0:SHARE,1:SHARE",
     read_pairs: "NAME=SIZE,NAME=SIZE",
     read_fields: "inputs=COLUMN,targets=COLUMN",
     read_words: "TEXT,TEXT",
@@ -99,6 +112,14 @@ class Macro:
 
 MACROS: dict[str, Macro] = {
     "MIXTURE": Macro("Run.mixture", str, "NAME", "the mixture or task to train on (see `flan-jax tasks`)"),
+    "PRETRAINING": Macro("Pretraining.mixture", str, "NAME", "tasks of plain text to train on beside MIXTURE"),
+    "PRETRAINING_FRACTION": Macro(
+        "Pretraining.fraction", read_share, "X", "the share of trainable tokens that plain text has, or a schedule"
+    ),
+    "REPLAY": Macro("Replay.mixture", str, "NAME,NAME", "what was trained on before, and is replayed beside MIXTURE"),
+    "REPLAY_FRACTION": Macro(
+        "Replay.fraction", read_share, "X", "the share of trainable tokens that is replayed, or a schedule"
+    ),
     "MODEL": Macro("Run.model_name", str, "NAME", "a model: gin_configs/models/NAME.gin, or a gin file of your own"),
     "INIT_FROM": Macro(
         "Run.init_from", str, "FOLDER", "start from the parameters of this run, Hugging Face folder or T5X checkpoint"
@@ -143,6 +164,9 @@ MACROS: dict[str, Macro] = {
     "EVAL_PERIOD": Macro("Run.eval_period", read_whole, "N", "steps from one scoring to the next; 0: only at the end"),
     "SAVE_PERIOD": Macro("Run.save_period", read_whole, "N", "steps from one checkpoint to the next; 0: only the last"),
     "LOG_PERIOD": Macro("Run.log_period", read_whole, "N", "steps from one row of per-task losses to the next"),
+    "STAGES": Macro(
+        "Run.stages", read_words, "NAME,NAME", "the run's stages, in order; NAME/STEPS is the STEPS of one"
+    ),
     "RUN_DIR": Macro("Run.run_dir", str, "FOLDER", "where checkpoints, metrics and results go"),
     "STORE_DIR": Macro("Run.store_dir", str, "FOLDER", "where tokenised examples are kept and shared by runs"),
     "SEED": Macro("Run.seed", read_whole, "N", "every random draw of the run follows from it"),
@@ -185,6 +209,12 @@ SECTIONS: dict[str, str] = {
     "Loss": "loss",
     "Data": "data",
     "Hygiene": "hygiene",
+    "Balance": "balance",
+    "Pretraining": "pretraining",
+    "Replay": "replay",
+    "Curriculum": "curriculum",
+    "Distillation": "distillation",
+    "Stopping": "stopping",
     "Checkpoints": "checkpoints",
     "Evaluation": "evaluation",
 }

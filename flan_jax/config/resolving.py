@@ -66,6 +66,11 @@ def resolve(command: str, options: argparse.Namespace, macros: Mapping[str, Any]
     return config
 
 
+def resolve_runs(options: argparse.Namespace, macros: Mapping[str, Any], bindings: Sequence[str]) -> list[RunConfig]:
+    """The runs that a command line of `train` means: one, or one a stage of STAGES; see `resolve`."""
+    return [resolve("train", options, macros, bindings)]
+
+
 def _read_model(name: str, place: str, statements: Statements) -> None:
     """Reads a model's gin file beneath what was read so far."""
     under = Statements()

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flan_jax.config.macros import SECTIONS
-from flan_jax.config.training_settings import LossConfig, OptimizerConfig
+from flan_jax.config.training_settings import DistillationConfig, LossConfig, OptimizerConfig, StoppingConfig
 from flan_jax.data.hygiene_config import HygieneConfig
+from flan_jax.data.mixing_config import BalanceConfig, CurriculumConfig, PretrainingConfig, ReplayConfig
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel.rules import DEFAULT_SHAPE
@@ -111,6 +112,9 @@ class RunConfig:
       data_files: files of `--data`, trained on without a task module.
       data_fields: the columns of `data_files` that are inputs and targets, where rows are of no known kind.
       data_held_out: rows of each of `data_files` that are scored instead of trained on; None: a tenth, at most 50.
+      stages: the names of the run's stages, in order; the settings of one are written NAME/SETTING. Empty: one run.
+      carry: what a stage starts with of the one before, beside its parameters: "optimizer", "averages".
+      sweep: what `flan-jax sweep` varies: for each setting the values that it takes in turn.
       bindings: the gin statements that were given beside the macros, imports among them.
       operative: the gin text of all that was bound, written to the run folder.
     """
@@ -146,8 +150,17 @@ class RunConfig:
     loss: LossConfig = LossConfig()
     data: DataConfig = DataConfig()
     hygiene: HygieneConfig = HygieneConfig()
+    balance: BalanceConfig = BalanceConfig()
+    pretraining: PretrainingConfig = PretrainingConfig()
+    replay: ReplayConfig = ReplayConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
+    distillation: DistillationConfig = DistillationConfig()
+    stopping: StoppingConfig = StoppingConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    stages: tuple[str, ...] = ()
+    carry: tuple[Literal["optimizer", "averages"], ...] = ()
+    sweep: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     bindings: tuple[str, ...] = ()
     operative: str = ""
 

@@ -125,3 +125,46 @@ FORMS = {
     "Loss.function": "(logits [B, L, V], targets [B, L]) -> losses [B, L]",
 }
 """How functions of the user's are called, and what they give back."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationConfig:
+    """A teacher's distribution beside the targets, measured once by `flan-jax prepare --teacher RUN`.
+
+    Attributes:
+      teacher: the folder of the run, or of a Hugging Face model, whose likeliest tokens the store holds; None: no
+        teacher.
+      top_k: how many tokens it holds of each position.
+      weight: the share of the loss that is the teacher's: (1 - weight) * cross-entropy + weight * KL.
+      temperature: both distributions are softened by it, and the divergence multiplied by its square.
+    """
+
+    teacher: str | None = None
+    top_k: int = 16
+    weight: float = 0.5
+    temperature: float = 1.0
+
+    def faults(self) -> list[str]:
+        """Every fault of these settings."""
+        return []
+
+
+@dataclasses.dataclass(frozen=True)
+class StoppingConfig:
+    """When a run ends before its last step.
+
+    Attributes:
+      metric: "TASK/score" or "mean/score", as `Checkpoints.best_metric`; None: never.
+      mode: whether the largest or the smallest is best.
+      patience: how many scorings in a row may pass without a better one.
+      min_delta: what counts as better: more than the best by this.
+    """
+
+    metric: str | None = None
+    mode: Literal["max", "min"] = "max"
+    patience: int = 3
+    min_delta: float = 0.0
+
+    def faults(self) -> list[str]:
+        """Every fault of these settings."""
+        return []

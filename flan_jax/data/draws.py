@@ -6,10 +6,12 @@ wanted later, and a thread has them made meanwhile, in the order in which the pl
 
 import threading
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from flan_jax.data.planning.plan import LengthsOf, Plan
+from flan_jax.data.request import Request
 from flan_jax.data.resolve import Resolved
 from flan_jax.data.stores.store import all_whole
 from flan_jax.data.worker import Worker
@@ -53,14 +55,15 @@ class Draws:
           UserError: a bad row, a full disk, …
         """
         pairs = list(wanted)
-        missing = []
+        missing: dict[int, tuple[Request, list[Any]]] = {}
         there = all_whole([self._tasks[task].store(draw) for task, draw in pairs])
         for (task, draw), whole in zip(pairs, there, strict=True):
             one = self._tasks[task]
             if not whole:
-                missing.append((one.name, one.folder, one.fingerprint, draw))
-        if missing:
-            self._worker.call("prepare", wanted=missing, request=self._request)
+                request = one.request or self._request
+                missing.setdefault(id(request), (request, []))[1].append((one.name, one.folder, one.fingerprint, draw))
+        for request, wanted in missing.values():
+            self._worker.call("prepare", wanted=wanted, request=request)
         self._ready.update(task * _DRAWS + draw for task, draw in pairs)
 
     def reached(self, windows: int) -> list[tuple[int, int]]:

@@ -21,6 +21,7 @@ from flan_jax.data.stores import store as stores
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError, nearest
 from flan_jax.files import atomic, opened
+from flan_jax.names import names_in
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1]  # of flan_jax
 # A mixture that looks at more than its modules and the files that it opens may register otherwise at any time.
@@ -65,9 +66,10 @@ def refuse_unknown(worker: Worker, names: Mapping[str, str | None], ask: bool = 
     known = {entry["name"] for entry in entries if entry["kind"] in ("mixture", "task")}
     broken = {entry["name"]: entry["why"] for entry in entries if entry["kind"] == "broken"}
     folders = [entry for entry in entries if entry["kind"] == "folder"]
-    for setting, name in names.items():
-        if name is not None and name not in known:
-            raise unknown(name, known, setting, broken, folders)
+    for setting, given in names.items():
+        for name in names_in(given or ""):
+            if name not in known:
+                raise unknown(name, known, setting, broken, folders)
 
 
 def unknown(

@@ -9,12 +9,12 @@ import hashlib
 import os
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax.data import registrations
 from flan_jax.data.objectives import refuse_unfit
-from flan_jax.data.planning.plan import Plan, PlannedTask, shares_of
+from flan_jax.data.planning.plan import Course, Plan, PlannedTask, shares_of
 from flan_jax.data.request import Request
 from flan_jax.data.stores import mirror
 from flan_jax.data.stores import store as stores
@@ -38,6 +38,9 @@ class ResolvedTask:
       about: its declaration's facts (cluster, evaluation kind, chance, metrics, …).
       kept: the file of the indices that are trained on, where hygiene leaves examples out; see `selection`.
       means: then, tokens that an example has on average, and how many of them bear loss.
+      request: what it was asked for by, where that is not the mixture's request: tasks that stand beside it.
+      beside: whether it stands beside the mixture, and so is no part of an epoch.
+      in_order: whether its first pass goes through its examples in order; see `flan_jax.data.curriculum`.
     """
 
     name: str
@@ -51,6 +54,9 @@ class ResolvedTask:
     about: Mapping[str, Any]
     kept: str | None = None
     means: tuple[float, float] | None = None
+    request: Request | None = None
+    beside: bool = False
+    in_order: bool = False
 
     @property
     def trained_as(self) -> str:
@@ -63,6 +69,18 @@ class ResolvedTask:
         """The folder of one draw's store."""
         return os.path.join(self.folder, f"draw-{draw}")
 
+    def mean_tokens(self) -> tuple[float, float]:
+        """Tokens that an example has on average, and how many of them bear loss."""
+        return self.means or stores.open_store(self.store()).mean_tokens()
+
+
+@dataclasses.dataclass(frozen=True)
+class RatesFrom:
+    """Rates, one of each task of a resolved mixture, that hold from a virtual time on (examples of the mixture)."""
+
+    start: int
+    rates: tuple[float, ...]
+
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
@@ -73,15 +91,28 @@ class Resolved:
     vocabulary: Mapping[str, Any]
     missing: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def plan(self, capacities: Mapping[str, int], packed: bool, largest_window: int) -> Plan:
-        """The plan of training on this mixture."""
-        shares = shares_of([task.rate for task in self.tasks])
+    def plan(
+        self, capacities: Mapping[str, int], packed: bool, largest_window: int, courses: Sequence[RatesFrom] = ()
+    ) -> Plan:
+        """The plan of training on this mixture.
+
+        Args:
+          capacities: tokens of a row by budget.
+          packed: whether examples share rows.
+          largest_window: see `Plan`.
+          courses: rates that hold from some virtual time on, in the place of the tasks' own; one of each task.
+        """
+        shares = [shares_of(rates) for rates in ([task.rate for task in self.tasks], *(c.rates for c in courses))]
+        used = [number for number in range(len(self.tasks)) if any(each[number] for each in shares)]
         planned = [
-            PlannedTask(task.name, task.count, share, task.trained_as, task.draws)
-            for task, share in zip(self.tasks, shares, strict=True)
-            if share
+            PlannedTask(t.name, t.count, shares[0][n], t.trained_as, t.draws, t.beside, t.in_order)
+            for n, t in ((number, self.tasks[number]) for number in used)
         ]
-        return Plan(planned, capacities, self.request.seed, packed, largest_window)
+        later = [
+            Course(course.start, tuple(each[number] for number in used))
+            for course, each in zip(courses, shares[1:], strict=True)
+        ]
+        return Plan(planned, capacities, self.request.seed, packed, largest_window, later)
 
     def folders(self, plan: Plan) -> list[str]:
         """The folder of each of the plan's tasks; the store of draw d is `draw-d` in it."""

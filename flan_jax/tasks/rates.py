@@ -3,12 +3,15 @@ realised."""
 
 import dataclasses
 import functools
+import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import seqio
 
 from flan_jax.errors import UserError, nearest
+from flan_jax.names import names_in
 from flan_jax.tasks import fingerprints, registry
 
 Rate = float | Callable[[Any], float]
@@ -180,12 +183,18 @@ def rate_of(mixture_name: str, counts: Mapping[str, int]) -> dict[str, float]:
     there.
 
     Args:
-      mixture_name: a registered mixture, or a task, whose rate is then 1.
+      mixture_name: a registered mixture, or a task, whose rate is then 1. Of several with commas between, a task has
+        the sum of its rates in each; where they are in proportion to examples, so are those.
       counts: kept examples by task; a task that kept none has the rate 0.
 
     Raises:
       UserError: no such mixture, a task without a count, or a rate that cannot be worked out.
     """
+    if len(names := names_in(mixture_name)) > 1:
+        each = [_rate_among_others(name, counts) for name in names]
+        return {
+            task: math.fsum(rates.get(task, 0.0) for rates in each) for task in dict.fromkeys(itertools.chain(*each))
+        }
     if mixture_name in seqio.TaskRegistry.names():
         return {mixture_name: 1.0}
     top = _mixture(mixture_name)
@@ -196,6 +205,14 @@ def rate_of(mixture_name: str, counts: Mapping[str, int]) -> dict[str, float]:
             f"first."
         )
     return _rates(top, counts)
+
+
+def _rate_among_others(name: str, counts: Mapping[str, int]) -> dict[str, float]:
+    """The rates of a mixture; of a task its examples, so that it stands beside such rates."""
+    if name not in seqio.TaskRegistry.names():
+        return rate_of(name, counts)
+    cap = getattr(registry.declared(name), "cap", None)
+    return {name: float(min(counts[name], cap or counts[name]))}
 
 
 def _mixture(name: str) -> seqio.Mixture:
@@ -231,10 +248,12 @@ def _rates(top: seqio.Mixture, counts: Mapping[str, int]) -> dict[str, float]:
 
 def caps_of(mixture_name: str) -> dict[str, int | None]:
     """The cap on each task of a mixture: the least of those that its rates set, None where none does."""
-    if mixture_name in seqio.TaskRegistry.names():
-        return {mixture_name: None}
     caps: dict[str, int | None] = {}
-    _gather_caps(_mixture(mixture_name), caps)
+    for name in names_in(mixture_name):
+        if name in seqio.TaskRegistry.names():
+            caps.setdefault(name, None)
+        else:
+            _gather_caps(_mixture(name), caps)
     return caps
 
 

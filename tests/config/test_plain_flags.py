@@ -21,6 +21,8 @@ def test_every_macro_has_a_flag_that_sets_it():
         "SEED": ("8", 8), "LORA": ("16", 16), "VOCABULARY": ("byte", "byte"), "FORM": ("plain", "plain"),
         "EVAL_EXAMPLES": ("9", 9), "SPECIAL_TOKENS": ("<|a|>,<|b|>", ("<|a|>", "<|b|>")),
         "CHAT_TEMPLATE": ("chat.jinja", os.path.abspath("chat.jinja")),
+        "PRETRAINING": ("books", "books"), "PRETRAINING_FRACTION": ("0.1", 0.1), "REPLAY": ("a,b", "a,b"),
+        "REPLAY_FRACTION": ("0:0.5,1:0.1", ((0.0, 0.5), (1.0, 0.1))), "STAGES": ("tasks, chat", ("tasks", "chat")),
     }  # fmt: skip
     beside = {"INIT_FROM": ["--model", "t5_starter"], "LORA": ["--model", "t5_starter", "--init_from", "runs/a"]}
     assert set(values) == set(MACROS)

@@ -3,6 +3,7 @@
     virtual time   0 ........ W ........ 2W ........           cut into windows of W examples
     task i         (T * r_i + u_i) >> 40 of its examples stand before time T: its share r_i of 2^40, its phase u_i
     example j of i epoch j // n_i, place j % n_i in that epoch's keyed permutation
+    course         where shares change on the way, task i has r_ik from the start of its course k on; sums go on exactly
     window         all its examples, packed into rows (packing.py), rows in a keyed order
     row            numbered through the run; step s of batch size B trains on rows [s * B, (s + 1) * B)
 
@@ -47,6 +48,8 @@ class PlannedTask:
       share: its part of the mixture, in units of 2^-40.
       fingerprint: of what shaped its tokens.
       draws: how many differently drawn stores its epochs go around.
+      beside: whether it stands beside what is trained on, as plain text does: then it is no part of an epoch.
+      in_order: whether its first pass goes through its examples in their order instead of a permutation's.
     """
 
     name: str
@@ -54,6 +57,21 @@ class PlannedTask:
     share: int
     fingerprint: str
     draws: int = 1
+    beside: bool = False
+    in_order: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """Shares that hold from some time on.
+
+    Attributes:
+      start: virtual time, in examples of the whole mixture.
+      shares: of each task, in units of 2^-40; one may be 0 for a while.
+    """
+
+    start: int
+    shares: tuple[int, ...]
 
 
 def shares_of(rates: Sequence[float]) -> list[int]:
@@ -116,6 +134,31 @@ def examples_by(time: int, shares: np.ndarray, phases: np.ndarray) -> np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
+class _Leg:
+    """A course with where its sums begin: what was before it, and how far each task is from its next example."""
+
+    start: int
+    shares: np.ndarray
+    phases: np.ndarray
+    before: np.ndarray
+
+
+def _legs(shares: np.ndarray, courses: Sequence[Course]) -> list[_Leg]:
+    legs = [_Leg(0, shares, phases_of(shares), np.zeros(len(shares), np.int64))]
+    for course in courses:
+        last = legs[-1]
+        time = course.start - last.start
+        if time <= 0:
+            raise ValueError(f"a course starts at {course.start}, the one before at {last.start}")
+        # Beyond 64 bits, so in Python's whole numbers.
+        sums = [s * time + p for s, p in zip(last.shares.tolist(), last.phases.tolist(), strict=True)]
+        before = last.before + np.array([total >> SHARE_BITS for total in sums], np.int64)
+        phases = np.array([total & (2**SHARE_BITS - 1) for total in sums], np.uint64)
+        legs.append(_Leg(course.start, np.array(course.shares, np.uint64), phases, before))
+    return legs
+
+
+@dataclasses.dataclass(frozen=True)
 class Rows:
     """Packed rows of one window: row k holds entries [first[k], first[k + 1]).
 
@@ -150,6 +193,7 @@ class Plan:
       seed: of order and permutations.
       packed: False gives every example a row of its own.
       largest_window: bound on the examples that are packed and shuffled together.
+      courses: how shares change after those that the tasks have at first; later ones come later.
     """
 
     def __init__(
@@ -159,17 +203,19 @@ class Plan:
         seed: int,
         packed: bool = True,
         largest_window: int = LARGEST_WINDOW,
+        courses: Sequence[Course] = (),
     ):
-        self.tasks = tuple(tasks)
+        self.tasks, self.courses = tuple(tasks), tuple(courses)
         self.capacities = dict(capacities)
         self.seed, self.packed, self.largest_window = seed, packed, largest_window
         self._shares = np.array([task.share for task in self.tasks], np.uint64)
-        self._phases = phases_of(self._shares)
         self._counts = np.array([task.count for task in self.tasks], np.int64)
         self._draws = np.array([task.draws for task in self.tasks], np.int32)
-        passes = self._counts / (self._shares / 2**SHARE_BITS)
+        self._in_order = np.array([task.in_order for task in self.tasks], np.bool_)
+        self._legs = _legs(self._shares, self.courses)
+        passes = self._passes()
         #: Examples until the first task has been seen once: an epoch of the mixture.
-        self.epoch_size = max(1, round(float(passes.min())))
+        self.epoch_size = max(1, round(float(passes.min()))) if passes.min() < math.inf else int(self._counts.sum())
         even = passes.max() <= passes.min() * 1.01
         floor = 1 if even else SMALLEST_WINDOW
         parts = max(1, -(-self.epoch_size // largest_window))
@@ -188,7 +234,23 @@ class Plan:
 
     def counts_by(self, window: int) -> np.ndarray:
         """Examples of each task before a window, int64 [T]."""
-        return examples_by(self.boundary(window), self._shares, self._phases)
+        time = self.boundary(window)
+        leg = next(leg for leg in reversed(self._legs) if leg.start <= time)
+        return leg.before + examples_by(time - leg.start, leg.shares, leg.phases)
+
+    def _passes(self) -> np.ndarray:
+        """Virtual time at which each task that makes an epoch has been seen once, float64."""
+        ends = [leg.start for leg in self._legs[1:]] + [math.inf]
+        left, found = self._counts.astype(np.float64), np.full(len(self.tasks), math.inf)
+        for leg, end in zip(self._legs, ends, strict=True):
+            shares = leg.shares / 2**SHARE_BITS
+            with np.errstate(divide="ignore", invalid="ignore"):
+                here = np.where(shares > 0, left / shares, math.inf)
+            done = (found == math.inf) & (here <= end - leg.start)
+            found[done] = leg.start + here[done]
+            left = left - shares * (end - leg.start) if end < math.inf else left
+        epoch = np.array([not task.beside for task in self.tasks])
+        return found[epoch] if epoch.any() else found
 
     def examples(self, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The examples of a window, unpacked: task int32 [N], index in the store int64 [N], epoch int32 [N]."""
@@ -198,9 +260,8 @@ class Plan:
         size = int((after - before).sum())
         task, index, epoch = np.empty(size, np.int32), np.empty(size, np.int64), np.empty(size, np.int32)
         seed = np.uint64(self.seed % 2**64)
-        plan_kernels.window_examples(
-            before, after, self._counts, seed, np.uint64(_ORDER_OF_EXAMPLES), task, index, epoch
-        )
+        orders = np.uint64(_ORDER_OF_EXAMPLES), self._in_order
+        plan_kernels.window_examples(before, after, self._counts, seed, *orders, task, index, epoch)
         return task, index, epoch
 
     def rows(self, window: int, lengths_of: LengthsOf) -> Rows:
@@ -229,8 +290,10 @@ class Plan:
 
     def describe(self) -> dict[str, Any]:
         """What determines the plan, JSON-able; `Plan.from_description` makes it again."""
+        more = {"courses": [[course.start, list(course.shares)] for course in self.courses]} if self.courses else {}
         return {
             "tasks": [dict(vars(task)) for task in self.tasks],
+            **more,
             "rules": RULES,
             "capacities": self.capacities,
             "seed": self.seed,
@@ -252,7 +315,8 @@ class Plan:
             )
         tasks = [PlannedTask(**task) for task in description["tasks"]]
         rest = {key: description[key] for key in ("capacities", "seed", "packed", "largest_window")}
-        return cls(tasks, **rest)
+        courses = [Course(start, tuple(shares)) for start, shares in description.get("courses", ())]
+        return cls(tasks, **rest, courses=courses)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -262,6 +326,9 @@ class Plan:
         whole.update("\0".join(text for task in self.tasks for text in (task.name, task.fingerprint)).encode())
         for column in (self._counts, self._shares, self._draws):
             whole.update(column.astype("<i8").tobytes())
+        if self.courses or self._in_order.any() or any(task.beside for task in self.tasks):
+            flags = [[task.beside, task.in_order] for task in self.tasks]
+            whole.update(json.dumps([flags, self.describe().get("courses")]).encode())
         return whole.hexdigest()[:16]
 
 
@@ -279,6 +346,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for key in ("rules", "seed", "capacities", "packed", "largest_window")
         if old[key] != new[key]
     ]
+    if old.get("courses") != new.get("courses"):
+        said.append("shares change otherwise in the course of the run (its length, or a schedule, is another)")
     before = {task["name"]: task for task in old["tasks"]}
     after = {task["name"]: task for task in new["tasks"]}
     said += [f"task {name!r} is gone" for name in before if name not in after]
@@ -292,4 +361,6 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         if was["share"] != now["share"] and was["count"] == now["count"]:
             old_share, new_share = was["share"] / 2**SHARE_BITS, now["share"] / 2**SHARE_BITS
             said.append(f"task {name!r} had {old_share:.4%} of the mixture, has {new_share:.4%}")
+        if was.get("in_order", False) != now.get("in_order", False):
+            said.append(f"task {name!r} comes in another order")
     return said

@@ -93,8 +93,9 @@ def examples_by(high, low, shares, phases, counts):
 
 
 @compiled
-def window_examples(before, after, counts, seed, what, task, index, epoch):
-    """Fills task, index and epoch of the examples number before[t] to after[t] of every task t."""
+def window_examples(before, after, counts, seed, what, in_order, task, index, epoch):
+    """Fills task, index and epoch of the examples number before[t] to after[t] of every task t; where in_order[t], the
+    first pass is not permuted."""
     at = 0
     for t in range(len(counts)):
         number, stop = before[t], after[t]
@@ -107,7 +108,8 @@ def window_examples(before, after, counts, seed, what, task, index, epoch):
             if position == counts[t]:
                 here, position = here + 1, 0
                 key = _mix(seed, what, np.uint64(t), np.uint64(here))
-            task[at], index[at], epoch[at] = t, _permuted(position, counts[t], key), here
+            place = position if in_order[t] and here == 0 else _permuted(position, counts[t], key)
+            task[at], index[at], epoch[at] = t, place, here
             position += 1
             at += 1
 

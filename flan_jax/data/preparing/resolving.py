@@ -15,6 +15,7 @@ from flan_jax.data.stores import store as stores
 from flan_jax.data.wrong_masks import wrong_in, wrong_words
 from flan_jax.errors import UserError, counted, nearest, together
 from flan_jax.files import filesystem, opened
+from flan_jax.names import names_in
 
 
 def resolve_in_child(
@@ -74,7 +75,7 @@ def resolve_in_child(
     for task in tasks:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     watched += opened.found(began, except_in=request.store_dir, known={file for file, _ in watched})
-    notes += task_folders.notes(mixture)
+    notes += [note for name in names_in(mixture) for note in task_folders.notes(name)]
     notes += [f"left out: task {name!r}, whose {why}" for name, why in missing.items()]
     return {"tasks": tasks, "vocabulary": vocabulary, "watched": watched, "missing": missing, "notes": notes}
 
@@ -208,7 +209,12 @@ def _about(described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def members(mixture: str, setting: str = "MIXTURE") -> list[str]:
-    """The tasks of a mixture, or the task itself, in a stable order; `setting` is what named it."""
+    """The tasks of a mixture or of several, or the task itself, in a stable order; `setting` is what named it."""
+    found = [task for name in names_in(mixture) or [mixture] for task in _members(name, setting)]
+    return sorted(set(found), key=found.index)
+
+
+def _members(mixture: str, setting: str) -> list[str]:
     import seqio
 
     from flan_jax.mixtures import BROKEN

@@ -2,13 +2,14 @@
 
 import collections
 import hashlib
+import json
 import math
 
 import numpy as np
 import pytest
 
 from flan_jax.data.planning.order import mix, permute
-from flan_jax.data.planning.plan import Plan, PlannedTask, differences, examples_by, phases_of, shares_of
+from flan_jax.data.planning.plan import Course, Plan, PlannedTask, differences, examples_by, phases_of, shares_of
 from flan_jax.errors import UserError
 
 
@@ -224,3 +225,43 @@ def test_a_plan_of_very_many_tasks_is_columns():
     assert all(len(plan.rows(window, lengths_of).task) > 8000 for window in range(100))
     assert plan.draws_reached(3) == [1] * 100_000
     assert Plan.from_description(plan.describe()).fingerprint == plan.fingerprint
+
+
+def in_courses(courses, **flags):
+    tasks = [PlannedTask(f"t{i}", 1000, s, "", **flags) for i, s in enumerate(shares_of([0.5, 0.3, 0.2]))]
+    return Plan(tasks, {"row": 64}, 7, largest_window=100, courses=courses)
+
+
+def test_shares_change_with_the_courses_and_sums_go_on_within_one_example():
+    later = [Course(1_003, tuple(shares_of([0.1, 0.0, 0.9]))), Course(5_001, tuple(shares_of([0.0, 1.0, 0.0])))]
+    plan = in_courses(later)
+    legs = [(0, [0.5, 0.3, 0.2]), (1_003, [0.1, 0.0, 0.9]), (5_001, [0.0, 1.0, 0.0])]
+    before = np.zeros(3, np.int64)
+    for window in range(1, 90):
+        time = plan.boundary(window)
+        exact = np.zeros(3)
+        for (start, shares), end in zip(legs, [1_003, 5_001, 10**9], strict=True):
+            exact += np.array(shares) * max(0, min(time, end) - start)
+        counts = plan.counts_by(window)
+        assert np.abs(counts - exact).max() <= 1
+        assert (counts >= before).all()
+        before = counts
+    assert Plan.from_description(json.loads(json.dumps(plan.describe()))).fingerprint == plan.fingerprint
+    assert plan.fingerprint != in_courses([]).fingerprint
+    assert "shares change otherwise" in "".join(differences(plan.describe(), in_courses(later[:1]).describe()))
+
+
+def test_a_task_in_order_comes_in_order_once_and_one_beside_makes_no_epoch():
+    plan = Plan(
+        [PlannedTask("sorted", 300, 2**39, "", in_order=True), PlannedTask("text", 10, 2**39, "", beside=True)],
+        {"row": 64},
+        seed=3,
+        largest_window=100,
+    )
+    assert plan.epoch_size == 600
+    found = [plan.examples(window) for window in range(12)]
+    mine = [(index[task == 0], epoch[task == 0]) for task, index, epoch in found]
+    index, epoch = np.concatenate([i for i, _ in mine]), np.concatenate([e for _, e in mine])
+    assert index[epoch == 0].tolist() == list(range(300))
+    second = index[epoch == 1]
+    assert len(second) == 300 and sorted(second) == list(range(300)) and second.tolist() != list(range(300))

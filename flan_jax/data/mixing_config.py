@@ -1,0 +1,142 @@
+"""What a run mixes and in which order: plain words and numbers, read without JAX.
+
+Shares are of *trainable tokens*: those that bear loss. Where a share may change in the course of a run it is a number,
+or pairs of (part of the run that is done, share), between which it changes evenly:
+
+    ((0.0, 0.5), (1.0, 0.1))      from a half at the first step to a tenth at the last
+"""
+
+import dataclasses
+from typing import Literal
+
+Schedule = float | tuple[tuple[float, float], ...]
+
+
+def share_at(schedule: Schedule, done: float) -> float:
+    """A scheduled share when this part of the run is done.
+
+    >>> share_at(0.2, 0.7), round(share_at(((0.0, 0.5), (0.5, 0.1)), 0.25), 3), share_at(((0.0, 0.5), (0.5, 0.1)), 0.9)
+    (0.2, 0.3, 0.1)
+    """
+    if isinstance(schedule, int | float):
+        return float(schedule)
+    later = next((number for number, (at, _) in enumerate(schedule) if at > done), len(schedule))
+    if later in (0, len(schedule)):
+        return float(schedule[min(later, len(schedule) - 1)][1])
+    (start, before), (end, after) = schedule[later - 1 : later + 1]
+    return before + (after - before) * (done - start) / (end - start)
+
+
+def schedule_faults(name: str, schedule: Schedule, below: float = 1.0) -> list[str]:
+    """What is wrong with a share or a schedule of shares.
+
+    Args:
+      name: the setting's name within its section.
+      schedule: its value.
+      below: what a share has to stay below.
+    """
+    if isinstance(schedule, int | float):
+        return [] if 0 <= schedule < below else [f"{name} is {schedule}, wanted 0 or more and less than {below:g}"]
+    places = [at for at, _ in schedule]
+    if not places or places[0] != 0 or any(a >= b for a, b in zip(places, places[1:], strict=False)) or places[-1] > 1:
+        return [f"{name} is {schedule}, wanted pairs of (part of the run, share) from 0.0 on, each later, up to 1.0"]
+    return [
+        f"{name} has {share} at {at}, wanted 0 or more and less than {below:g}"
+        for at, share in schedule
+        if not 0 <= share < below
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class BalanceConfig:
+    """How the tasks of MIXTURE share it, in the place of the rates that it declares. All off: these hold.
+
+    Attributes:
+      cap: the most examples of a task that count; rates are in proportion to examples then.
+      temperature: rates are examples (capped) to the power of 1 / temperature; 1 is in proportion.
+      weights: factors of rates, by a task's name, a pattern of names ("super_ni.*") or a cluster.
+      budgets: shares of clusters, which the others divide the rest among: {"nli": 0.3}.
+      floor: the least share of any task.
+      unit: what rates and shares are of: "examples", "tokens", or "trainable_tokens", of which every task then has its
+        share however long its examples are.
+    """
+
+    cap: int | None = None
+    temperature: float | None = None
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    budgets: dict[str, float] = dataclasses.field(default_factory=dict)
+    floor: float = 0.0
+    unit: Literal["examples", "tokens", "trainable_tokens"] = "examples"
+
+    def faults(self) -> list[str]:
+        """Every fault of these settings that shows without data."""
+        return []
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingConfig:
+    """Plain text beside the instructions, in the same rows.
+
+    Attributes:
+      mixture: tasks of plain text, which stand beside those of MIXTURE; None: those that MIXTURE holds already.
+      fraction: the share of trainable tokens that they have: a number, or a schedule.
+      lengths: {"inputs", "targets"}, bounds on one example of theirs; None: FEATURE_LENGTHS. They pack into the same
+        rows.
+      rows: {"inputs", "targets"} of rows of their own, with a compiled step of its own; None: the same rows.
+      loss_weight: factor of their tokens' loss.
+      eval: whether the loss of their validation split is measured wherever the run is scored, where they have one.
+    """
+
+    mixture: str | None = None
+    fraction: Schedule = 0.0
+    lengths: dict[str, int] | None = None
+    rows: dict[str, int] | None = None
+    loss_weight: float = 1.0
+    eval: bool = True
+
+    def faults(self) -> list[str]:
+        """Every fault of these settings that shows without data."""
+        return schedule_faults("fraction", self.fraction)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplayConfig:
+    """Tasks that were trained on before, mixed in so that they are not forgotten.
+
+    Attributes:
+      mixture: what is replayed: mixtures or tasks, with commas between. A stage of STAGES replays what the stages
+        before it trained on, unless it names some of that.
+      fraction: the share of trainable tokens that it has: a number, or a schedule.
+    """
+
+    mixture: str | None = None
+    fraction: Schedule = 0.0
+
+    def faults(self) -> list[str]:
+        """Every fault of these settings that shows without data."""
+        return schedule_faults("fraction", self.fraction)
+
+
+@dataclasses.dataclass(frozen=True)
+class CurriculumConfig:
+    """In which order examples come; without it every pass is in an order of its own.
+
+    Attributes:
+      tasks: names, patterns or clusters of tasks, in the order in which they join; those that none names are there
+        from the first step on.
+      joins: what part of the run is done when each of `tasks` joins; empty: evenly, the first at once.
+      by: what makes an example difficult, the easy ones coming first in a task's first pass: "length" in tokens,
+        "loss" as `flan-jax prepare --difficulty RUN` measured it, or "field:NAME", a number in the data's rows.
+      hard_first: whether the difficult ones come first.
+      measured_by: the run that measured the loss; it may be left out where only one did.
+    """
+
+    tasks: tuple[str, ...] = ()
+    joins: tuple[float, ...] = ()
+    by: str | None = None
+    hard_first: bool = False
+    measured_by: str | None = None
+
+    def faults(self) -> list[str]:
+        """Every fault of these settings that shows without data."""
+        return []
