@@ -61,6 +61,16 @@ def read_pairs(text: str) -> dict[str, int]:
     return {name: read_whole(size) for name, size in read_fields(text).items()}
 
 
+def read_values(text: str) -> dict[str, tuple[Any, ...]]:
+    """Reads `{"SEED": (0, 1, 2)}`.
+
+    >>> read_values("{'SEED': (0, 1)}")
+    {'SEED': (0, 1)}
+    """
+    value = ast.literal_eval(text)
+    return {str(name): tuple(values) for name, values in value.items()}
+
+
 def read_fields(text: str) -> dict[str, str]:
     """Reads `inputs=question,targets=answer`.
 
@@ -86,6 +96,7 @@ WANTED: dict[Callable[[str], Any], str] = {
     str: "a word",
     read_number: "a number",
     read_whole: "a whole number",
+    read_values: "{'NAME': (VALUE, VALUE)}",
     read_share: "a share, or 0:SHARE,1:SHARE",
     read_pairs: "NAME=SIZE,NAME=SIZE",
     read_fields: "inputs=COLUMN,targets=COLUMN",
@@ -166,6 +177,9 @@ MACROS: dict[str, Macro] = {
     "LOG_PERIOD": Macro("Run.log_period", read_whole, "N", "steps from one row of per-task losses to the next"),
     "STAGES": Macro(
         "Run.stages", read_words, "NAME,NAME", "the run's stages, in order; NAME/STEPS is the STEPS of one"
+    ),
+    "SWEEP": Macro(
+        "Run.sweep", read_values, "{NAME: VALUES}", "the values that `flan-jax sweep` gives to each setting"
     ),
     "RUN_DIR": Macro("Run.run_dir", str, "FOLDER", "where checkpoints, metrics and results go"),
     "STORE_DIR": Macro("Run.store_dir", str, "FOLDER", "where tokenised examples are kept and shared by runs"),
