@@ -2,7 +2,7 @@
 
 import collections
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ import numpy as np
 from flan_jax import setup, tables
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import selection
+from flan_jax.data.balance import balanced
 from flan_jax.data.objectives import refuse_unfit
 from flan_jax.data.planning.packing import pack
-from flan_jax.data.planning.plan import SHARE_BITS, Plan, PlannedTask, shares_of
-from flan_jax.data.resolve import ResolvedTask
+from flan_jax.data.planning.plan import SHARE_BITS
+from flan_jax.data.request import Request
+from flan_jax.data.resolve import Resolved, ResolvedTask
 from flan_jax.data.worker import Worker
 from flan_jax.data.wrong_masks import WRONG_MASKS, wrong_in, wrong_words
 from flan_jax.errors import counted
@@ -22,15 +24,18 @@ from flan_jax.models.footprint import footprint
 _SAMPLE = 200  # examples of a task that an estimate reads at most
 _NAMED = 4  # tasks with wrong masks that are named
 _TASKS = 6  # that a line names
+_SUMMED = ("examples", "rate", "seen", "tokens", "trainable", "share", "truncated", "dropped")
 _WINDOWS = 4  # windows that are packed to know how full rows get
+_HEADS = ("task", "examples", "cap", "rate", "seen", "epochs", "tokens", "trainable", "share", "truncated", "dropped")
 
 
 def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any]:
     """Works out what a run will train on.
 
     Returns:
-      {"tasks": a row each, "total": their sum, "steps", "rows", "full": by budget, the
-      share of positions that hold tokens, …}.
+      {"tasks": a row each, "clusters": the sums of each one's tasks, "total": the sum of them all, "steps", "rows",
+      "full": by budget, the share of positions that hold tokens, …}. Of a row, "rate" is its share of the
+      examples, "share" of the tokens that bear loss.
     """
     by_name = {task.name: task for task in data.resolved.tasks}
     members = [by_name[task.name] for task in data.plan.tasks]
@@ -67,6 +72,7 @@ def _seen(data: setup.Data, rows: int) -> np.ndarray:
 def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]) -> dict[str, Any]:
     return {
         "task": task.name,
+        "cluster": task.about.get("cluster") or None,
         "examples": task.count,
         "cap": task.cap,
         "rate": share / 2**SHARE_BITS,
@@ -97,10 +103,9 @@ def _finish(
     forms: Mapping[str, int],
     exact: bool,
 ) -> dict[str, Any]:
-    total = {
-        key: sum(row[key] for row in rows)
-        for key in ("examples", "rate", "seen", "tokens", "trainable", "truncated", "dropped")
-    }
+    trainable = max(1, sum(row["trainable"] for row in rows))
+    rows = [{**row, "share": row["trainable"] / trainable} for row in rows]
+    total = {key: sum(row[key] for row in rows) for key in _SUMMED}
     extended = setup.extend_vocabulary(config)
     table = {
         "mixture": config.mixture,
@@ -114,6 +119,7 @@ def _finish(
         "forms": dict(forms),
         "added": extended.notes(in_chats="chat" in forms) if extended else [],
         "tasks": rows,
+        "clusters": _clusters(rows),
         "total": total,
         "model": footprint(
             setup.model_for(config, vocabulary["size"]), config.optimizer.name, config.store_dir, setup.lora_for(config)
@@ -124,6 +130,18 @@ def _finish(
         table["tokens_per_second"] = speed
         table["seconds"] = total["tokens"] / speed
     return table
+
+
+def _clusters(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The sums of each cluster's tasks; of the tasks that have none under None."""
+    groups: dict[str | None, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["cluster"], []).append(row)
+    summed = {name: {key: sum(row[key] for row in members) for key in _SUMMED} for name, members in groups.items()}
+    return [
+        {"cluster": name, "tasks": len(groups[name]), "epochs": sums["seen"] / sums["examples"], **sums}
+        for name, sums in summed.items()
+    ]
 
 
 def _measured_speed(config: RunConfig) -> float | None:
@@ -144,39 +162,46 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
     setup.learn_vocabulary(config, worker)
     request = setup.request_of(config, config.mixture, config.data.split)
     answer = worker.call("estimate", sample=_SAMPLE, request=request)
-    sampled = answer["tasks"]
-    refuse_unfit({task["name"]: task["objective"] for task in sampled}, config.model.architecture, "MIXTURE")
+    sampled = {task["name"]: task for task in answer["tasks"]}
+    refuse_unfit({name: task["objective"] for name, task in sampled.items()}, config.model.architecture, "MIXTURE")
+    resolved = balanced(_from_samples(request, answer), config.balance)
+    by_name = {task.name: task for task in resolved.tasks}
     shape = setup.shape_of(config)
-    shares = shares_of([task["rate"] for task in sampled])
-    planned = [PlannedTask(t["name"], t["count"], s, "") for t, s in zip(sampled, shares, strict=True)]
-    plan = Plan(planned, shape.capacities, config.seed, config.data.pack, config.data.window)
+    plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
+    known = [sampled[task.name]["lengths"] for task in plan.tasks]
     task, index, _ = plan.examples(0)
-    lengths = np.array(
-        [sampled[t]["lengths"][i % len(sampled[t]["lengths"])] for t, i in zip(task, index, strict=True)]
-    )
+    lengths = np.array([known[t][i % len(known[t])] for t, i in zip(task, index, strict=True)])
     budgets = shape.budgets(lengths[:, 0], lengths[:, 1])
     capacities = np.array(list(shape.capacities.values()))
     made = int(pack(budgets, capacities).max()) + 1 if config.data.pack else len(budgets)
     full = budgets.sum(axis=0) / (made * capacities)
     windows = plan.windows_of(config.epochs) if config.epochs else (config.steps or 0) * config.batch_size / made
     steps = config.steps or max(1, math.ceil(windows * made / config.batch_size))
-    rows = []
-    for number, member in enumerate(sampled):
-        seen = windows * float(plan.counts_by(1)[number])
-        mean = float(np.sum(member["lengths"]) / len(member["lengths"])), float(np.mean(member["trainable"]))
-        about = ResolvedTask(
-            member["name"], "", "", member["count"], member["rate"], member["cap"], 1, member["tally"], {}
-        )
-        rows.append(_row(about, shares[number], seen, mean))
+    members = [by_name[planned.name] for planned in plan.tasks]
+    rows = [
+        _row(member, planned.share, windows * float(seen), member.mean_tokens())
+        for member, planned, seen in zip(members, plan.tasks, plan.counts_by(1), strict=True)
+    ]
     filled = dict(zip(shape.capacities, full.tolist(), strict=True))
-    forms = collections.Counter(member["form"] for member in sampled)
+    forms = collections.Counter(sampled[member.name]["form"] for member in members)
     table = _finish(config, rows, steps, filled, answer["vocabulary"], forms, exact=False)
-    return {**table, "from_samples": [member["name"] for member in sampled if member["from_sample"]]}
+    by_hand = [member.name for member in members if sampled[member.name]["from_sample"]]
+    return {**table, "from_samples": by_hand}
+
+
+def _from_samples(request: Request, answer: Mapping[str, Any]) -> Resolved:
+    """A mixture as far as samples of its sources tell: without stores."""
+    tasks = []
+    for task in answer["tasks"]:
+        means = float(np.sum(task["lengths"]) / len(task["lengths"])), float(np.mean(task["trainable"]))
+        facts = {"count": task["count"], "rate": task["rate"], "cap": task["cap"], "tally": task["tally"]}
+        about = {"cluster": task["cluster"]}
+        tasks.append(ResolvedTask(task["name"], "", "", draws=1, about=about, means=means, **facts))
+    return Resolved(request, tuple(tasks), answer["vocabulary"])
 
 
 def render_plan(table: dict[str, Any], most: int = 40) -> str:
     """The plan as text; of more than `most` tasks, the largest are shown and the rest is summed."""
-    heads = ["task", "examples", "cap", "rate", "seen", "epochs", "tokens", "trainable", "truncated", "dropped"]
     rows = sorted(table["tasks"], key=lambda row: -row["rate"]) if len(table["tasks"]) > most else table["tasks"]
     shown = [_cells(row) for row in rows[:most]]
     if rest := rows[most:]:
@@ -190,7 +215,8 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
     beside = f" that stay as they are, {adapters:,} in adapters" if adapters else ""
     lines = [
         f"Plan of {table['mixture']!r}" + (" (an estimate from a sample)" if table["estimate"] else ""),
-        tables.table(heads, shown, rule_before=[len(shown) - 1]),
+        tables.table(_HEADS, shown, rule_before=[len(shown) - 1]),
+        *_by_cluster(table, most),
         f"{table['steps']:,} steps of {table['batch_size']} rows ({row} tokens); positions that hold tokens: {full}",
         read_as(table["vocabulary"], table["forms"]),
         *table.get("added", []),
@@ -273,9 +299,21 @@ def read_as(vocabulary: dict[str, Any], forms: dict[str, int]) -> str:
     return f"vocabulary: {short} ({vocabulary['size']:,} ids); written {said}"
 
 
-def _cells(row: dict[str, Any]) -> list[Any]:
-    names = ("task", "examples", "cap", "rate", "seen", "epochs", "tokens", "trainable", "truncated", "dropped")
-    return [tables.Share(row[name]) if name == "rate" else row[name] for name in names]
+def _cells(row: Mapping[str, Any], heads: Sequence[str] = _HEADS) -> list[Any]:
+    return [tables.Share(row[name]) if name in ("rate", "share") else row[name] for name in heads]
+
+
+def _by_cluster(table: Mapping[str, Any], most: int) -> list[str]:
+    """The sums of clusters, where they are fewer than the tasks; of more than `most`, the largest are shown."""
+    if not 1 < len(table["clusters"]) < len(table["tasks"]):
+        return []
+    rows = [{**row, "cluster": row["cluster"] or "of no cluster"} for row in table["clusters"]]
+    rows.sort(key=lambda row: -row["rate"])
+    if rest := rows[most:]:
+        summed = {key: sum(row[key] for row in rest) for key in ("tasks", *_SUMMED)}
+        rows = [*rows[:most], {"cluster": f"… {len(rest)} more clusters", "epochs": None, **summed}]
+    heads = ("cluster", "tasks", "examples", "rate", "seen", "epochs", "tokens", "trainable", "share")
+    return ["", tables.table(heads, [_cells(row, heads) for row in rows]), ""]
 
 
 def _bytes(count: float) -> str:

@@ -1,12 +1,15 @@
 """`flan-jax plan`: what every task will contribute, before the first step."""
 
 import json
-import sys
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flan_jax import setup
 from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
+from flan_jax.data.worker import Worker
 from flan_jax.evaluation.check import check_eval_mixture
+from flan_jax.plan_comparison import compared, render_comparison
 from flan_jax.plan_table import estimated_table, plan_table, render_plan
 
 
@@ -21,12 +24,36 @@ def plan_command(config: RunConfig, as_json: bool = False, estimate: bool = Fals
     check(config)
     with setup.worker_of(config) as worker:
         check_eval_mixture(config, worker)
-        if estimate:
-            table = estimated_table(config, worker)
-        else:
-            data = setup.open_data(config, worker, guard=True)
-            table = plan_table(config, data, data.steps(config))
-    json.dump(table, sys.stdout, indent=1) if as_json else print(render_plan(table))
-    if as_json:
-        print()
+        table = _table(config, worker, estimate, guard=True)
+    _show(table, render_plan, as_json)
     return 0
+
+
+def compare_command(configs: Mapping[str, RunConfig], as_json: bool = False, estimate: bool = False) -> int:
+    """Prints the plans of two runs side by side, without training.
+
+    Args:
+      configs: the runs, by what they are called.
+      as_json: print JSON instead of the tables.
+      estimate: from samples of the sources, without preparing.
+    """
+    for config in configs.values():
+        check(config)
+        setup.refuse_unknown(config)  # before anything is prepared for the other one
+    found = {}
+    for name, config in configs.items():
+        with setup.worker_of(config) as worker:
+            found[name] = _table(config, worker, estimate)
+    _show(compared(found), render_comparison, as_json)
+    return 0
+
+
+def _table(config: RunConfig, worker: Worker, estimate: bool, guard: bool = False) -> dict[str, Any]:
+    if estimate:
+        return estimated_table(config, worker)
+    data = setup.open_data(config, worker, guard=guard)
+    return plan_table(config, data, data.steps(config))
+
+
+def _show(found: dict[str, Any], render: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+    print(json.dumps(found, indent=1) if as_json else render(found))

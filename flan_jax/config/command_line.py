@@ -53,7 +53,8 @@ The folder is read back, and prompts must give the same ids and the same logits,
     "plan": """examples:
   flan-jax plan --gin_file=quickstart.gin
   flan-jax plan --gin_file=quickstart.gin --json > plan.json
-  flan-jax plan --gin_file=quickstart.gin --estimate        (from a sample, without preparing)""",
+  flan-jax plan --gin_file=quickstart.gin --estimate        (from a sample, without preparing)
+  flan-jax plan --compare quickstart.gin balance.gin        (two runs side by side)""",
     "inspect": """examples:
   flan-jax inspect --task my_task --module my_tasks --num 3   (straight from the source)
   flan-jax inspect --run_dir runs/quickstart --step 120       (what exactly step 120 trains on)
@@ -212,6 +213,12 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
     if command == "plan":
         parser.add_argument("--json", action="store_true", help="print the plan as JSON")
         parser.add_argument("--estimate", action="store_true", help="from a sample of the sources, without preparing")
+        parser.add_argument(
+            "--compare",
+            nargs=2,
+            metavar=("A.gin", "B.gin"),
+            help="show the plans of two gin files side by side; all other flags hold for both",
+        )
     if command == "prepare":
         parser.add_argument("--repair", action="store_true", help="first read the stores to the last byte; mend them")
         parser.add_argument(

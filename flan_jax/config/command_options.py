@@ -51,6 +51,13 @@ def faults_of(command: str, options: argparse.Namespace) -> list[str]:
         faults.append("--overlap compares two mixtures; leave --check and other words out")
     if command == "tasks" and not 2 <= given.get("ngram", 13) <= 64:
         faults.append(f"--ngram is {options.ngram}, wanted 2 to 64 words")
+    if command == "plan" and options.compare:
+        if options.gin_file:
+            faults.append(
+                "--compare names the gin files of two runs; leave --gin_file out, and include what both share"
+            )
+        if options.compare[0] == options.compare[1]:
+            faults.append(f"--compare has {options.compare[0]} twice; name two gin files")
     return faults + _data_faults(options)
 
 
@@ -114,7 +121,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
             *("num_beams", "length_penalty", "stop", "scores", "step"),
         ),
         "inspect": ("task", "step", "num", "split", "dropped"),
-        "plan": ("estimate",),
+        "plan": ("estimate", "compare"),
         "prepare": ("runner", "beam_options", "repair"),
         "tasks": ("query", "check", "overlap", "ngram", "num"),
         "vocab": ("size", "output", "max_examples"),

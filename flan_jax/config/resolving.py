@@ -71,6 +71,16 @@ def resolve_runs(options: argparse.Namespace, macros: Mapping[str, Any], binding
     return [resolve("train", options, macros, bindings)]
 
 
+def resolve_each(
+    command: str, options: argparse.Namespace, macros: Mapping[str, Any], bindings: Sequence[str], files: Sequence[str]
+) -> dict[str, RunConfig]:
+    """The run that each of several gin files means with the same flags, by the file's name; see `resolve`."""
+    return {
+        name: resolve(command, argparse.Namespace(**{**vars(options), "gin_file": [name]}), macros, bindings)
+        for name in files
+    }
+
+
 def _read_model(name: str, place: str, statements: Statements) -> None:
     """Reads a model's gin file beneath what was read so far."""
     under = Statements()

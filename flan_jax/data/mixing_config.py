@@ -7,6 +7,7 @@ or pairs of (part of the run that is done, share), between which it changes even
 """
 
 import dataclasses
+import math
 from typing import Literal
 
 Schedule = float | tuple[tuple[float, float], ...]
@@ -52,13 +53,18 @@ class BalanceConfig:
     """How the tasks of MIXTURE share it, in the place of the rates that it declares. All off: these hold.
 
     Attributes:
-      cap: the most examples of a task that count; rates are in proportion to examples then.
-      temperature: rates are examples (capped) to the power of 1 / temperature; 1 is in proportion.
-      weights: factors of rates, by a task's name, a pattern of names ("super_ni.*") or a cluster.
-      budgets: shares of clusters, which the others divide the rest among: {"nli": 0.3}.
-      floor: the least share of any task.
+      cap: the most examples of a task that count; rates are in proportion to examples then, whatever caps and rates the
+        mixture declares.
+      temperature: rates are examples to the power of 1 / temperature, at most `cap` of them, or without one as many as
+        the mixture's own cap lets count; 1 is in proportion.
+      weights: factors of rates, by a task's name, a pattern of names ("super_ni.*") or a cluster. Of several for a task
+        its name goes before a pattern, a longer pattern before a shorter one, and a pattern before a cluster. 0 leaves
+        a task out.
+      budgets: shares of clusters, within which their tasks keep to their rates, and which all other tasks divide the
+        rest among: {"nli": 0.3}.
+      floor: the least share of any task; those that have more pay for it, of a cluster with a budget within that.
       unit: what rates and shares are of: "examples", "tokens", or "trainable_tokens", of which every task then has its
-        share however long its examples are.
+        share however long its examples are, as the mean over the first draw of each has it.
     """
 
     cap: int | None = None
@@ -68,9 +74,34 @@ class BalanceConfig:
     floor: float = 0.0
     unit: Literal["examples", "tokens", "trainable_tokens"] = "examples"
 
+    @property
+    def balances(self) -> bool:
+        """Whether anything is set, so that declared rates do not hold."""
+        return self != BalanceConfig()
+
     def faults(self) -> list[str]:
         """Every fault of these settings that shows without data."""
-        return []
+        faults = []
+        if self.cap is not None and self.cap < 1:
+            faults.append(f"cap is {self.cap}, wanted a positive number of examples, or None")
+        if self.temperature is not None and not self.temperature > 0:
+            faults.append(f"temperature is {self.temperature}, wanted more than 0: 1 for rates in proportion, or None")
+        faults += [
+            f"weights has {weight} for {name!r}, wanted 0 or more"
+            for name, weight in self.weights.items()
+            if not weight >= 0
+        ]
+        faults += [
+            f"budgets has {share} for {name!r}, wanted a share of more than 0 and at most 1"
+            for name, share in self.budgets.items()
+            if not 0 < share <= 1
+        ]
+        whole = math.fsum(self.budgets.values())
+        if whole > 1 + 1e-9 and all(share <= 1 for share in self.budgets.values()):
+            faults.append(f"budgets add up to {whole:g}, wanted shares of at most 1 in all")
+        if not 0 <= self.floor <= 1:
+            faults.append(f"floor is {self.floor}, wanted a share from 0 to 1")
+        return faults
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,7 +51,8 @@ def estimate_in_child(
         if from_sample:
             count, scaled = rows or count, {}
         facts = {"lengths": lengths, "trainable": trainable, "rows": rows, "form": examples.prompt_facts(name)["form"]}
-        facts |= {"from_sample": from_sample, "objective": examples.describe(name)["objective"]}
+        about = examples.describe(name)
+        facts |= {"from_sample": from_sample, "objective": about["objective"], "cluster": about.get("cluster", "")}
         found.append({"name": name, **facts, "count": count, "tally": scaled})
     if empty and not found:
         raise empty[0]
