@@ -119,7 +119,7 @@ def _finish(
         "forms": dict(forms),
         "added": extended.notes(in_chats="chat" in forms) if extended else [],
         "tasks": rows,
-        "clusters": _clusters(rows),
+        "clusters": by_cluster(rows),
         "total": total,
         "model": footprint(
             setup.model_for(config, vocabulary["size"]), config.optimizer.name, config.store_dir, setup.lora_for(config)
@@ -132,9 +132,9 @@ def _finish(
     return table
 
 
-def _clusters(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The sums of each cluster's tasks; of the tasks that have none under None."""
-    groups: dict[str | None, list[dict[str, Any]]] = {}
+def by_cluster(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The sums of each cluster's rows in a plan; those of tasks without one stand under None."""
+    groups: dict[str | None, list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(row["cluster"], []).append(row)
     summed = {name: {key: sum(row[key] for row in members) for key in _SUMMED} for name, members in groups.items()}
@@ -216,7 +216,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
     lines = [
         f"Plan of {table['mixture']!r}" + (" (an estimate from a sample)" if table["estimate"] else ""),
         tables.table(_HEADS, shown, rule_before=[len(shown) - 1]),
-        *_by_cluster(table, most),
+        *_cluster_table(table, most),
         f"{table['steps']:,} steps of {table['batch_size']} rows ({row} tokens); positions that hold tokens: {full}",
         read_as(table["vocabulary"], table["forms"]),
         *table.get("added", []),
@@ -303,7 +303,7 @@ def _cells(row: Mapping[str, Any], heads: Sequence[str] = _HEADS) -> list[Any]:
     return [tables.Share(row[name]) if name in ("rate", "share") else row[name] for name in heads]
 
 
-def _by_cluster(table: Mapping[str, Any], most: int) -> list[str]:
+def _cluster_table(table: Mapping[str, Any], most: int) -> list[str]:
     """The sums of clusters, where they are fewer than the tasks; of more than `most`, the largest are shown."""
     if not 1 < len(table["clusters"]) < len(table["tasks"]):
         return []

@@ -78,7 +78,14 @@ def test_caps_and_rates_are_those_of_the_tasks(table):
     assert told == {"capitals": (24, 15, pytest.approx(15 / 55)), "parity": (40, None, pytest.approx(40 / 55))}
 
 
-@pytest.mark.parametrize("length", [["--steps", 30], ["--epochs", 5]])
+SHARED = ["--gin.Balance.weights={'capitals': 3, 'par*': 1}", "--gin.Balance.temperature=1e9"]
+
+
+@pytest.mark.parametrize(
+    "length",
+    [["--steps", 30], ["--epochs", 5], ["--steps", 30, *SHARED, "--gin.Balance.unit='trainable_tokens'"]],
+    ids=["steps", "epochs", "balanced"],
+)
 def test_an_estimate_is_near_the_plan(project, length):
     exact, near = (
         json.loads(project("plan", "--gin_file", "run.gin", "--json", *length, *more).out)
@@ -92,6 +99,37 @@ def test_an_estimate_is_near_the_plan(project, length):
             assert ours[key] == pytest.approx(theirs[key], rel=0.1), (key, ours["task"])
     for name, share in exact["full"].items():
         assert near["full"][name] == pytest.approx(share, abs=0.1)
+
+
+def test_shares_of_trainable_tokens_are_told(table, project):
+    for row in table["tasks"]:
+        assert row["share"] == row["trainable"] / table["total"]["trainable"] and row["cluster"] is None
+    how = [*SHARED, "--gin.Balance.unit='trainable_tokens'", "--gin.Balance.cap=12"]
+    for more in ([], ["--estimate"]):
+        found = json.loads(project("plan", "--gin_file", "run.gin", "--json", *how, *more).out)
+        told = {row["task"]: (row["share"], row["cap"]) for row in found["tasks"]}
+        assert told == {"capitals": (pytest.approx(0.75, abs=0.01), 12), "parity": (pytest.approx(0.25, abs=0.01), 12)}
+
+
+def test_two_runs_are_put_side_by_side(project, table):
+    theirs = 'include "run.gin"\nMIXTURE = "theirs"\nBalance.weights = {"shout": 3.0}\n'
+    (project.folder / "theirs.gin").write_text(theirs)
+    compare = ["plan", "--compare", "run.gin", "theirs.gin", "--steps", 30]
+    found = json.loads(project(*compare, "--json").out)
+    assert [run["mixture"] for run in found["runs"]] == ["ours", "theirs"]
+    rows = {row["task"]: row["runs"] for row in found["tasks"]}
+    assert list(rows) == ["capitals", "parity", "shout"]
+    for row in table["tasks"]:  # of the first by itself
+        assert rows[row["task"]][0] == {key: row[key] for key in ("rate", "share", "epochs")}
+    assert rows["capitals"][1] is None and rows["shout"][0] is None
+    assert rows["shout"][1]["rate"] == pytest.approx(3 / 4) and rows["parity"][1]["rate"] == pytest.approx(1 / 4)
+    assert "in A alone: capitals\nin B alone: shout" in project(*compare).out
+
+
+def test_a_wrong_mixture_is_told_before_the_other_run_is_planned(project):
+    (project.folder / "mistyped.gin").write_text('include "run.gin"\nMIXTURE = "thiers"\n')
+    check_refused(project("plan", "--compare", "run.gin", "mistyped.gin"), "'thiers'", "did you mean 'theirs'")
+    check_refused(project("plan", "--compare", "run.gin", "absent.gin"), "no gin file 'absent.gin'")
 
 
 def test_an_estimate_prepares_nothing(project, tmp_path):

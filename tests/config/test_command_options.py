@@ -52,6 +52,11 @@ def test_options_of_generate_that_would_do_nothing_are_refused(argv, words):
         ("vocab --size 3000000000", "--size is 3,000,000,000, wanted 2,147,483,647 or less"),
         ("generate --prompt a --num_beams 4097", "--num_beams is 4,097, wanted 4,096 or less"),
         ("vocab --size 0 --max_examples 0", "--size is 0, wanted 1 or more"),
+        (
+            "plan --compare a.gin b.gin --gin_file c.gin",
+            "--compare names the gin files of two runs; leave --gin_file out",
+        ),
+        ("plan --compare a.gin a.gin", "--compare has a.gin twice; name two gin files"),
         ("train --fields inputs=a --held_out 3", "2 faults:\n- --fields names the columns of --data FILE"),
         ("train --fields inputs=a --held_out 3", "--held_out keeps rows of --data FILE apart"),
     ],
