@@ -20,8 +20,9 @@ def rows_of(text):
 
 
 def test_what_both_have_stands_side_by_side_and_the_rest_is_named():
-    one = plan(qa=(0.5, 0.25, 1.0), nli=(0.5, 0.75, 2.0))
-    other = plan(nli=(0.9, 0.8, 4.0), chat=(0.1, 0.2, 0.5))
+    alone = [(None, (1.0, 1.0, 1.0))]
+    one = plan(alone, qa=(0.5, 0.25, 1.0), nli=(0.5, 0.75, 2.0))
+    other = plan(alone, nli=(0.9, 0.8, 4.0), chat=(0.1, 0.2, 0.5))
     comparison = compared({"a.gin": one, "b.gin": other})
     assert comparison["tasks"][0] == {"task": "qa", "runs": [{"rate": 0.5, "share": 0.25, "epochs": 1.0}, None]}
     text = render_comparison(comparison)

@@ -42,7 +42,7 @@ def balanced(resolved: Resolved, settings: BalanceConfig) -> Resolved:
         return resolved
     tasks = resolved.tasks
     mixture = resolved.request.mixture
-    _refuse_unknown(mixture, tasks, settings)
+    _refuse_unknown(resolved, settings)
     weighted = [
         rate * _weight(task, settings.weights) for task, rate in zip(tasks, _rates(tasks, settings), strict=True)
     ]
@@ -150,10 +150,11 @@ def _is_pattern(name: str) -> bool:
     return any(sign in name for sign in _IN_PATTERNS)
 
 
-def _refuse_unknown(mixture: str, tasks: Sequence[ResolvedTask], settings: BalanceConfig) -> None:
+def _refuse_unknown(resolved: Resolved, settings: BalanceConfig) -> None:
     """Refuses weights and budgets that are of nothing in the mixture."""
-    names = [task.name for task in tasks]
-    clusters = sorted({_cluster(task) for task in tasks} - {""})
+    mixture = resolved.request.mixture
+    names = [*(task.name for task in resolved.tasks), *resolved.missing]
+    clusters = sorted({_cluster(task) for task in resolved.tasks} - {""})
 
     def fits(name: str) -> bool:
         return name in names or name in clusters or (_is_pattern(name) and bool(fnmatch.filter(names, name)))

@@ -3,10 +3,10 @@
     large, 4,000 rows each    list_first, list_last, sentence_adjective, sentence_kind
     small, 80 rows each       few_day_after, few_number_more, few_review_sentiment, few_review_topic
 
-`unequal` mixes them in proportion to their examples, without caps, so that a small one has a half in a hundred of it.
-What caps, temperatures, budgets and floors are for can be seen on that. A small task is one of the suite with its first
-training rows alone, which name every day, number and judgement often enough to learn it from; it is scored on as many
-rows as that. Importing this module declares, no more.
+`unequal` mixes them in proportion to their examples, without caps, so that a small one is one in two hundred of it:
+what caps, temperatures, budgets and floors are for can be seen on that. A small task is one of the suite with its first
+training rows alone, which name every day, number and judgement often enough to learn it from, and is scored on all
+validation rows. Importing this module declares, no more.
 """
 
 import dataclasses

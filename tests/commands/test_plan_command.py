@@ -126,10 +126,13 @@ def test_two_runs_are_put_side_by_side(project, table):
     assert "in A alone: capitals\nin B alone: shout" in project(*compare).out
 
 
-def test_a_wrong_mixture_is_told_before_the_other_run_is_planned(project):
+def test_what_cannot_be_compared_is_refused(project):
     (project.folder / "mistyped.gin").write_text('include "run.gin"\nMIXTURE = "thiers"\n')
     check_refused(project("plan", "--compare", "run.gin", "mistyped.gin"), "'thiers'", "did you mean 'theirs'")
     check_refused(project("plan", "--compare", "run.gin", "absent.gin"), "no gin file 'absent.gin'")
+    weighed = ["--gin_file", "run.gin", "--gin.Balance.weights={'capitols': 2.0}"]
+    for more in ([], ["--estimate"]):
+        check_refused(project("plan", *weighed, *more), "Balance.weights names 'capitols'", "did you mean 'capitals'")
 
 
 def test_an_estimate_prepares_nothing(project, tmp_path):

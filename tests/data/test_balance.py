@@ -80,6 +80,11 @@ def test_a_weight_of_nothing_leaves_a_task_out_of_the_plan():
     assert [task.name for task in plan.tasks] == ["rte", "snli", "joke"]
 
 
+def test_a_task_whose_corpus_cannot_be_had_may_have_a_weight():
+    mixture = dataclasses.replace(resolved(), missing={"newsroom": "its corpus is not there"})
+    assert shares(mixture, weights={"newsroom": 2.0, "rte": 1.0}) == shares(weights={"rte": 1.0})
+
+
 def test_what_the_mixture_leaves_out_stays_out():
     assert shares(resolved({"joke": 0.0}), cap=5_000, floor=0.05)["joke"] == 0
 
