@@ -1,23 +1,25 @@
 """Shares of a mixture's tasks by the run's own rules, in the place of the rates that the mixture declares.
 
-rate       as declared; with a cap or a temperature (examples, at most the cap) ** (1 / temperature)
-weighted   times the weight of the task's name, or of the longest pattern that fits it, or of its cluster
-share      in proportion to that within each cluster that has a budget, and within all others together; at least
-           the floor
-drawn      what is drawn are examples: a share of tokens is divided by the tokens of one of them
+    rate       as declared; with a cap or a temperature (examples, at most the cap) ** (1 / temperature)
+    weighted   times the weight of the task's name, or of the longest pattern that fits it, or of its cluster
+    share      in proportion to that within each cluster that has a budget, and within all others together, but at
+               least the floor
+    drawn      shares of tokens are divided by the tokens of one example, as it is examples that are drawn
+
+Each line goes by what the line before it gives.
 """
 
 import dataclasses
 import fnmatch
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from flan_jax.data.mixing_config import BalanceConfig
 from flan_jax.data.resolve import Resolved, ResolvedTask
 from flan_jax.errors import UserError, counted, nearest, together
 
 _NEAR = 1e-9  # what sums of shares that people write may be off
-_NAMED = 3  # tasks that an error names
+_NAMED = 12  # tasks or clusters that an error names
 _IN_PATTERNS = "*?["
 
 
@@ -160,8 +162,8 @@ def _refuse_unknown(resolved: Resolved, settings: BalanceConfig) -> None:
         return name in names or name in clusters or (_is_pattern(name) and bool(fnmatch.filter(names, name)))
 
     faults = [
-        f"Balance.weights names {name!r}, which no task, pattern of tasks or cluster of MIXTURE {mixture!r} "
-        f"is called{nearest(name, [*names, *clusters])}"
+        f"Balance.weights names {name!r}, which is no task, pattern of tasks or cluster of MIXTURE {mixture!r}"
+        f"{nearest(name, [*names, *clusters])}"
         for name in settings.weights
         if not fits(name)
     ]
@@ -174,10 +176,15 @@ def _refuse_unknown(resolved: Resolved, settings: BalanceConfig) -> None:
         raise UserError(together(faults))
 
 
-def _clusters_of(mixture: str, clusters: Collection[str]) -> str:
+def _clusters_of(mixture: str, clusters: Sequence[str]) -> str:
     if not clusters:
         return f"the tasks of MIXTURE {mixture!r} have no clusters; weigh them by name with Balance.weights"
-    return f"no task of MIXTURE {mixture!r} is of such a cluster (they are of {', '.join(clusters)})"
+    return f"no task of MIXTURE {mixture!r} is of such a cluster (they are of {_some(clusters, 'cluster')})"
+
+
+def _some(names: Sequence[str], noun: str) -> str:
+    more = f" and {counted(len(names) - _NAMED, f'more {noun}')}" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _refuse_budgets(
@@ -191,9 +198,8 @@ def _refuse_budgets(
         )
     given, others = 1 - budgets[""], [tasks[number].name for number in groups[""]]
     if others and not budgets[""]:
-        more = f" and {counted(len(others) - _NAMED, 'more task')}" if len(others) > _NAMED else ""
         raise UserError(
-            f"Balance.budgets add up to {given:g}, so that nothing is left for {', '.join(others[:_NAMED])}{more}; "
+            f"Balance.budgets add up to {given:g}, so that nothing is left for {_some(others, 'task')}; "
             f"lower one of them, or leave those tasks out by Balance.weights of 0"
         )
     if budgets[""] and not others:

@@ -144,9 +144,9 @@ def test_a_plan_gives_the_shares_of_what_they_are_of(unit):
     [
         (
             {"weights": {"wmt_da": 2.0}},
-            "Balance.weights names 'wmt_da', .* MIXTURE 'm' is called; did you mean 'wmt_de'",
+            "Balance.weights names 'wmt_da', .* MIXTURE 'm'; did you mean 'wmt_de'",
         ),
-        ({"weights": {"wnt_*": 2.0}}, "Balance.weights names 'wnt_*', which no task, pattern of tasks or cluster"),
+        ({"weights": {"wnt_*": 2.0}}, "Balance.weights names 'wnt_*', which is no task, pattern of tasks or cluster"),
         (
             {"budgets": {"nlii": 0.3}},
             "names 'nlii', and no task .* of such a cluster .*nli, translation.; did you mean 'nli'",
@@ -180,6 +180,12 @@ def test_what_cannot_be_had_is_refused(settings, told):
 def test_budgets_of_tasks_without_clusters_are_refused():
     with pytest.raises(UserError, match="the tasks of MIXTURE 'm' have no clusters; weigh them by name"):
         balanced(resolved(counts={"joke": 400}), BalanceConfig(budgets={"nli": 0.3}))
+
+
+def test_of_many_tasks_an_error_names_the_first():
+    mixture = resolved(counts={"rte": 9, **{f"t{number}": 5 for number in range(14)}})
+    with pytest.raises(UserError, match="nothing is left for t0, .*, t11 and 2 more tasks; lower"):
+        balanced(mixture, BalanceConfig(budgets={"nli": 1.0}))
 
 
 def test_a_share_of_tokens_that_a_task_does_not_have_is_refused():
