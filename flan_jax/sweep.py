@@ -6,7 +6,6 @@ are finished are not begun again, so after a kill the same command goes on, and 
 
 import gc
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import jax
 
 from flan_jax.config.run_config import RunConfig
-from flan_jax.config.sweeps import SweepRun
+from flan_jax.config.sweeps import SweepRun, launch
 from flan_jax.errors import UserError, counted, path_fault, told
 from flan_jax.evaluation import sweep_scores
 from flan_jax.files import atomic
@@ -100,16 +99,6 @@ def _is_finished(config: RunConfig) -> bool:
     scored = reached if not config.eval_mixture else (_kept(folder / "results.json") or {}).get("step")
     ended = reached == steps or config.stopping.metric is not None  # by its scores, before the last step
     return same and reached > 0 and ended and scored == reached
-
-
-def launch(run: SweepRun, words: Sequence[str]) -> str:
-    """The command of a run by itself, as a shell takes it.
-
-    >>> launch(SweepRun({"SEED": "1"}, "runs/a/SEED=1", ("SEED=1",)), ["--gin_file=a.gin"])
-    "flan-jax train --gin_file=a.gin --gin.SEED=1 --sweep '{}' --run_dir runs/a/SEED=1"
-    """
-    flags = [f"--gin.{text}" for text in run.bindings]
-    return shlex.join(["flan-jax", "train", *words, *flags, "--sweep", "{}", "--run_dir", run.run_dir])
 
 
 def _write(path: str, commands: Sequence[str]) -> int:

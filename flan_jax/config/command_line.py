@@ -23,9 +23,9 @@ EPILOGS: dict[str, str] = {
 Run the same command again and the run goes on where it stopped; Ctrl-C saves first.""",
     "sweep": """examples:
   flan-jax sweep --gin_file=quickstart.gin --gin.LEARNING_RATE=1e-3,3e-4 --gin.SEED=0,1,2
-  flan-jax sweep --gin_file=demonstrations/instructions.gin
-  flan-jax sweep --gin_file=demonstrations/instructions.gin --write runs.txt     (a command a run, for a scheduler)
-  flan-jax sweep --gin_file=demonstrations/instructions.gin --report             (the table of what is finished)
+  flan-jax sweep --gin_file=demonstrations/learning_rate.gin
+  flan-jax sweep --gin_file=demonstrations/learning_rate.gin --write runs.txt     (a command a run, for a scheduler)
+  flan-jax sweep --gin_file=demonstrations/learning_rate.gin --report             (the table of what is finished)
 
 Each run has a folder of its own in RUN_DIR. Run the same command again and the sweep goes on where it stopped.""",
     "eval": """examples:

@@ -16,6 +16,7 @@ import hashlib
 import io
 import itertools
 import re
+import shlex
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,6 +109,8 @@ def split_values(text: str) -> list[str]:
     depth, commas = 0, []
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.ERRORTOKEN and token.string[0] in "'\"":
+                return [text]  # as below, before Python 3.12
             if token.type == tokenize.OP:
                 depth += (token.string in "([{") - (token.string in ")]}")
                 if token.string == "," and depth == 0:
@@ -242,6 +245,16 @@ def _resolved(runs: Sequence[SweepRun], options: argparse.Namespace, macros: Map
             raise UserError(together(fault.each(), f"run {run.label}")) from fault
         found.append(dataclasses.replace(run, configs=configs))
     return found
+
+
+def launch(run: SweepRun, words: Sequence[str]) -> str:
+    """The command of a run by itself, as a shell takes it.
+
+    >>> launch(SweepRun({"SEED": "1"}, "runs/a/SEED=1", ("SEED=1",)), ["--gin_file=a.gin"])
+    "flan-jax train --gin_file=a.gin --gin.SEED=1 --sweep '{}' --run_dir runs/a/SEED=1"
+    """
+    flags = [f"--gin.{text}" for text in run.bindings]
+    return shlex.join(["flan-jax", "train", *words, *flags, "--sweep", "{}", "--run_dir", run.run_dir])
 
 
 def _literal(text: str) -> Any:
