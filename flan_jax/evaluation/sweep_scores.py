@@ -149,10 +149,10 @@ def render(found: Mapping[str, Any]) -> str:
     for name, figure in found["figures"].items():
         rules.append(len(body))
         unit = "" if name.endswith(figure["unit"]) else f" ({figure['unit']})"
-        body.append([name.upper() + unit, *([""] * len(axes)), None, None, None, None, *([None, ""] * several)])
+        body.append([name.upper() + unit, *([""] * len(axes)), *[_BLANK] * 4, *[_BLANK, ""] * several])
         if figure["before"] is not None:
             body.append(["  before", *([""] * len(axes)), *_shown(figure["before"], figure["unit"])])
-            body[-1] += [None, ""] * several
+            body[-1] += [_BLANK, ""] * several
         for row, cell in zip(rows, figure["cells"], strict=True):
             line = [
                 "  after",
@@ -179,6 +179,16 @@ def _difference(cell: Mapping[str, Any] | None, unit: str) -> Any:
 
 def _ranges(cell: Mapping[str, Any] | None) -> str:
     return "" if cell is None or "apart" not in cell else "apart" if cell["apart"] else "overlap"
+
+
+class _Blank:
+    """A cell that shows nothing, in a column of numbers."""
+
+    def __str__(self) -> str:
+        return ""
+
+
+_BLANK = _Blank()
 
 
 class _Rounded(float):

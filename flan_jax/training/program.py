@@ -18,6 +18,7 @@ from flan_jax.models import lora as adapters
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel.mesh import batch_sharding
+from flan_jax.parallel.rules import LOGICAL_RULES
 from flan_jax.training import state as states
 from flan_jax.training.loss import LossConfig
 from flan_jax.training.objective import likelihood
@@ -117,7 +118,8 @@ def make_program(
             microbatches=microbatches,
             lora=lora or LoraConfig(),
             traced_rate=not own,
-        )
+        ),
+        tuple(LOGICAL_RULES.items()),
     )
     # Of a seed JAX takes the lower 32 bits, as it does of a number in the program.
     scalars = {"learning_rate": np.float32(optimizer.learning_rate), "seed": np.int64(seed).astype(np.int32)}
@@ -125,7 +127,8 @@ def make_program(
 
 
 @functools.lru_cache(maxsize=8)  # as many as a run of stages goes through, which the next run of a sweep repeats
-def _shared_program(settings: _Settings) -> Program:
+def _shared_program(settings: _Settings, rules: tuple[Any, ...]) -> Program:
+    """The program of settings; `rules` of where axes lie, which it is laid out by, are part of what it is kept under."""
     return _built(**settings.values)
 
 
