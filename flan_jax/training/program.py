@@ -128,7 +128,7 @@ def make_program(
 
 @functools.lru_cache(maxsize=8)  # as many as a run of stages goes through, which the next run of a sweep repeats
 def _shared_program(settings: _Settings, rules: tuple[Any, ...]) -> Program:
-    """The program of settings; `rules` of where axes lie, which it is laid out by, are part of what it is kept under."""
+    """The program of settings, kept under the rules by which it is laid out too."""
     return _built(**settings.values)
 
 
