@@ -222,10 +222,10 @@ def folder_name(shown: Mapping[str, str]) -> str:
 
     >>> folder_name({"LEARNING_RATE": "0.001", "SEED": "2"})
     'LEARNING_RATE=0.001,SEED=2'
-    >>> folder_name({"chat/STEPS": "100"})
-    'chat_STEPS=100-5535e125'
+    >>> folder_name({"chat/STEPS": "100"}), folder_name({"MIXTURE": "a b"})
+    ('chat.STEPS=100', 'MIXTURE=a_b-bb7038d4')
     """
-    said = ",".join(f"{name}={value}" for name, value in shown.items())
+    said = ",".join(f"{name.replace('/', '.')}={value}" for name, value in shown.items())
     name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", said)[:_LONGEST_NAME]
     return name if name == said else f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 

@@ -149,7 +149,7 @@ def render(found: Mapping[str, Any]) -> str:
     for name, figure in found["figures"].items():
         rules.append(len(body))
         unit = "" if name.endswith(figure["unit"]) else f" ({figure['unit']})"
-        body.append([name.upper() + unit, *([""] * len(axes)), *[_BLANK] * 4, *[_BLANK, ""] * several])
+        body.append([name + unit, *([""] * len(axes)), *[_BLANK] * 4, *[_BLANK, ""] * several])
         if figure["before"] is not None:
             body.append(["  before", *([""] * len(axes)), *_shown(figure["before"], figure["unit"])])
             body[-1] += [_BLANK, ""] * several

@@ -66,13 +66,13 @@ def test_the_table_has_a_block_a_figure_with_the_scores_before(runs):
     cells = [line.split() for line in lines]
     assert " ".join(cells[0]) == "LEARNING_RATE runs mean lowest highest from the first ranges"
     assert cells[2:7] == [
-        ["SEEN", "TEMPLATES", "(%)"],
+        ["seen", "templates", "(%)"],
         ["before", "6", "22.5", "20.0", "25.0"],
         ["after", "0.001", "2", "62.0", "60.0", "64.0", "-"],
         ["after", "0.01", "2", "70.8", "70.0", "71.5", "+8.8", "apart"],
         ["after", "0.1", "2", "59.5", "58.0", "61.0", "-2.5", "overlap"],
     ]
-    assert cells[8][:2] == ["TRAINING", "LOSS"] and cells[9][3:6] == ["1.5000", "1.0000", "2.0000"]
+    assert cells[8][:2] == ["training", "loss"] and cells[9][3:6] == ["1.5000", "1.0000", "2.0000"]
     assert lines[-1].startswith("finished: 2 of 2 runs with LEARNING_RATE=0.001; 2 of 2")
 
 
