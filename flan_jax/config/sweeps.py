@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flan_jax.config import binding
+from flan_jax.config.checks import refuse
+from flan_jax.config.gin_statements import Binding
 from flan_jax.config.macros import MACROS
 from flan_jax.config.resolving import resolve_runs
 from flan_jax.config.run_config import RunConfig
@@ -87,13 +89,15 @@ def runs_of(options: argparse.Namespace, macros: Mapping[str, Any], bindings: Se
       UserError: nothing is varied, a value cannot be read, or settings of the runs have faults.
     """
     fixed, flags = _flag_axes(bindings)
-    given = _swept(options, macros, fixed)
+    statements = binding.read(options.gin_file, fixed)
+    refuse(statements.faults)
+    final = statements.final()
+    given = _swept(final, macros)
     settled = {*macros, *(text.partition("=")[0] for text in fixed)}
     axes = {name: values for name, values in given.items() if name not in settled} | flags
-    if faults := _axis_faults(axes, settled):
-        raise UserError(together(faults))
+    refuse(_axis_faults(axes, settled))
     axes = {name: axes[name] for name in sorted(axes, key=lambda name: name == SEED)}  # the others keep their order
-    root = _root(options, macros, fixed)
+    root = _root(options, macros, final)
     combinations = itertools.product(*axes.values())
     runs = [_run(root, fixed, dict(zip(axes, values, strict=True))) for values in combinations]
     return _resolved(runs, options, macros)
@@ -138,9 +142,8 @@ def _flag_axes(bindings: Sequence[str]) -> tuple[list[str], dict[str, list[Value
     return fixed, axes
 
 
-def _swept(options: argparse.Namespace, macros: Mapping[str, Any], fixed: Sequence[str]) -> dict[str, list[Value]]:
+def _swept(final: Mapping[str, Binding], macros: Mapping[str, Any]) -> dict[str, list[Value]]:
     """The axes of SWEEP."""
-    final = binding.read(options.gin_file, fixed).final()
     place = f"{final['SWEEP'].place}: " if "SWEEP" in final and "SWEEP" not in macros else ""
     sweep = macros.get("SWEEP", final["SWEEP"].value if "SWEEP" in final else {})
     wanted = f'wanted {{"NAME": (VALUE, VALUE)}}, as {{"{SEED}": (0, 1, 2)}}'
@@ -204,9 +207,8 @@ def setting_of(name: str) -> str:
     return next((macro for macro, row in MACROS.items() if row.target == plain), plain)
 
 
-def _root(options: argparse.Namespace, macros: Mapping[str, Any], fixed: Sequence[str]) -> str:
+def _root(options: argparse.Namespace, macros: Mapping[str, Any], final: Mapping[str, Binding]) -> str:
     """The sweep's folder: RUN_DIR, or what it is by default."""
-    final = binding.read(options.gin_file, fixed).final()
     given = macros.get("RUN_DIR") or (final["RUN_DIR"].value if "RUN_DIR" in final else None)
     return given if isinstance(given, str) and given else default_run_dir(options, "sweep")
 

@@ -121,6 +121,11 @@ def test_what_makes_no_sweep_is_refused_by_name(argv, said):
     assert re.search(said, refused("--gin_file=a.gin", *argv), re.S)
 
 
+def test_a_gin_file_that_cannot_be_read_is_told_as_such():
+    write("a.gin", BASE + 'SWEEP = {"SEED": (0, 1}\n')
+    assert "a.gin:4" in (said := refused("--gin_file=a.gin")) and "varies nothing" not in said
+
+
 def test_train_does_not_pass_a_sweep_over():
     write("a.gin", BASE + 'SWEEP = {"SEED": (0, 1)}\n')
     with pytest.raises(UserError, match="SWEEP varies SEED: `flan-jax sweep` trains these runs"):
