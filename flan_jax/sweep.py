@@ -134,7 +134,8 @@ def _report(runs: Sequence[SweepRun], faults: Mapping[str, str], show: Sequence[
     kept = [record(run) for run in runs]
     folder = Path(runs[0].run_dir).parent
     if not any(run["finished"] for run in kept):
-        raise UserError(f"no run of the sweep in {folder} is finished; without --report the sweep trains them")
+        how = "every run ended by a fault, told above" if faults else "without --report the sweep trains them"
+        raise UserError(f"no run of the sweep in {folder} is finished; {how}")
     found = sweep_scores.summary(kept, show)
     for run in kept:
         run |= {"fault": faults[run["run_dir"]]} if run["run_dir"] in faults else {}

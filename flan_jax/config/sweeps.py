@@ -184,7 +184,7 @@ def _axis_faults(axes: Mapping[str, Sequence[Value]], settled: set[str]) -> list
         if names.count(name) > 1:
             faults.append(f"a case of SWEEP sets {name}, which is swept beside it; keep one")
         if name in settled:
-            faults.append(f"a case of SWEEP sets {name}, and so does a flag; leave the flag out")
+            faults.append(f"a sweep varies {name}, and a flag settles it; leave the flag out")
         elif (other := _OTHER_LENGTH.get(macro)) in settled:
             faults.append(f"a sweep varies {name}, and a flag settles {other}, which is the same; leave the flag out")
     for axis, values in axes.items():
