@@ -8,7 +8,7 @@ import os
 import sys
 
 SETTING = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-_LONG = ("train", "eval", "generate")
+_LONG = ("train", "sweep", "eval", "generate")
 _ACCELERATORS = ("/dev/nvidia[0-9]*", "/dev/accel*", "/dev/vfio/[0-9]*", "/dev/kfd")  # GPUs and TPUs
 
 

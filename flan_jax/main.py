@@ -8,7 +8,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flan_jax import huge_pages, library_noise
@@ -18,6 +18,7 @@ from flan_jax.errors import UserError, path_fault, told
 
 ENTRY_POINTS: dict[str, str] = {
     "train": "flan_jax.train:train",
+    "sweep": "flan_jax.sweep:sweep",
     "eval": "flan_jax.evaluation.run:evaluate_run",
     "generate": "flan_jax.commands.generate:generate",
     "import": "flan_jax.commands.import_model:import_command",
@@ -38,6 +39,8 @@ def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any],
         from flan_jax.commands.plan import compare_command
 
         return compare_command(resolving.resolve_each(command, options, macros, bindings, options.compare), **own)
+    if command == "sweep":
+        return _sweep(options, macros, bindings, own)
     mixture = macros.pop("MIXTURE", None) if command == "eval" else None  # there it says what to score
     config = resolving.resolve(command, options, macros, bindings)
     if command == "eval":
@@ -48,8 +51,25 @@ def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any],
         from flan_jax import setup  # without JAX, which `train` imports: a wrong name is told in no time
 
         setup.refuse_unknown(config)
+    return _entry(command)(config, **own)
+
+
+def _sweep(options: argparse.Namespace, macros: dict[str, Any], bindings: Sequence[str], own: dict[str, Any]) -> int:
+    from flan_jax import setup
+    from flan_jax.config import plain_flags, sweeps
+
+    runs = sweeps.runs_of(options, macros, bindings)
+    configs = [config for run in runs for config in run.configs]
+    if options.data:
+        plain_flags.check_columns(configs[0])  # the same files in each
+    for config in configs:
+        setup.refuse_unknown(config)
+    return _entry("sweep")(runs, **own)
+
+
+def _entry(command: str) -> Callable[..., Any]:
     module, _, function = ENTRY_POINTS[command].partition(":")
-    return getattr(importlib.import_module(module), function)(config, **own)
+    return getattr(importlib.import_module(module), function)
 
 
 def main(argv: Sequence[str]) -> int:

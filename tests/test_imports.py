@@ -18,7 +18,7 @@ ORDER = (
     *("errors", "names", "annotations", "progress", "tables", "huge_pages", "library_noise"),
     *("files", "text", "tasks", "parallel", "data", "models", "config", "training"),
     *("setup", "plan_table", "plan_comparison", "run_lock", "run_folder", "run_checkpoint"),
-    *("inference", "evaluation", "commands", "train", "stages", "main"),
+    *("inference", "evaluation", "commands", "train", "stages", "sweep", "main"),
 )
 # Rooms below, which are none of a room's business nevertheless.
 FORBIDDEN = {
@@ -27,6 +27,7 @@ FORBIDDEN = {
     "inference": {"data", "tasks", "training"},
     "train": {"commands"},
     "stages": {"commands"},
+    "sweep": {"commands"},
 }
 TENSORFLOW = {"tensorflow", "tensorflow_text", "tensorflow_datasets", "seqio"}
 

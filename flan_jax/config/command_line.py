@@ -21,6 +21,13 @@ EPILOGS: dict[str, str] = {
   flan-jax train --gin_file=my_run.gin --module my_package.my_tasks
 
 Run the same command again and the run goes on where it stopped; Ctrl-C saves first.""",
+    "sweep": """examples:
+  flan-jax sweep --gin_file=quickstart.gin --gin.LEARNING_RATE=1e-3,3e-4 --gin.SEED=0,1,2
+  flan-jax sweep --gin_file=demonstrations/learning_rate.gin
+  flan-jax sweep --gin_file=demonstrations/learning_rate.gin --write runs.txt     (a command a run, for a scheduler)
+  flan-jax sweep --gin_file=demonstrations/learning_rate.gin --report             (the table of what is finished)
+
+Each run has a folder of its own in RUN_DIR. Run the same command again and the sweep goes on where it stopped.""",
     "eval": """examples:
   flan-jax eval --run_dir runs/quickstart
   flan-jax eval --run_dir runs/quickstart --mixture starter_eval --split validation --step 1000""",
@@ -71,6 +78,7 @@ The folder is read back, and prompts must give the same ids and the same logits,
 
 COMMANDS: dict[str, str] = {
     "train": "Train a model on a mixture of tasks, score it and keep it.",
+    "sweep": "Train a run for each combination of values of settings, and compare what they score.",
     "eval": "Score the checkpoint of a run on the tasks of a mixture.",
     "generate": "Answer prompts with the checkpoint of a run.",
     "import": "Make a run out of a Hugging Face folder.",
@@ -115,7 +123,8 @@ def _add_shared(command: str, parser: argparse.ArgumentParser) -> None:
         dest="gin_help",
         action="store_true",
         help="""one gin binding, over the files: --gin.STEPS=100, --gin.Model.dropout_rate=0.1,
-        --gin.Optimizer.name='"adafactor"' (a word in gin needs its quotes)""",
+        --gin.Optimizer.name='"adafactor"' (a word in gin needs its quotes)"""
+        + "; --gin.SEED=0,1,2 varies a setting" * (command == "sweep"),
     )
     files.add_argument(
         "--module",
@@ -125,7 +134,7 @@ def _add_shared(command: str, parser: argparse.ArgumentParser) -> None:
         help="a Python module of yours that registers tasks or mixtures; may be given again",
     )
     parser.set_defaults(data=[], fields=None, held_out=None, on_bad_row=None)
-    if command in ("train", "plan", "prepare", "inspect", "vocab"):
+    if command in ("train", "sweep", "plan", "prepare", "inspect", "vocab"):
         _add_data(files)
     settings = parser.add_argument_group(
         "settings, over the files and --gin.; every command knows them all and takes what it needs"
@@ -197,6 +206,16 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
         option("--split", str, "NAME", "the split of the data")
     if command == "eval":
         parser.add_argument("--each_template", action="store_true", help="score each row under each of its templates")
+    if command == "sweep":
+        option("--write", str, "FILE", "write a launch command for each run, to be started elsewhere; train nothing")
+        parser.add_argument("--report", action="store_true", help="print the table of what is finished; train nothing")
+        parser.add_argument(
+            "--show",
+            action="append",
+            default=[],
+            metavar="TASK",
+            help="show this task's score too, beside the groups'; may be given again",
+        )
     if command == "generate":
         option("--prompt", str, "TEXT", "one prompt; the answer is printed")
         option("--prompts", str, "FILE", "a JSONL file of prompts; run again, it goes on where it stopped")
@@ -329,6 +348,10 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace, dict[str, Any],
         hint = f"--{hint.lower()}" if hint in MACROS else hint
         told = f"; here it is {hint}" if hint else nearest(flag.replace("-", "_").replace("__", "--", 1), known)
         raise UserError(f"`flan-jax {command}` has no {flag!r}{told}; see `flan-jax {command} --help`")
+    if command == "sweep":
+        only_own = Parser(add_help=False, allow_abbrev=False)
+        _add_own(command, only_own)
+        options.words = only_own.parse_known_args(others)[1]  # what `train` takes as well
     if options.gin_help:
         raise UserError("--gin.NAME=VALUE stands for a binding such as --gin.STEPS=100")
     macros = {name: value for name in MACROS if (value := getattr(options, f"macro_{name}")) is not None}

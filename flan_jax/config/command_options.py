@@ -45,6 +45,8 @@ def faults_of(command: str, options: argparse.Namespace) -> list[str]:
             faults.append("--split goes with --task NAME; a run has the split that it trained on")
     if command == "generate":
         faults += _generate_faults(options)
+    if command == "sweep" and options.report and options.write is not None:
+        faults.append("--write is for what is to be trained, --report for what is finished; keep one")
     if command == "tasks" and not options.overlap:
         faults += [f"--{name} goes with --overlap TRAIN EVAL" for name in ("ngram", "num") if name in given]
     if command == "tasks" and options.overlap and (options.query or options.check):
@@ -123,6 +125,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
         "inspect": ("task", "step", "num", "split", "dropped"),
         "plan": ("estimate",),
         "prepare": ("runner", "beam_options", "repair"),
+        "sweep": ("write", "report", "show", "words"),
         "tasks": ("query", "check", "overlap", "ngram", "num"),
         "vocab": ("size", "output", "max_examples"),
     }

@@ -61,14 +61,14 @@ def read_pairs(text: str) -> dict[str, int]:
     return {name: read_whole(size) for name, size in read_fields(text).items()}
 
 
-def read_values(text: str) -> dict[str, tuple[Any, ...]]:
-    """Reads `{"SEED": (0, 1, 2)}`.
+def read_values(text: str) -> dict[str, Any]:
+    """Reads `{"SEED": (0, 1, 2)}`, and cases by name; see `flan_jax.config.sweeps`.
 
-    >>> read_values("{'SEED': (0, 1)}")
-    {'SEED': (0, 1)}
+    >>> read_values("{'SEED': [0, 1], 'case': {'short': {'STEPS': 5}}}")
+    {'SEED': (0, 1), 'case': {'short': {'STEPS': 5}}}
     """
     value = ast.literal_eval(text)
-    return {str(name): tuple(values) for name, values in value.items()}
+    return {str(name): values if isinstance(values, dict) else tuple(values) for name, values in value.items()}
 
 
 def read_fields(text: str) -> dict[str, str]:

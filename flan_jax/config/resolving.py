@@ -62,6 +62,9 @@ def resolve(command: str, options: argparse.Namespace, macros: Mapping[str, Any]
     folders = [*statements.folders, *config.module_folders]
     tasks = [line.module for line in statements.imports if line.module not in named.used]  # for what they register
     config = plain_flags.with_modules(config, options, folders, tasks)
+    if command == "train" and config.sweep:
+        varied = ", ".join(map(str, config.sweep))
+        refuse([f"SWEEP varies {varied}: `flan-jax sweep` trains these runs; for one run alone add --sweep {{}}"])
     refuse(plain_flags.missing_modules(config.modules) + faults_of(config, needs, statements.places()))
     return config
 

@@ -114,7 +114,7 @@ class RunConfig:
       data_held_out: rows of each of `data_files` that are scored instead of trained on; None: a tenth, at most 50.
       stages: the names of the run's stages, in order; the settings of one are written NAME/SETTING. Empty: one run.
       carry: what a stage starts with of the one before, beside its parameters: "optimizer", "averages".
-      sweep: what `flan-jax sweep` varies: for each setting the values that it takes in turn.
+      sweep: what `flan-jax sweep` varies: for each setting the values that it takes in turn; see `config.sweeps`.
       bindings: the gin statements that were given beside the macros, imports among them.
       operative: the gin text of all that was bound, written to the run folder.
     """
@@ -160,7 +160,7 @@ class RunConfig:
     evaluation: EvaluationConfig = EvaluationConfig()
     stages: tuple[str, ...] = ()
     carry: tuple[Literal["optimizer", "averages"], ...] = ()
-    sweep: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    sweep: dict[str, Any] = field(default_factory=dict)
     bindings: tuple[str, ...] = ()
     operative: str = ""
 

@@ -33,7 +33,8 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> Schedul
     >>> [round(float(rate(step)), 2) for step in (0, 1, 2, 7, 12)]
     [0.5, 1.0, 1.0, 0.55, 0.1]
     """
-    config.check()
+    if not isinstance(config.learning_rate, jax.Array):  # one that is traced was checked as a number
+        config.check()
     if callable(config.schedule):
         return _own_schedule(config.schedule, config.learning_rate, total_steps)
     peak, warmup = config.learning_rate, config.warmup_steps

@@ -36,7 +36,7 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Ar
     }
 
 
-def make_train_step(
+def train_step(
     objective: Objective,
     tx: optax.GradientTransformationExtraArgs,
     *,
@@ -45,11 +45,10 @@ def make_train_step(
     schedule: Schedule,
     num_tasks: int,
     microbatches: int = 1,
-    seed: int = 0,
+    seed: Any = 0,
     dropout: bool = True,
-    frozen_shardings: tuple[Any, ...] = (),
 ) -> Callable[..., Any]:
-    """Builds the jitted step `(state, batch, *frozen) -> (state, metrics)`; the given state's buffers are used up.
+    """Builds the step `(state, batch, *frozen) -> (state, metrics)`, a pure function, see `jit_step`.
 
     The batch is cut into `microbatches`, one after the other; losses, weights and gradients are summed over all of
     them and divided once, so that their number changes nothing but memory and rounding. A batch without any weight
@@ -64,12 +63,11 @@ def make_train_step(
       schedule: the learning rate of a step, for the metrics.
       num_tasks: T; `decoder_task_ids` are in [0, T).
       microbatches: M; each must divide into the mesh's parts of a batch (`parallel.mesh.check_batch`).
-      seed: of the dropout masks, drawn anew for each (seed, step, microbatch).
+      seed: of the dropout masks, drawn anew for each (seed, step, microbatch); a number, or an int32 that is traced.
       dropout: whether the objective gets a key.
-      frozen_shardings: of the parameters that are not in the state and stay as they are, which are given to each step.
 
     Returns:
-      The jitted function. Its metrics are float32 scalars on the device: loss_sum (weighted, with the z-loss),
+      The function. Its metrics are float32 scalars on the device: loss_sum (weighted, with the z-loss),
       z_loss_sum, weight_sum, grad_norm (before clipping), learning_rate, skipped (1 for a batch that was skipped, else
       0), and task_loss_sum and task_weight_sum `[T]`; and trainable_tokens, an int32: target tokens whose weight is
       above 0.
@@ -98,14 +96,51 @@ def make_train_step(
             }
             return {"params": params, "opt": opt, "step": state["step"] + 1}, metrics
 
+    return step
+
+
+def jit_step(
+    step: Callable[..., Any], *, mesh: Mesh, state_shardings: Any, more_shardings: tuple[Any, ...] = ()
+) -> Callable[..., Any]:
+    """Jits a step `(state, batch, *more) -> (state, metrics)`; the given state's buffers are used up.
+
+    Args:
+      step: the pure function.
+      mesh: the mesh.
+      state_shardings: from `state.state_sharding`.
+      more_shardings: of what is given to each step behind the batch.
+    """
     everywhere = NamedSharding(mesh, PartitionSpec())
     return jax.jit(
         step,
-        in_shardings=(state_shardings, batch_sharding(mesh), *frozen_shardings),
+        in_shardings=(state_shardings, batch_sharding(mesh), *more_shardings),
         out_shardings=(state_shardings, everywhere),
         donate_argnums=0,
         compiler_options=compiler_options(mesh, 2),
     )
+
+
+def make_train_step(
+    objective: Objective,
+    tx: optax.GradientTransformationExtraArgs,
+    *,
+    mesh: Mesh,
+    state_shardings: Any,
+    frozen_shardings: tuple[Any, ...] = (),
+    **settings: Any,
+) -> Callable[..., Any]:
+    """The jitted step of an optimiser and a seed that are settled; see `train_step` and `jit_step`.
+
+    Args:
+      objective: what is minimised.
+      tx: the optimiser.
+      mesh: the mesh.
+      state_shardings: from `state.state_sharding`.
+      frozen_shardings: of the parameters that are not in the state and stay as they are, which are given to each step.
+      **settings: as `train_step` takes them.
+    """
+    step = train_step(objective, tx, mesh=mesh, state_shardings=state_shardings, **settings)
+    return jit_step(step, mesh=mesh, state_shardings=state_shardings, more_shardings=frozen_shardings)
 
 
 def _sums_of(objective: Objective, num_tasks: int) -> Callable[..., dict[str, jax.Array]]:

@@ -1,5 +1,6 @@
 """The very step of a run, compiled for a real TPU topology."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -8,13 +9,21 @@ import sys
 
 import jax
 import numpy as np
+import optax
 import pytest
+from flax import nnx
 
 from flan_jax.data.rows import RowShape, Segment, assemble
 from flan_jax.models.config import ModelConfig
 from flan_jax.parallel.ahead import CHILD_ENVIRONMENT, compile_in_child
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.training.program import abstract_batch
+from flan_jax.training.loss import LossConfig
+from flan_jax.training.objective import likelihood
+from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
+from flan_jax.training.program import abstract_batch, make_program
+from flan_jax.training.state import create_state
+from flan_jax.training.step import make_train_step, place_batch
+from tests.models.batches import CAUSAL, examples, model_of, rows
 
 LENGTHS = {"inputs": 128, "targets": 64}
 SIZES = {"vocab_size": 2048, "embed_dim": 256, "mlp_dim": 512, "num_heads": 4, "head_dim": 64, "remat": "dots"}
@@ -30,6 +39,58 @@ def test_the_abstract_batch_is_the_loaders(architecture):
     assert {name: (a.shape, a.dtype) for name, a in batch.items()} == {
         n: (a.shape, a.dtype) for n, a in abstract.items()
     }
+
+
+MESH = make_mesh({"data": 1}, jax.devices()[:1])
+SMALL = dataclasses.replace(CAUSAL, dtype="float32", dropout_rate=0.2)
+RISING = OptimizerConfig(learning_rate=1e-3, schedule="linear", warmup_steps=2, weight_decay=0.1)
+
+
+def program_of(optimizer=RISING, seed=0, steps=10, model=SMALL):
+    return make_program(MESH, model, optimizer, LossConfig(), steps=steps, num_tasks=2, seed=seed)
+
+
+def figures(step, tx):
+    """All figures of the state and the metrics after each of three steps."""
+    state, found = create_state(nnx.split(model_of(SMALL), nnx.Param)[1], tx, MESH), []
+    for number in range(3):
+        batch = rows([examples([(5, 4), (3, 2)], number), examples([(6, 5)], number)], SMALL, 12, 10)
+        batch["decoder_task_ids"] = (batch["decoder_segment_ids"] > 1).astype(np.int32)
+        state, metrics = step(state, place_batch(batch, MESH))
+        found.append([np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((state, metrics))])
+    return found
+
+
+def test_runs_of_other_rates_and_seeds_share_a_compiled_step_and_each_has_its_own_figures_bit_for_bit():
+    faster = dataclasses.replace(RISING, learning_rate=0.03)
+    one, other = program_of(), program_of(faster, seed=2**32 + 7)
+    shared = figures(other.step, other.tx)
+    constant = make_train_step(  # the rate and the seed are numbers in this program
+        likelihood(other.graph),
+        make_optimizer(faster, 10, other.abstract["params"]),
+        mesh=MESH,
+        state_shardings=jax.tree.map(lambda leaf: leaf.sharding, other.abstract),
+        schedule=learning_rate_schedule(faster, 10),
+        num_tasks=2,
+        seed=2**32 + 7,
+    )
+    assert shared == figures(constant, other.tx)
+    assert shared != figures(program_of(faster, seed=3).step, other.tx)
+    assert shared != figures(one.step, one.tx)
+    assert one.step.jitted is other.step.jitted and one.step.jitted._cache_size() == 1
+
+
+def test_what_shapes_a_step_or_may_read_its_rate_makes_another():
+    own = lambda rate, steps: lambda step: rate * (0.5 if rate > 0.1 else 1.0)  # a number is asked for
+    settings = [
+        {"steps": 11},
+        {"model": dataclasses.replace(SMALL, dropout_rate=0.3)},
+        {"optimizer": dataclasses.replace(RISING, warmup_steps=3)},
+        *({"optimizer": OptimizerConfig(learning_rate=rate, schedule=own)} for rate in (0.1, 0.2)),
+        *({"optimizer": OptimizerConfig(learning_rate=rate, factory=optax.sgd)} for rate in (0.1, 0.2)),
+    ]
+    steps = [program_of(**one).step.jitted for one in ({}, *settings)]
+    assert len(set(map(id, steps))) == len(steps)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra tpu-aot")

@@ -38,7 +38,8 @@ def train(kind: str) -> dict:
         packed = [examples([(5, 3), (6, 2 + row % 3)], ROWS * seed + row) for row in range(ROWS)]
         batch = rows(packed, config, *LENGTHS.values())
         batch["decoder_task_ids"] = batch["decoder_segment_ids"] // 2
-        state, found = step(state, place_batch({name: batch[name] for name in shapes}, mesh))
+        batch = place_batch({name: batch[name] for name in shapes}, mesh)
+        state, found = step(state, batch, program.step.scalars)
         metrics.append({name: np.asarray(value).tolist() for name, value in found.items()})
     read = {name: place for name, place in step.input_shardings[0][1].items() if place is not None}
     return {"metrics": metrics, "held": {name: read[name].shard_shape(shapes[name].shape) for name in read}}
