@@ -7,6 +7,7 @@ or pairs of (part of the run that is done, share), between which it changes even
 """
 
 import dataclasses
+import re
 from typing import Literal
 
 Schedule = float | tuple[tuple[float, float], ...]
@@ -137,6 +138,28 @@ class CurriculumConfig:
     hard_first: bool = False
     measured_by: str | None = None
 
+    @property
+    def orders(self) -> bool:
+        """Whether anything is put in order."""
+        return bool(self.tasks) or self.by is not None
+
     def faults(self) -> list[str]:
         """Every fault of these settings that shows without data."""
-        return []
+        faults = []
+        if len(set(self.tasks)) < len(self.tasks):
+            faults.append(f"tasks is {self.tasks}, wanted each name once")
+        if self.joins and len(self.joins) != len(self.tasks):
+            faults.append(
+                f"joins has {len(self.joins)} parts of the run, wanted one for each of {len(self.tasks)} tasks"
+            )
+        if list(self.joins) != sorted(self.joins) or any(not 0 <= join < 1 for join in self.joins):
+            faults.append(f"joins is {self.joins}, wanted parts of the run from 0 to less than 1, none before the last")
+        if self.by not in (None, "length", "loss") and not re.fullmatch("field:.+", self.by or ""):
+            faults.append(f"by is {self.by!r}, wanted 'length', 'loss' or 'field:NAME'")
+        if self.hard_first and self.by is None:
+            faults.append(
+                "hard_first is True, and by names nothing that makes an example difficult; set it to 'length'"
+            )
+        if self.measured_by is not None and self.by != "loss":
+            faults.append(f"measured_by is {self.measured_by!r}, which goes with by = 'loss'; by is {self.by!r}")
+        return faults

@@ -75,7 +75,7 @@ def test_they_are_those_of_whole_logits_and_of_training(config):
 def test_no_array_of_whole_logits_is_made():
     model, batch = of_many_ids(CAUSAL)
     inference = asked(model)
-    program = losses._row_losses(inference.graph, inference.mesh)
+    program = losses._losses(inference.graph, inference.mesh, by_row=True)
     placed = dict(zip(batch, inference.placed(*batch.values()), strict=True))
     compiled = program.lower(inference.params, placed).compile()
     logits = batch["decoder_target_tokens"].size * VOCAB
