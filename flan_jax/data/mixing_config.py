@@ -83,7 +83,6 @@ class PretrainingConfig:
       fraction: the share of trainable tokens that they have: a number, or a schedule.
       lengths: {"inputs", "targets"}, bounds on one example of theirs; None: FEATURE_LENGTHS. They pack into the same
         rows.
-      rows: {"inputs", "targets"} of rows of their own, with a compiled step of its own; None: the same rows.
       loss_weight: factor of their tokens' loss.
       eval: whether the loss of their validation split is measured wherever the run is scored, where they have one.
     """
@@ -91,7 +90,6 @@ class PretrainingConfig:
     mixture: str | None = None
     fraction: Schedule = 0.0
     lengths: dict[str, int] | None = None
-    rows: dict[str, int] | None = None
     loss_weight: float = 1.0
     eval: bool = True
 
