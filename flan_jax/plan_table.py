@@ -10,7 +10,7 @@ import numpy as np
 from flan_jax import setup, tables
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import selection
-from flan_jax.data.curriculum import tokens_of_first
+from flan_jax.data.curriculum import FirstTokens
 from flan_jax.data.objectives import refuse_unfit
 from flan_jax.data.planning.packing import pack
 from flan_jax.data.planning.plan import SHARE_BITS, Plan, PlannedTask, shares_of
@@ -43,9 +43,8 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
         name: int(n) / (len(first) * size) for n, (name, size) in zip(used, data.shape.capacities.items(), strict=True)
     }
     if any(task.in_order for task in members):
-        means = [
-            (t / n, w / n) if n else (t, w) for (t, w), n in zip(tokens_of_first(members, seen), seen, strict=True)
-        ]
+        spent = FirstTokens(members)(seen) / np.maximum(seen, 1e-9)[:, None]
+        means = [(float(tokens), float(trained)) for tokens, trained in spent]
     parts = zip(members, data.plan.tasks, seen, means, strict=True)
     rows = [_row(task, planned.share, examples, mean) for task, planned, examples, mean in parts]
     forms = collections.Counter(task.about.get("form", "plain") for task in members)

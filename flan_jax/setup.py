@@ -13,7 +13,7 @@ from flan_jax.config.run_config import RunConfig
 from flan_jax.data import registrations
 from flan_jax.data.balance import balanced
 from flan_jax.data.blending import blended, virtual_time
-from flan_jax.data.curriculum import easy_first, in_order, order_notes, tokens_a_row, tokens_in, window_of
+from flan_jax.data.curriculum import FirstTokens, easy_first, in_order, order_notes, tokens_a_row, window_of
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.planning import plan as plans
@@ -354,6 +354,8 @@ def _leaks(config: RunConfig, resolved: Resolved, worker: Worker) -> list[str]:
 def _length(config: RunConfig, resolved: Resolved, shape: RowShape) -> float:
     """About how many tokens a run of STEPS trains on, by how its first window fills rows; 0 where EPOCHS says it."""
     if config.steps is None:
+        if config.curriculum.tasks:
+            raise UserError("Curriculum.tasks join when a part of the run is done; say by STEPS how long it is")
         return 0.0
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
     reader = Reader(resolved.folders(plan), shape, resolved.selections(plan))
@@ -367,7 +369,7 @@ def _passes(
     if config.steps is None:
         return config.epochs or 1.0
     rates = [RatesFrom(0, tuple(task.rate for task in resolved.tasks)), *courses]
-    return virtual_time(length, rates, tokens_in(resolved)) / plan.epoch_size
+    return virtual_time(length, rates, FirstTokens(resolved.tasks).total) / plan.epoch_size
 
 
 def _windows(data: Data, config: RunConfig) -> int:

@@ -9,10 +9,9 @@ Source: Bengio et al., "Curriculum Learning", ICML 2009.
 """
 
 import dataclasses
-import functools
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -53,7 +52,7 @@ def in_order(
     if not settings.tasks:
         return resolved, list(courses)
     joins = [part * length for part in joins_of(resolved, settings)]
-    trainable, tokens_of = [task.mean_tokens()[1] for task in resolved.tasks], tokens_in(resolved)
+    trainable, tokens_of = [task.mean_tokens()[1] for task in resolved.tasks], FirstTokens(resolved.tasks).total
     before = [RatesFrom(0, tuple(task.rate for task in resolved.tasks)), *courses]
     # In tokens, as virtual time goes otherwise with fewer tasks.
     starts = {tokens_of(examples_at(leg.start, before)): leg.rates for leg in before}
@@ -133,10 +132,14 @@ def easy_first(resolved: Resolved, settings: CurriculumConfig, worker: Worker) -
 
 
 def _written(order: np.ndarray, resolved: Resolved) -> str:
-    """The file that holds an order, written where it is not there yet."""
+    """The file that holds an order, written where it is not there yet, or damaged."""
     digest = hashlib.sha256(order.astype("<i8").tobytes()).hexdigest()[:16]
     path = folder_of(resolved) / f"first-{digest}.npy"
-    if not path.exists():
+    try:
+        whole = np.array_equal(np.load(path, mmap_mode="r"), order)
+    except (OSError, ValueError):
+        whole = False
+    if not whole:
         with stores.told(resolved.request.store_dir):
             save(path, order)
     return str(path)
@@ -162,37 +165,43 @@ def first_pass(difficulty: np.ndarray, kept: np.ndarray | None, hard_first: bool
     return index[np.lexsort((mix(seed % 2**64, _TIES, index), rank))]
 
 
-def tokens_of_first(tasks: Sequence[ResolvedTask], counts: np.ndarray) -> np.ndarray:
-    """Tokens of the first so many examples of each task, float64 [T, 2]: all of them, and those that bear loss.
+class FirstTokens:
+    """Tokens of the first so many examples of each task.
 
     Of a task whose first pass is in order they are those of these examples, of others as many as on average.
 
     Args:
       tasks: [T].
-      counts: [T], which may go on into later passes.
     """
-    found = np.empty((len(tasks), 2))
-    for number, (task, count) in enumerate(zip(tasks, counts, strict=True)):
-        if task.in_order:
-            passes, rest = divmod(float(count), task.count)
-            sums = _sums_in_order(task.store(), str(task.kept))
-            found[number] = passes * sums[-1] + sums[int(rest)]
-        else:
-            found[number] = float(count) * np.array(task.mean_tokens())
-    return found
+
+    def __init__(self, tasks: Sequence[ResolvedTask]):
+        self._means = np.array([task.mean_tokens() for task in tasks])
+        self._sums = {number: _sums_in_order(task) for number, task in enumerate(tasks) if task.in_order}
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """All of them, and those that bear loss, float64 [T, 2].
+
+        Args:
+          counts: [T], which may go on into later passes.
+        """
+        found = np.asarray(counts, np.float64)[:, None] * self._means
+        for number, sums in self._sums.items():
+            passes, rest = divmod(int(counts[number]), len(sums) - 1)
+            found[number] = passes * sums[-1] + sums[rest]
+        return found
+
+    def total(self, counts: np.ndarray) -> float:
+        """Those of all tasks, as `virtual_time` wants them."""
+        return float(self(counts)[:, 0].sum())
 
 
-@functools.lru_cache(maxsize=4096)
-def _sums_in_order(folder: str, order: str) -> np.ndarray:
-    """Tokens of the first examples of a store in an order, int64 [examples + 1, 2]; see `tokens_of_first`."""
-    store = stores.open_store(folder)
+def _sums_in_order(task: ResolvedTask) -> np.ndarray:
+    """Tokens of the first examples of a task in their order, int64 [examples + 1, 2]; see `FirstTokens`."""
+    store = stores.open_store(task.store())
     each = np.stack([store.lengths("inputs") + store.lengths("targets"), store.trainable()], axis=1)
-    return np.concatenate([np.zeros((1, 2), np.int64), np.cumsum(each[kept_indices(order)], axis=0, dtype=np.int64)])
-
-
-def tokens_in(resolved: Resolved) -> Callable[[np.ndarray], float]:
-    """Gives the tokens of the first so many examples of each task of a mixture, as `virtual_time` wants them."""
-    return lambda counts: float(tokens_of_first(resolved.tasks, counts)[:, 0].sum())
+    sums = np.zeros((task.count + 1, 2), np.int64)
+    np.cumsum(each[kept_indices(str(task.kept))], axis=0, out=sums[1:])
+    return sums
 
 
 def window_of(largest: int, examples: float) -> int:

@@ -49,9 +49,9 @@ def difficulties(resolved: Resolved, by: str, measured_by: str | None, worker: W
         opened = [stores.open_store(task.store()) for task in asked]
         found = [store.lengths("inputs") + store.lengths("targets") for store in opened]
     elif by == "loss":
-        found = [np.load(path) for path in _measured(resolved, asked, measured_by)]
+        found = [_loaded(path) for path in _measured(resolved, asked, measured_by)]
     else:
-        found = [np.load(path) for path in _read_from_rows(resolved, asked, by.removeprefix(FIELD), worker)]
+        found = [_loaded(path) for path in _read_from_rows(resolved, asked, by.removeprefix(FIELD), worker)]
     numbers = iter(found)
     return [None if task.beside else next(numbers) for task in resolved.tasks]
 
@@ -67,6 +67,13 @@ def save(path: pathlib.Path, numbers: np.ndarray) -> None:
     file = io.BytesIO()
     np.save(file, numbers)
     atomic.write_bytes(path, [file.getvalue()])
+
+
+def _loaded(path: str | pathlib.Path) -> np.ndarray:
+    try:
+        return np.load(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it, and run the same command again") from None
 
 
 def losses_folder(resolved: Resolved, run_dir: str) -> pathlib.Path:

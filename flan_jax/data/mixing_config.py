@@ -147,9 +147,7 @@ class CurriculumConfig:
         if len(set(self.tasks)) < len(self.tasks):
             faults.append(f"tasks is {self.tasks}, wanted each name once")
         if self.joins and len(self.joins) != len(self.tasks):
-            faults.append(
-                f"joins has {len(self.joins)} parts of the run, wanted one for each of {len(self.tasks)} tasks"
-            )
+            faults.append(f"joins is {self.joins}, wanted a part of the run for each of tasks, {self.tasks}")
         if list(self.joins) != sorted(self.joins) or any(not 0 <= join < 1 for join in self.joins):
             faults.append(f"joins is {self.joins}, wanted parts of the run from 0 to less than 1, none before the last")
         if self.by not in (None, "length", "loss") and not re.fullmatch("field:.+", self.by or ""):

@@ -43,7 +43,7 @@ def test_a_good_configuration_passes():
         ("curriculum.hard_first", True, "Curriculum: hard_first is True, and by names nothing"),
         ("curriculum.measured_by", "runs/a", "Curriculum: measured_by is 'runs/a', which goes with by = 'loss'"),
         ("curriculum.tasks", ("a", "a"), "Curriculum: tasks is ('a', 'a'), wanted each name once"),
-        ("curriculum.joins", (0.5,), "Curriculum: joins has 1 parts of the run, wanted one for each of 0 tasks"),
+        ("curriculum.joins", (0.5,), "Curriculum: joins is (0.5,), wanted a part of the run for each of tasks, ()"),
         ("curriculum.joins", (0.5, 0.1), "Curriculum: joins is (0.5, 0.1), wanted parts of the run from 0"),
         ("curriculum.joins", (1.0,), "Curriculum: joins is (1.0,), wanted parts of the run from 0 to less than 1"),
         ("checkpoints.keep", 0, "Checkpoints.keep is 0, wanted 1 or more"),

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from flan_jax.data import curriculum
+from flan_jax.data import curriculum, difficulty
 from flan_jax.data.blending import examples_at, virtual_time
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.mixing_config import CurriculumConfig
@@ -16,6 +16,7 @@ from flan_jax.data.resolve import RatesFrom, Resolved, ResolvedTask, resolve
 from flan_jax.data.rows import RowShape
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
+from flan_jax.files import atomic, filesystem
 from tests.data.written import Written, write_store
 
 SHAPE = RowShape("decoder", 48, 16)
@@ -271,3 +272,19 @@ def test_a_row_without_a_number_is_refused(worker, tmp_path, task, field, said):
 def test_a_loss_that_nobody_measured_is_told_with_the_command(mixture):
     with pytest.raises(UserError, match="flan-jax prepare --difficulty runs/small"):
         easy_first(mixture, by="loss", measured_by="runs/small")
+
+
+def test_a_damaged_order_is_written_anew_and_a_damaged_number_is_told(mixture):
+    ordered = easy_first(mixture, by="length").tasks[0]
+    whole = np.load(ordered.kept)
+    with open(ordered.kept, "r+b") as file:
+        file.truncate(1000)
+    assert easy_first(mixture, by="length").tasks[0] == ordered
+    assert (np.load(ordered.kept) == whole).all()
+    folder = difficulty.losses_folder(mixture, "runs/torn")
+    folder.mkdir()
+    for task in mixture.tasks:
+        (folder / difficulty.losses_file(task)).write_bytes(b"torn")
+    atomic.write_sealed(folder / difficulty.MEASURED, {"run": filesystem.absolute("runs/torn"), "step": 1})
+    with pytest.raises(UserError, match="is damaged .* delete it, and run the same command again"):
+        easy_first(mixture, by="loss", measured_by="runs/torn")

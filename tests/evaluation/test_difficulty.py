@@ -74,8 +74,10 @@ def test_of_two_runs_that_measured_one_has_to_be_named(command, trained, warm):
     check_refused(do("plan", LOSS), "'/runs/other'", str(trained), "name one of them by Curriculum.measured_by")
 
 
-def test_what_cannot_measure_is_refused(command, tmp_path, warm):
+def test_what_cannot_measure_or_join_is_refused(command, tmp_path, warm):
     _, do = command
+    joining = do("inspect", "--gin.Curriculum.tasks=('parity',)", "--gin.STEPS=None")
+    check_refused(joining, "Curriculum.tasks join when a part of the run is done; say by STEPS how long it is")
     check_refused(do("prepare", "--difficulty", tmp_path), "no run's folder")
 
 
@@ -87,10 +89,13 @@ def test_a_run_trains_in_order_and_can_be_looked_at(command, warm):
     assert "first pass of each task: easiest first by 'number'" in short.out
     assert "the run ends within the first pass of parity 80.0%: what comes last in it is not seen" in short.out
     how = ["--run_dir", stores / "ordered", "--gin.Curriculum.by='length'", "--gin.Curriculum.hard_first=True"]
+    how.append("--gin.Curriculum.tasks=('capitals', 'parity')")
     done = do("train", *how)
     assert done.code == 0, done.err
+    assert "tasks join in order of Curriculum.tasks: 1 from the start, 1 at 50% of the run" in done.out
     shown = do("inspect", *how, "--step", 1, "--num", 8)
     assert shown.code == 0 and "example capitals:" in shown.out, shown.err
+    assert "example parity:" not in shown.out
     # Two orders are two plans.
     said = "is trained on other examples of its store, or in another order"
     check_refused(do("train", *how[:3]), "was trained by another plan", said)
