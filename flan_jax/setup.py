@@ -317,9 +317,9 @@ def open_data(
     windows = None
     if config.curriculum.orders:
         passes = _passes(config, resolved, courses, length, plan)
-        window = window_of(config.data.window, min(passes, 1.0) * plan.epoch_size)
+        window = window_of(config.curriculum, config.data.window, plan.epoch_size, passes)
         plan = resolved.plan(shape.capacities, config.data.pack, window, courses)
-        order, windows = order_notes(resolved, courses, config.curriculum, plan), plan.windows_of(passes)
+        order, windows = order_notes(resolved, config.curriculum, plan), plan.windows_of(passes)
     reader = Reader(resolved.folders(plan), shape, resolved.selections(plan))
     keeper = Draws(resolved, plan, worker)
     path = folder / f"rows-{plan.fingerprint}.index" if folder else None

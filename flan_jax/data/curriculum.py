@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flan_jax.data.blending import examples_at, virtual_time
-from flan_jax.data.difficulty import difficulties, folder_of, save
+from flan_jax.data.difficulty import FIELD, difficulties, folder_of, save
 from flan_jax.data.loader import Reader
 from flan_jax.data.mixing_config import CurriculumConfig
 from flan_jax.data.planning.order import mix
@@ -204,15 +204,19 @@ def _sums_in_order(task: ResolvedTask) -> np.ndarray:
     return sums
 
 
-def window_of(largest: int, examples: float) -> int:
+def window_of(settings: CurriculumConfig, largest: int, epoch_size: int, passes: float) -> int:
     """How many examples are packed and shuffled together where their order matters.
 
-    A window is shuffled, so there have to be many in what is put in order; but not so small that rows stay empty.
+    A window is shuffled, so there have to be many in what is put in order; but not so small that rows stay empty. Only
+    where tasks join, which depends on STEPS anyhow, is it another in a longer run.
 
     Args:
-      largest: the run's `Data.window`.
-      examples: of a first pass, or of the run where that is shorter.
+      settings: the run's.
+      largest: its `Data.window`.
+      epoch_size: examples of a first pass.
+      passes: how many the run takes.
     """
+    examples = epoch_size * (min(passes, 1.0) if settings.tasks else 1.0)
     return min(largest, max(SMALLEST_WINDOW, int(examples) // _WINDOWS))
 
 
@@ -223,7 +227,7 @@ def tokens_a_row(plan: Plan, reader: Reader) -> float:
     return float(first_draws(rows.task, rows.draw, rows.index).sum()) / len(rows)
 
 
-def order_notes(resolved: Resolved, courses: Sequence[RatesFrom], settings: CurriculumConfig, plan: Plan) -> list[str]:
+def order_notes(resolved: Resolved, settings: CurriculumConfig, plan: Plan) -> list[str]:
     """What a plan tells of a curriculum, a line each for what joins when and for what comes first."""
     notes = []
     if settings.tasks:
@@ -234,7 +238,7 @@ def order_notes(resolved: Resolved, courses: Sequence[RatesFrom], settings: Curr
         )
         notes.append(f"tasks join in order of Curriculum.tasks: {', '.join(said)} of the run")
     if settings.by:
-        by = settings.by.removeprefix("field:") if settings.by.startswith("field:") else settings.by
+        by = settings.by.removeprefix(FIELD)
         which = "hardest first" if settings.hard_first else "easiest first"
         notes.append(
             f"first pass of each task: {which} by {by!r}, shuffled among {plan.boundary(1):,} examples at a time"

@@ -219,8 +219,13 @@ def test_without_settings_nothing_changes(mixture):
 
 
 def test_windows_are_small_against_what_is_in_order():
-    assert [curriculum.window_of(8192, examples) for examples in (1e6, 20_000, 100)] == [8192, 1000, 256]
-    assert curriculum.window_of(64, 1e6) == 64
+    by, joining = CurriculumConfig(by="length"), CurriculumConfig(tasks=("a",))
+    found = [curriculum.window_of(by, 8192, size, 2.0) for size in (1_000_000, 20_000, 100)]
+    assert found == [8192, 1000, 256]
+    assert curriculum.window_of(by, 64, 1_000_000, 2.0) == 64
+    # More STEPS go on by the same plan, but where tasks join at parts of them.
+    assert [curriculum.window_of(by, 8192, 20_000, passes) for passes in (0.3, 3.0)] == [1000, 1000]
+    assert [curriculum.window_of(joining, 8192, 20_000, passes) for passes in (0.3, 3.0)] == [300, 1000]
 
 
 def test_virtual_time_is_the_first_by_which_the_tokens_are_there():
