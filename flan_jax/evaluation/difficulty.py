@@ -49,9 +49,9 @@ def measure_difficulty(config: RunConfig, run_dir: str, worker: Worker) -> int:
     request = setup.request_of(config, config.mixture, config.data.split)
     resolved = resolve(request, worker, architecture=run.model.architecture)
     vocabulary.check_same(resolved.vocabulary, vocabulary.kept(pathlib.Path(run_dir)), run_dir)
-    batch_size = config.evaluation.batch_size
     model, _, step = load_model(run, None, worker.call)
-    meshes.check_batch(batch_size, 1, model.mesh)
+    meshes.check_batch(config.batch_size, config.microbatches, model.mesh)
+    batch_size = config.batch_size // config.microbatches  # what the run is known to have room for
     with closing(Checkpoints(pathlib.Path(run_dir) / "checkpoints", read_only=True)) as checkpoints:
         measured = {"run": filesystem.absolute(run_dir), "step": step, "checkpoint": checkpoints.digest(step)}
     folder = losses_folder(resolved, run_dir)
