@@ -11,6 +11,7 @@ from flan_jax import setup, tables
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import selection
 from flan_jax.data.balance import balanced
+from flan_jax.data.curriculum import FirstTokens
 from flan_jax.data.objectives import refuse_unfit
 from flan_jax.data.planning.packing import pack
 from flan_jax.data.planning.plan import SHARE_BITS
@@ -46,12 +47,25 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
     filled = {
         name: int(n) / (len(first) * size) for n, (name, size) in zip(used, data.shape.capacities.items(), strict=True)
     }
+    if any(task.in_order for task in members):
+        spent = FirstTokens(members)(seen) / np.maximum(seen, 1e-9)[:, None]
+        means = [(float(tokens), float(trained)) for tokens, trained in spent]
     parts = zip(members, data.plan.tasks, seen, means, strict=True)
     rows = [_row(task, planned.share, examples, mean) for task, planned, examples, mean in parts]
     forms = collections.Counter(task.about.get("form", "plain") for task in members)
     table = _finish(config, rows, steps, filled, data.resolved.vocabulary, forms, exact=True)
     found = None if data.selection is None else selection.summary(data.selection)
-    return {**table, "missing": dict(data.resolved.missing), "hygiene": found, "leaks": list(data.leaks)}
+    order = {"order": [*data.order, *_not_seen(data, rows)]} if data.order else {}
+    return {**table, "missing": dict(data.resolved.missing), "hygiene": found, "leaks": list(data.leaks), **order}
+
+
+def _not_seen(data: setup.Data, rows: list[dict[str, Any]]) -> list[str]:
+    """Tells of tasks whose examples come in an order that the run does not get to the end of."""
+    planned = zip(rows, data.plan.tasks, strict=True)
+    cut = [
+        f"{row['task']} {tables.percent(row['epochs'])}" for row, task in planned if task.in_order and row["epochs"] < 1
+    ]
+    return [f"the run ends within the first pass of {_some(cut)}: what comes last in it is not seen"] if cut else []
 
 
 def _seen(data: setup.Data, rows: int) -> np.ndarray:
@@ -64,7 +78,7 @@ def _seen(data: setup.Data, rows: int) -> np.ndarray:
         window = data.index.window(whole)
         entries = window.task[: window.first[rows - ends[whole]]]
         return data.plan.counts_by(whole) + np.bincount(entries, minlength=len(data.plan.tasks))
-    windows = (whole + 1) * rows / ends[-1]
+    windows = (whole + 1) * rows / ends[-1] if data.windows is None else data.windows
     low = math.floor(windows)
     return data.plan.counts_by(low) + (windows - low) * (data.plan.counts_by(low + 1) - data.plan.counts_by(low))
 
@@ -185,6 +199,8 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
     filled = dict(zip(shape.capacities, full.tolist(), strict=True))
     forms = collections.Counter(sampled[member.name]["form"] for member in members)
     table = _finish(config, rows, steps, filled, answer["vocabulary"], forms, exact=False)
+    if config.curriculum.orders:
+        table["order"] = ["Curriculum is no part of this estimate"]
     by_hand = [member.name for member in members if sampled[member.name]["from_sample"]]
     return {**table, "from_samples": by_hand}
 
@@ -226,6 +242,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         lines.append(mask_line(table))
     if missing := table.get("missing"):
         lines.append(f"left out, as their corpora cannot be had or give no rows: {', '.join(missing)}")
+    lines += table.get("order", [])
     lines += _hygiene(table.get("hygiene")) + [f"leak: {said}" for said in table.get("leaks") or ()]
     if by_hand := table.get("from_samples"):
         which = f"{counted(len(by_hand), 'task')}" if len(by_hand) > 5 else ", ".join(by_hand)

@@ -12,14 +12,14 @@ from flan_jax.config import origins
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import registrations
 from flan_jax.data.balance import balanced
-from flan_jax.data.blending import blended
-from flan_jax.data.curriculum import in_order
+from flan_jax.data.blending import blended, virtual_time
+from flan_jax.data.curriculum import FirstTokens, easy_first, in_order, order_notes, tokens_a_row, window_of
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.planning import plan as plans
 from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.data.request import Request, WorkerSetup
-from flan_jax.data.resolve import Resolved, resolve
+from flan_jax.data.resolve import RatesFrom, Resolved, resolve
 from flan_jax.data.rows import RowShape, row_shape
 from flan_jax.data.selection import Selection, select
 from flan_jax.data.selection import leaks as leaks_of
@@ -38,7 +38,13 @@ from flan_jax.text.vocabulary_names import NAMES, STARTER
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a run trains on; what hygiene left out of it, and what it is scored by and trains on nevertheless."""
+    """What a run trains on; what hygiene left out of it, and what it is scored by and trains on nevertheless.
+
+    Attributes:
+      order: what a plan tells of a curriculum.
+      windows: about how many windows the run goes through, where its first ones do not tell, as the later ones hold
+        others; None elsewhere.
+    """
 
     resolved: Resolved
     plan: plans.Plan
@@ -48,6 +54,8 @@ class Data:
     codec: Codec
     selection: Selection | None = None
     leaks: Sequence[str] = ()
+    order: Sequence[str] = ()
+    windows: float | None = None
 
     @property
     def shape(self) -> RowShape:
@@ -300,15 +308,24 @@ def open_data(
     leaks = _leaks(config, resolved, worker) if guard else []
     shape = shape_of(config)
     resolved = balanced(resolved, config.balance)
-    resolved, courses = blended(resolved, [], 0)
-    resolved, courses = in_order(resolved, courses, config.curriculum)
+    length = _length(config, resolved, shape) if config.curriculum.orders else 0.0
+    resolved, courses = blended(resolved, [], round(length))
+    resolved = easy_first(resolved, config.curriculum, worker)
+    resolved, courses = in_order(resolved, courses, config.curriculum, length)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window, courses)
+    order: Sequence[str] = ()
+    windows = None
+    if config.curriculum.orders:
+        passes = _passes(config, resolved, courses, length, plan)
+        window = window_of(config.curriculum, config.data.window, plan.epoch_size, passes)
+        plan = resolved.plan(shape.capacities, config.data.pack, window, courses)
+        order, windows = order_notes(resolved, config.curriculum, plan), plan.windows_of(passes)
     reader = Reader(resolved.folders(plan), shape, resolved.selections(plan))
     keeper = Draws(resolved, plan, worker)
     path = folder / f"rows-{plan.fingerprint}.index" if folder else None
     index = RowIndex(plan, keeper.wait_for(reader.lengths), path)
     codec = Codec(resolved.vocabulary, worker.call, config.mixture)
-    data = Data(resolved, plan, index, reader, keeper, codec, selection, leaks)
+    data = Data(resolved, plan, index, reader, keeper, codec, selection, leaks, order, windows)
     if draws == "ahead":
         keeper.start(_windows(data, config))
     elif draws == "all":
@@ -334,8 +351,31 @@ def _leaks(config: RunConfig, resolved: Resolved, worker: Worker) -> list[str]:
     return found
 
 
+def _length(config: RunConfig, resolved: Resolved, shape: RowShape) -> float:
+    """About how many tokens a run of STEPS trains on, by how its first window fills rows; 0 where EPOCHS says it."""
+    if config.steps is None:
+        if config.curriculum.tasks:
+            raise UserError("Curriculum.tasks join when a part of the run is done; say by STEPS how long it is")
+        return 0.0
+    plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
+    reader = Reader(resolved.folders(plan), shape, resolved.selections(plan))
+    return config.steps * config.batch_size * tokens_a_row(plan, reader)
+
+
+def _passes(
+    config: RunConfig, resolved: Resolved, courses: Sequence[RatesFrom], length: float, plan: plans.Plan
+) -> float:
+    """About how often the run goes through the mixture."""
+    if config.steps is None:
+        return config.epochs or 1.0
+    rates = [RatesFrom(0, tuple(task.rate for task in resolved.tasks)), *courses]
+    return virtual_time(length, rates, FirstTokens(resolved.tasks).total) / plan.epoch_size
+
+
 def _windows(data: Data, config: RunConfig) -> int:
     """About how many windows the run will reach; a draw that is misjudged is prepared when it is met."""
+    if data.windows is not None:
+        return max(1, math.ceil(data.windows))
     if config.steps is None:
         return max(1, math.ceil(data.plan.windows_of(config.epochs or 0)))
     return math.ceil(config.steps * config.batch_size / max(1, data.index.end(0))) + 1

@@ -16,7 +16,11 @@ from flan_jax.evaluation.check import check_eval_mixture
 
 
 def prepare_command(
-    config: RunConfig, runner: str = "local", beam_options: Sequence[str] = (), repair: bool = False
+    config: RunConfig,
+    runner: str = "local",
+    beam_options: Sequence[str] = (),
+    repair: bool = False,
+    difficulty: str | None = None,
 ) -> int:
     """Writes the token stores of a run's training and eval mixtures, and says where they are.
 
@@ -25,6 +29,7 @@ def prepare_command(
       runner: "local" uses the cores of this machine, "beam" runs an Apache Beam pipeline.
       beam_options: Beam's flags.
       repair: first read what stands there to the last byte, and mend it.
+      difficulty: the run whose model measures how difficult each training example is.
 
     Raises:
       UserError: Beam is wanted and not installed, …
@@ -40,6 +45,11 @@ def prepare_command(
         check_eval_mixture(config, worker)
         if repair:
             _repair(config, worker)
+        if difficulty is not None:
+            from flan_jax.evaluation.difficulty import measure_difficulty  # which needs JAX
+
+            measured = measure_difficulty(config, difficulty, worker)
+            print(f"{config.mixture}: the loss of {counted(measured, 'example')} is measured by {difficulty}")
         data = setup.open_data(config, worker, draws="all", guard=True)
         counts = [task.count for task in data.resolved.tasks]
         print(

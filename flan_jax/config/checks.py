@@ -247,6 +247,11 @@ def _section_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
         if section in ("balance", "pretraining", "replay", "curriculum", "distillation", "stopping"):
             found = getattr(config, section).faults() if section not in unclear else []
             faults += [f"{name}: {fault}" for fault in found]
+    if not {"curriculum", "epochs"} & set(unclear) and config.curriculum.tasks and config.epochs is not None:
+        faults.append(
+            "Curriculum.tasks join when a part of the run is done, and with EPOCHS its length depends on when they do; "
+            "give STEPS in the place of EPOCHS"
+        )
     faults += _raised(lambda: config.lora.modules(config.model)) if adapters else []
     return faults
 

@@ -53,6 +53,7 @@ The folder is read back, and prompts must give the same ids and the same logits,
   flan-jax prepare --gin_file=quickstart.gin
   flan-jax prepare --mixture starter --feature_lengths inputs=64,targets=16
   flan-jax prepare --repair --run_dir runs/quickstart        (reads every byte, mends what is damaged)
+  flan-jax prepare --gin_file=my_run.gin --difficulty runs/small   (the loss of each example, for a curriculum)
   flan-jax prepare --gin_file=my_run.gin --runner beam        (Apache Beam, here on all cores)
   flan-jax prepare --gin_file=my_run.gin --runner beam -- --runner=FlinkRunner --flink_master=HOST:8081
 
@@ -240,6 +241,7 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
         )
     if command == "prepare":
         parser.add_argument("--repair", action="store_true", help="first read the stores to the last byte; mend them")
+        option("--difficulty", str, "RUN", "measure by this run's model how difficult each example is (Curriculum.by)")
         parser.add_argument(
             "--runner", choices=("local", "beam"), default="local", help="what prepares: this machine, or Apache Beam"
         )

@@ -124,8 +124,8 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
         ),
         "inspect": ("task", "step", "num", "split", "dropped"),
         "plan": ("estimate",),
-        "prepare": ("runner", "beam_options", "repair"),
         "sweep": ("write", "report", "show", "words"),
+        "prepare": ("runner", "beam_options", "repair", "difficulty"),
         "tasks": ("query", "check", "overlap", "ngram", "num"),
         "vocab": ("size", "output", "max_examples"),
     }

@@ -8,6 +8,7 @@ or pairs of (part of the run that is done, share), between which it changes even
 
 import dataclasses
 import math
+import re
 from typing import Literal
 
 Schedule = float | tuple[tuple[float, float], ...]
@@ -113,7 +114,6 @@ class PretrainingConfig:
       fraction: the share of trainable tokens that they have: a number, or a schedule.
       lengths: {"inputs", "targets"}, bounds on one example of theirs; None: FEATURE_LENGTHS. They pack into the same
         rows.
-      rows: {"inputs", "targets"} of rows of their own, with a compiled step of its own; None: the same rows.
       loss_weight: factor of their tokens' loss.
       eval: whether the loss of their validation split is measured wherever the run is scored, where they have one.
     """
@@ -121,7 +121,6 @@ class PretrainingConfig:
     mixture: str | None = None
     fraction: Schedule = 0.0
     lengths: dict[str, int] | None = None
-    rows: dict[str, int] | None = None
     loss_weight: float = 1.0
     eval: bool = True
 
@@ -168,6 +167,26 @@ class CurriculumConfig:
     hard_first: bool = False
     measured_by: str | None = None
 
+    @property
+    def orders(self) -> bool:
+        """Whether anything is put in order."""
+        return bool(self.tasks) or self.by is not None
+
     def faults(self) -> list[str]:
         """Every fault of these settings that shows without data."""
-        return []
+        faults = []
+        if len(set(self.tasks)) < len(self.tasks):
+            faults.append(f"tasks is {self.tasks}, wanted each name once")
+        if self.joins and len(self.joins) != len(self.tasks):
+            faults.append(f"joins is {self.joins}, wanted a part of the run for each of tasks, {self.tasks}")
+        if list(self.joins) != sorted(self.joins) or any(not 0 <= join < 1 for join in self.joins):
+            faults.append(f"joins is {self.joins}, wanted parts of the run from 0 to less than 1, none before the last")
+        if self.by not in (None, "length", "loss") and not re.fullmatch("field:.+", self.by or ""):
+            faults.append(f"by is {self.by!r}, wanted 'length', 'loss' or 'field:NAME'")
+        if self.hard_first and self.by is None:
+            faults.append(
+                "hard_first is True, and by names nothing that makes an example difficult; set it to 'length'"
+            )
+        if self.measured_by is not None and self.by != "loss":
+            faults.append(f"measured_by is {self.measured_by!r}, which goes with by = 'loss'; by is {self.by!r}")
+        return faults

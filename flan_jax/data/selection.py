@@ -74,10 +74,10 @@ def select(
     folder = _folder(resolved) / _key(resolved, worker, how)
     known = _read(folder / "answer.json")
     if known is None:
-        jobs, missing = _jobs(resolved), list(resolved.missing)
+        jobs, missing = jobs_of(resolved), list(resolved.missing)
         known = worker.call("select", request=resolved.request, jobs=jobs, missing=missing, folder=str(folder), **how)
         with stores.told(resolved.request.store_dir):
-            _keep(folder / "answer.json", known)
+            keep_answer(folder / "answer.json", known)
     tasks = [_selected(task, one) for task, one in zip(resolved.tasks, known["tasks"], strict=True)]
     selection = Selection(known["tasks"], known["dropped"], known["eval_rows"], known["skipped"])
     # A task of which nothing is left has no place in a plan.
@@ -113,10 +113,10 @@ def leaks(resolved: Resolved, scored: str, split: str, worker: Worker, thorough:
     path = _folder(resolved) / f"leaks-{_key(resolved, worker, how)}.json"
     known = _read(path)
     if known is None:
-        known = worker.call("leaks", request=resolved.request, jobs=_jobs(resolved), **how)
+        known = worker.call("leaks", request=resolved.request, jobs=jobs_of(resolved), **how)
         with stores.told(resolved.request.store_dir):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _keep(path, known)
+            keep_answer(path, known)
         if known["skipped"]:
             print(f"not looked for in what is trained: rows of {', '.join(known['skipped'])}", file=sys.stderr)
     return [
@@ -177,8 +177,8 @@ def kept_indices(path: str) -> np.ndarray:
         return np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path}, which says what hygiene kept, cannot be read ({error}); `flan-jax plan` with the same settings "
-            f"makes it anew"
+            f"{path}, which says what is trained on of a task, cannot be read ({error}); `flan-jax plan` with the same "
+            f"settings makes it anew"
         ) from None
 
 
@@ -186,7 +186,8 @@ def _folder(resolved: Resolved) -> pathlib.Path:
     return mirror.place(filesystem.absolute(resolved.request.store_dir)) / "selections"
 
 
-def _jobs(resolved: Resolved) -> list[list[Any]]:
+def jobs_of(resolved: Resolved) -> list[list[Any]]:
+    """The first draws of a mixture's tasks, as the data process takes them."""
     return [[task.name, task.folder, task.fingerprint, 0] for task in resolved.tasks]
 
 
@@ -206,16 +207,24 @@ def _version(package: str) -> str:
         return ""
 
 
-def _read(path: pathlib.Path) -> dict[str, Any] | None:
+def kept_answer(path: pathlib.Path) -> dict[str, Any] | None:
     """An earlier answer, if it is undamaged and nothing that it rests on has changed since."""
     known = atomic.read_sealed(path)
     if known is None or any(filesystem.watched(file) != state for file, state in known["watched"]):
+        return None
+    return known
+
+
+def _read(path: pathlib.Path) -> dict[str, Any] | None:
+    """An earlier answer whose files are there."""
+    if (known := kept_answer(path)) is None:
         return None
     files = [known.get("dropped"), *(task.get("kept") for task in known["tasks"])]
     return known if all(os.path.exists(file) for file in files if file) else None
 
 
-def _keep(path: pathlib.Path, known: Mapping[str, Any]) -> None:
+def keep_answer(path: pathlib.Path, known: Mapping[str, Any]) -> None:
+    """Keeps an answer for `kept_answer`."""
     with stores.Lock(path):
         atomic.remove_partial(path.parent, path.name)
         atomic.write_sealed(path, known)

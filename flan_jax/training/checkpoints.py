@@ -6,6 +6,7 @@ step without it, or with other bytes than it says, is not taken. A step is score
 which the best step is chosen, are put into its folder as `metrics.json` once it is committed.
 """
 
+import hashlib
 import json
 import logging
 import math
@@ -179,6 +180,10 @@ class Checkpoints:
     def restore_params(self, step: int, abstract_params: Any) -> Any:
         """Reads a step's parameters alone; see `restore`."""
         return self._read(step, {"params": abstract_params})[0]["params"]
+
+    def digest(self, step: int) -> str:
+        """Tells a step's files from those of any other, by their checksums; from `latest` or `best`."""
+        return hashlib.sha256((self.folder / str(step) / CHECKSUMS).read_bytes()).hexdigest()[:16]
 
     def wait(self) -> None:
         """Returns once the save under way is committed.

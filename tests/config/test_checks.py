@@ -38,6 +38,14 @@ def test_a_good_configuration_passes():
         ("data.pack", 1, "Data.pack: wanted True or False, got 1"),
         ("evaluation.ranking", "max", "Evaluation.ranking: wanted one of 'sum', 'mean', 'unconditional'"),
         ("evaluation.max_new_tokens", 0, "Evaluation.max_new_tokens is 0"),
+        ("curriculum.by", "size", "Curriculum: by is 'size', wanted 'length', 'loss' or 'field:NAME'"),
+        ("curriculum.by", "field:", "Curriculum: by is 'field:', wanted 'length', 'loss' or 'field:NAME'"),
+        ("curriculum.hard_first", True, "Curriculum: hard_first is True, and by names nothing"),
+        ("curriculum.measured_by", "runs/a", "Curriculum: measured_by is 'runs/a', which goes with by = 'loss'"),
+        ("curriculum.tasks", ("a", "a"), "Curriculum: tasks is ('a', 'a'), wanted each name once"),
+        ("curriculum.joins", (0.5,), "Curriculum: joins is (0.5,), wanted a part of the run for each of tasks, ()"),
+        ("curriculum.joins", (0.5, 0.1), "Curriculum: joins is (0.5, 0.1), wanted parts of the run from 0"),
+        ("curriculum.joins", (1.0,), "Curriculum: joins is (1.0,), wanted parts of the run from 0 to less than 1"),
         ("checkpoints.keep", 0, "Checkpoints.keep is 0, wanted 1 or more"),
         ("optimizer.learning_rate", "fast", "LEARNING_RATE: wanted a number, got 'fast'"),
         ("optimizer.schedule", 3, "Optimizer.schedule: wanted one of 'constant'"),
@@ -118,3 +126,11 @@ def test_all_faults_are_told_at_once():
         check(bad)
     for word in ("Model.embed_dim", "BATCH_SIZE", "STEPS", "MIXTURE"):
         assert word in str(fault.value)
+
+
+def test_tasks_that_join_want_a_run_of_a_known_length():
+    joining = dataclasses.replace(changed("curriculum.tasks", ("a", "b")), steps=None, epochs=2.0)
+    with pytest.raises(UserError, match="Curriculum.tasks join .* give STEPS in the place of EPOCHS"):
+        check(joining)
+    check(dataclasses.replace(joining, steps=3, epochs=None))
+    check(dataclasses.replace(changed("curriculum.by", "length"), steps=None, epochs=2.0))

@@ -75,7 +75,7 @@ def test_they_are_those_of_whole_logits_and_of_training(config):
 def test_no_array_of_whole_logits_is_made():
     model, batch = of_many_ids(CAUSAL)
     inference = asked(model)
-    program = losses._row_losses(inference.graph, inference.mesh)
+    program = losses._losses(inference.graph, inference.mesh, by_row=True)
     placed = dict(zip(batch, inference.placed(*batch.values()), strict=True))
     compiled = program.lower(inference.params, placed).compile()
     logits = batch["decoder_target_tokens"].size * VOCAB
@@ -99,3 +99,27 @@ def test_a_mesh_gives_the_same():
     code = "from tests.evaluation.test_losses import on_meshes; on_meshes()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert "equal on 8" in done.stdout, done.stderr[-3000:]
+
+
+def test_the_loss_of_each_example_is_that_of_the_example_alone(run, tmp_path, monkeypatch):
+    """They are packed and taken in lots; one bears loss on half of its tokens, one on none."""
+    folder, model, forward, _ = run
+    config = load_run(folder)
+    random = np.random.default_rng(0)
+    monkeypatch.setattr(losses, "_LOT", 7)
+    examples = [
+        Written(f"e:{i}", [70] * n, [*random.integers(80, 200, m), 1])
+        for i, (n, m) in enumerate(random.integers(1, 14, (17, 2)))
+    ]
+    examples[3].weights = np.array([0.5, 0] * 10, np.float32)[: len(examples[3].targets)]
+    examples[4].weights = np.zeros(len(examples[4].targets), np.float32)
+    write_store(tmp_path / "store", examples)
+    wanted = []
+    for one in examples:
+        weights = np.ones(len(one.targets)) if one.weights is None else one.weights
+        total = -np.dot(weights, token_log_probabilities(forward, config, one.inputs, one.targets))
+        wanted.append(total / weights.sum() if weights.sum() else 0.0)
+    told = []
+    found = losses.example_losses(model, Store(tmp_path / "store"), shape_of(config), 4, told.append)
+    assert found == pytest.approx(wanted, rel=1e-4)
+    assert told == [7, 14, 17]

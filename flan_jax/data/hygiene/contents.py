@@ -111,7 +111,7 @@ def rows_of(piece: Piece, request: Request) -> Iterator[Said]:
     if piece.number is not None:
         start = piece.number * stores.PART_ROWS
         stop = start + stores.PART_ROWS
-    grouped = _grouped(_ids(piece), piece.first)
+    grouped = _grouped(ids_of(piece), piece.first)
     place = {row_id: number for number, (row_id, _, _) in enumerate(grouped)}
     done = 0
     contents = examples.contents(piece.job.task, request.split, start=start, stop=stop)
@@ -142,7 +142,8 @@ def _said(row_id: str, first: int, ids: Sequence[str], made: Iterable[Any]) -> I
         first += count
 
 
-def _ids(piece: Piece) -> Iterator[str]:
+def ids_of(piece: Piece) -> Iterator[str]:
+    """The ids of a piece's examples, in the store's order."""
     numbers = [piece.number] if piece.number is not None else range(len(stores.Store(piece.job.target).ends))
     for number in numbers:
         columns = remote.part(stores.part_path(piece.job.target, number)).columns

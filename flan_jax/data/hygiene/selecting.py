@@ -297,16 +297,5 @@ class _Keeping:
 
 def _means(store: stores.Store, keeps: np.ndarray) -> list[float]:
     """Tokens that the examples kept have on average, and how many of them bear loss."""
-    tokens = trainable = 0
-    for number, end in enumerate(store.ends.tolist()):
-        columns = store.part(number).columns
-        here = keeps[end - len(columns["answer"]) : end]
-        targets = np.diff(columns["targets.offsets"])
-        tokens += int((np.diff(columns["inputs.offsets"]) + targets)[here].sum())
-        if "weights.values" in columns:
-            learnt = np.concatenate([[0], np.cumsum(columns["weights.values"] > 0)])
-            trainable += int(np.diff(learnt[columns["targets.offsets"]])[here].sum())
-        else:
-            trainable += int(targets[here].sum())
-    kept = max(1, int(keeps.sum()))
-    return [tokens / kept, trainable / kept]
+    tokens = store.lengths("inputs") + store.lengths("targets")
+    return [float(each[keeps].sum()) / max(1, int(keeps.sum())) for each in (tokens, store.trainable())]

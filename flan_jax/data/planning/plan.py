@@ -355,12 +355,14 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     for name in (name for name in before if name in after):
         was, now = before[name], after[name]
         if was["fingerprint"] != now["fingerprint"]:
-            said.append(f"task {name!r} has other text or tokens")
+            same = was["fingerprint"].partition("-")[0] == now["fingerprint"].partition("-")[0]
+            what = (
+                "is trained on other examples of its store, or in another order" if same else "has other text or tokens"
+            )
+            said.append(f"task {name!r} {what}")
         if was["count"] != now["count"]:
             said.append(f"task {name!r} had {was['count']} examples, has {now['count']}")
         if was["share"] != now["share"] and was["count"] == now["count"]:
             old_share, new_share = was["share"] / 2**SHARE_BITS, now["share"] / 2**SHARE_BITS
             said.append(f"task {name!r} had {old_share:.4%} of the mixture, has {new_share:.4%}")
-        if was.get("in_order", False) != now.get("in_order", False):
-            said.append(f"task {name!r} comes in another order")
     return said

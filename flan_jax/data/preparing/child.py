@@ -20,6 +20,7 @@ OPERATIONS = {
     "select": "flan_jax.data.hygiene.selecting:select_in_child",
     "leaks": "flan_jax.data.hygiene.leaks:leaks_in_child",
     "overlaps": "flan_jax.data.hygiene.reporting:overlaps_in_child",
+    "field numbers": "flan_jax.data.preparing.field_numbers:field_numbers_in_child",
     "prepare": "flan_jax.data.preparing.filling:prepare_in_child",
     "repair": "flan_jax.data.preparing.repair:repair_in_child",
     "estimate": "flan_jax.data.preparing.answers:estimate_in_child",

@@ -78,6 +78,17 @@ class Store:
         every = [np.diff(self.part(k).columns[f"{feature}.offsets"]) for k in range(len(self.ends))]
         return np.concatenate([np.zeros(0), *every]).astype(np.int32)
 
+    def trainable(self) -> np.ndarray:
+        """Target tokens of every example that bear loss, int32 [N]."""
+        every = [np.zeros(0)]
+        for number in range(len(self.ends)):
+            columns = self.part(number).columns
+            ends = columns["targets.offsets"]
+            if "weights.values" in columns:
+                ends = np.concatenate([[0], np.cumsum(columns["weights.values"] > 0)])[ends]
+            every.append(np.diff(ends))
+        return np.concatenate(every).astype(np.int32)
+
     def mean_tokens(self) -> tuple[float, float]:
         """Tokens an example has on average, and how many of them bear loss."""
         tokens = self.manifest["tokens"]
