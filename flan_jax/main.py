@@ -19,6 +19,7 @@ from flan_jax.errors import UserError, path_fault, told
 ENTRY_POINTS: dict[str, str] = {
     "train": "flan_jax.train:train",
     "eval": "flan_jax.evaluation.run:evaluate_run",
+    "compare": "flan_jax.commands.compare:compare_command",
     "generate": "flan_jax.commands.generate:generate",
     "import": "flan_jax.commands.import_model:import_command",
     "export": "flan_jax.commands.export_model:export_command",
@@ -34,9 +35,9 @@ def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any],
     own = own_arguments(command, options)
     from flan_jax.config import plain_flags, resolving  # not for `--help`, nor for what was refused by now
 
-    mixture = macros.pop("MIXTURE", None) if command == "eval" else None  # there it says what to score
+    mixture = macros.pop("MIXTURE", None) if command in ("compare", "eval") else None  # there it is what to score
     config = resolving.resolve(command, options, macros, bindings)
-    if command == "eval":
+    if command in ("compare", "eval"):
         own["mixture"] = mixture
     if options.data:
         plain_flags.check_columns(config)
