@@ -13,7 +13,8 @@ class AugmentConfig:
     Attributes:
       inverted: has the inverted task of each task that has one trained on too, at this share of the task's own rate;
         or such shares by a task's name, a pattern of names ("nli_*") or a cluster, of which the last that fits counts.
-        An inversion that MIXTURE holds already has this rate in the place of its own; 0 leaves it out.
+        An inversion that MIXTURE holds already has this rate in the place of its own; 0 leaves it out. Of a task's
+        NAME.with_inverted so many examples are worded by inverted templates for each one that is not.
       templates: each task words its rows by so many of its training templates, the first ones; None: by all. Of
         templates that are for certain rows alone (`Template.given`, `lacking`) so many of each kind.
       shuffle_options: whether answer options stand in an order that is drawn for each example.
@@ -33,10 +34,10 @@ class AugmentConfig:
         """What of it shapes the tokens of a task, as `flan_jax.tasks.augmenting.augmented` takes it.
 
         >>> AugmentConfig(inverted=0.3, templates=4).wording()
-        {'templates': 4}
+        {'inverted': 0.3, 'templates': 4}
         """
-        names = ("templates", "shuffle_options", "word_dropout")
-        return {name: value for name in names if (value := getattr(self, name))}
+        off = AugmentConfig()
+        return {name: value for name, value in dataclasses.asdict(self).items() if value != getattr(off, name)}
 
     def described(self) -> list[str]:
         """What it does, in a phrase each.

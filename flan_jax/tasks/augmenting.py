@@ -34,7 +34,8 @@ def augmented(recipe: Recipe | None, wording: Mapping[str, Any]) -> Recipe | Non
 
     Args:
       recipe: a task of ours; one that is no `InstructionTask`'s comes back as it is, and so does None.
-      wording: any of "templates", how many of the first words its rows; "shuffle_options"; "word_dropout", a share.
+      wording: any of "inverted", see `Inverted`, of which NAME.with_inverted has its share; "templates", how many of
+        the first word its rows; "shuffle_options"; "word_dropout", a share.
     """
     if not wording or not isinstance(recipe, Variant):
         return recipe
@@ -42,6 +43,8 @@ def augmented(recipe: Recipe | None, wording: Mapping[str, Any]) -> Recipe | Non
     changes: dict[str, Any] = {}
     if most := wording.get("templates"):
         changes = {field: first_of_each(getattr(task, field), most) for field in ("templates", "inverted_templates")}
+    if recipe.kind == "with_inverted" and (share := _share_of(recipe.name, wording.get("inverted"))) is not None:
+        changes["inverted_share"] = share / (1 + share)
     if wording.get("shuffle_options") and task.options is not None:
         changes["shuffle_options"] = True
     if share := wording.get("word_dropout"):
@@ -75,35 +78,45 @@ def inversions(names: Sequence[str], wanted: Inverted) -> dict[str, Inversion]:
     Raises:
       UserError: a name fits no task that has an inversion, or shares are wanted and no task has one.
     """
-    can = [name for name in names if registry.recipe(f"{name}.inverted") is not None]
-    if wanted is None:
+    shares = _shares(wanted)
+    if not shares:
         return {}
-    shares = wanted if isinstance(wanted, Mapping) else {"*": wanted}
+    kinds = {name: getattr(registry.recipe(name), "kind", "") for name in names}
+    can = [name for name in names if kinds[name] == "with_inverted" or registry.recipe(f"{name}.inverted") is not None]
     if not can and any(shares.values()):
         raise UserError(
             f"Augment.inverted is {wanted}, and none of the {counted(len(names), 'task')} of MIXTURE has inverted "
             f"templates; declare some, or leave it out"
         )
-    found: dict[str, Inversion] = {}
     for word, share in shares.items():
-        fitting = [name for name in can if fits(word, name)]
-        if not fitting and share:
-            clusters = {_cluster(name) for name in can}
+        if share and not any(_fits(word, name) for name in can):
+            clusters = {_declared(name).cluster for name in can}
             raise UserError(
                 f"Augment.inverted names {word!r}, and no task of MIXTURE that has inverted templates is called so or "
                 f"is of such a cluster{nearest(word, [*can, *sorted(clusters - {''})])}"
             )
-        found |= {f"{name}.inverted": Inversion(name, share) for name in fitting}
-    return found
+    found = {name: _share_of(name, wanted) for name in can if kinds[name] != "with_inverted"}
+    return {f"{name}.inverted": Inversion(name, share) for name, share in found.items() if share is not None}
 
 
-def fits(word: str, name: str) -> bool:
-    """Whether a word is a task's name, a pattern of it, or its cluster."""
-    return fnmatch.fnmatchcase(name, word) or _cluster(name) == word
+def _shares(wanted: Inverted) -> Mapping[str, float]:
+    return {} if wanted is None else wanted if isinstance(wanted, Mapping) else {"*": wanted}
 
 
-def _cluster(name: str) -> str:
-    return getattr(registry.declared(name), "cluster", "")
+def _share_of(name: str, wanted: Inverted) -> float | None:
+    """The share that a task has: the last that fits."""
+    return next((share for word, share in reversed(list(_shares(wanted).items())) if _fits(word, name)), None)
+
+
+def _fits(word: str, name: str) -> bool:
+    """Whether a word is the name of a task or of its declaration, a pattern of one, or its cluster."""
+    declared = _declared(name)
+    return any(fnmatch.fnmatchcase(one, word) for one in (name, declared.name)) or declared.cluster == word
+
+
+def _declared(name: str) -> Any:
+    """The `InstructionTask` of a task that is known to have one."""
+    return registry.declared(name)
 
 
 def with_inversions(names: Iterable[str], found: Mapping[str, Inversion]) -> list[str]:
@@ -125,12 +138,13 @@ def notes(names: Sequence[str], wording: Mapping[str, Any]) -> list[str]:
       names: the tasks that it trains on.
       wording: see `augmented`.
     """
-    recipes = {name: registry.recipe(name) for name in names} if wording else {}
+    changes = [name for name in wording if name != "inverted"]
+    recipes = {name: registry.recipe(name) for name in names} if changes else {}
     others = [name for name, recipe in recipes.items() if not isinstance(recipe, Variant)]
     said = []
     if others:
         more = f" and {counted(len(others) - _NAMED, 'more task')}" if len(others) > _NAMED else ""
-        settings = ", ".join(f"Augment.{name}" for name in wording)
+        settings = ", ".join(f"Augment.{name}" for name in changes)
         said.append(
             f"{settings}: not for {', '.join(others[:_NAMED])}{more}, which no InstructionTask declares; they stay as "
             "they are"

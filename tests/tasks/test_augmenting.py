@@ -60,17 +60,28 @@ def test_inversions_are_found_by_name_pattern_and_cluster(fruits):
     for name, cluster in (("fruits", "food"), ("meals", "food"), ("tools", "things")):
         fruits(name=name, cluster=cluster, inverted_templates=(Template("Name a {label}.", "{word}"),)).register()
     fruits(name="bare").register()
-    names = ["fruits", "fruits.inverted", "meals", "tools", "bare"]
+    names = ["fruits", "fruits.inverted", "meals", "tools", "bare", "meals.with_inverted"]
     found = lambda wanted: {name: inversion.share for name, inversion in augmenting.inversions(names, wanted).items()}
     assert found(None) == {}
     assert found(0.3) == {"fruits.inverted": 0.3, "meals.inverted": 0.3, "tools.inverted": 0.3}
     assert found({"food": 0.2, "*als": 0.4}) == {"fruits.inverted": 0.2, "meals.inverted": 0.4}
     none = augmenting.inversions(names, {"fruits": 0.0, "tools": 0.5})
-    assert augmenting.with_inversions(names, none) == ["fruits", "meals", "tools", "bare", "tools.inverted"]
+    assert augmenting.with_inversions(names, none) == ["fruits", *names[2:], "tools.inverted"]
     with pytest.raises(UserError, match=r"Augment.inverted names 'meal'.*did you mean 'meals'"):
         found({"meal": 0.3})
     with pytest.raises(UserError, match="Augment.inverted is 0.3, and none of the 1 task of MIXTURE has inverted"):
         augmenting.inversions(["bare"], 0.3)
+
+
+def test_a_task_of_both_directions_has_its_share_of_the_inverted(fruits):
+    inverted = (Template("Name a {label}.", "{word}"), Template("Which is a {label}?", "{word}"))
+    fruits(inverted_templates=inverted, cluster="food").register()
+    for share, least, most in ((0.0, 0, 0), (0.25, 0.1, 0.3), (1.0, 0.4, 0.6)):
+        found = worded("fruits.with_inverted", draws=5, inverted={"food": share})
+        part = sum(one.inputs_text.startswith(("Name a", "Which is a")) for one in found) / len(found)
+        assert least <= part <= most
+    assert fingerprint("fruits", {"inverted": 0.3}) == fingerprint("fruits")
+    assert fingerprint("fruits.with_inverted", {"inverted": 0.3}) != fingerprint("fruits.with_inverted")
 
 
 def test_what_cannot_be_changed_is_told(fruits):

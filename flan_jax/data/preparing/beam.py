@@ -230,7 +230,7 @@ def finish(counted: tuple[_Job, int], request: Request, setup: WorkerSetup) -> N
 @contextlib.contextmanager
 def _share(job: Job, request: Request) -> Iterator[Job]:
     """Keeps a store for those who write it by Beam, and sees to it that they write the same."""
-    if _fingerprint(job.task, tuple(request.augment.wording().items())) != job.fingerprint:
+    if _fingerprint(job.task, json.dumps(request.augment.wording())) != job.fingerprint:
         raise UserError(
             f"task {job.task!r} is another on a worker than on the machine that started the pipeline: a file it reads, "
             f"code it uses or the version of Python differs; give the workers the same, or start again if it has "
@@ -245,10 +245,10 @@ def _share(job: Job, request: Request) -> Iterator[Job]:
 
 
 @functools.cache
-def _fingerprint(task: str, wording: tuple[tuple[str, Any], ...]) -> str:
+def _fingerprint(task: str, wording: str) -> str:
     from flan_jax.tasks import examples
 
-    return examples.fingerprint(task, dict(wording))
+    return examples.fingerprint(task, json.loads(wording))
 
 
 @contextlib.contextmanager
