@@ -118,10 +118,10 @@ def _scores(
     for suite in names_in(mixture):
         evaluator = Evaluator(dataclasses.replace(run, eval_mixture=suite), worker, codec, model.with_params)
         scores = evaluator(model.params)
-        losses = {}
+        losses, by_loss = {}, {score.task for score in scores if score.kind == "loss"}
         assert evaluator.resolved is not None
-        for task, score in zip(evaluator.resolved.tasks, scores, strict=True):
-            if score.kind == "loss" and not repeated:
+        for task in evaluator.resolved.tasks:
+            if task.name in by_loss and not repeated:
                 store = open_store(task.store())
                 of_each = log_likelihoods(model, store, setup.shape_of(run), run.evaluation.batch_size)
                 losses[task.name] = (-np.array(of_each), np.array([_tokens(store[i]) for i in range(store.count)]))
