@@ -27,7 +27,7 @@ Run the same command again and the run goes on where it stopped; Ctrl-C saves fi
     "compare": """examples:
   flan-jax compare runs/pretrained runs/tuned
   flan-jax compare runs/base runs/tuned --mixture starter_eval,unseen_suite
-  flan-jax compare runs/base runs/tuned --repeats runs/tuned_1 --repeats runs/tuned_2 --forgot && echo kept
+  flan-jax compare runs/base runs/tuned --repeats runs/tuned_1 --repeats runs/tuned_2 --forgot
 
 With --forgot the exit code is 0 where nothing was forgotten beyond the noise, 1 where something was, 2 after an
 error.""",
