@@ -18,7 +18,7 @@ class AugmentConfig:
       templates: each task words its rows by so many of its training templates, the first ones; None: by all. Of
         templates that are for certain rows alone (`Template.given`, `lacking`) so many of each kind.
       shuffle_options: whether answer options stand in an order that is drawn for each example.
-      word_dropout: the share of the words in the fields of prompts that are left out, from 0 to 1. Instructions,
+      word_dropout: the share of the words in the fields of prompts that are left out, from 0 to below 1. Instructions,
         options and what is answered lose none; an answer that is to be found in a field may go with its words.
     """
 
