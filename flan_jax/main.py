@@ -20,6 +20,7 @@ ENTRY_POINTS: dict[str, str] = {
     "train": "flan_jax.train:train",
     "sweep": "flan_jax.sweep:sweep",
     "eval": "flan_jax.evaluation.run:evaluate_run",
+    "compare": "flan_jax.commands.compare:compare_command",
     "generate": "flan_jax.commands.generate:generate",
     "import": "flan_jax.commands.import_model:import_command",
     "export": "flan_jax.commands.export_model:export_command",
@@ -36,14 +37,14 @@ def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any],
     from flan_jax.config import plain_flags, resolving  # not for `--help`, nor for what was refused by now
 
     if command == "plan" and options.compare:
-        from flan_jax.commands.plan import compare_command
+        from flan_jax.commands.plan import compare_plans
 
-        return compare_command(resolving.resolve_each(command, options, macros, bindings, options.compare), **own)
+        return compare_plans(resolving.resolve_each(command, options, macros, bindings, options.compare), **own)
     if command == "sweep":
         return _sweep(options, macros, bindings, own)
-    mixture = macros.pop("MIXTURE", None) if command == "eval" else None  # there it says what to score
+    mixture = macros.pop("MIXTURE", None) if command in ("compare", "eval") else None  # there it is what to score
     config = resolving.resolve(command, options, macros, bindings)
-    if command == "eval":
+    if command in ("compare", "eval"):
         own["mixture"] = mixture
     if options.data:
         plain_flags.check_columns(config)

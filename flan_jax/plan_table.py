@@ -139,6 +139,8 @@ def _finish(
             setup.model_for(config, vocabulary["size"]), config.optimizer.name, config.store_dir, setup.lora_for(config)
         ),
     }
+    if config.augment:
+        table["augment"] = config.augment.described()
     speed = _measured_speed(config)
     if speed:
         table["tokens_per_second"] = speed
@@ -174,7 +176,7 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
     """The plan from the first examples of every task: lengths are sampled, counts are the sources' own."""
     setup.refuse_unknown(config, worker)
     setup.learn_vocabulary(config, worker)
-    request = setup.request_of(config, config.mixture, config.data.split)
+    request = setup.train_request(config)
     answer = worker.call("estimate", sample=_SAMPLE, request=request)
     sampled = {task["name"]: task for task in answer["tasks"]}
     refuse_unfit({name: task["objective"] for name, task in sampled.items()}, config.model.architecture, "MIXTURE")
@@ -236,6 +238,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         f"{table['steps']:,} steps of {table['batch_size']} rows ({row} tokens); positions that hold tokens: {full}",
         read_as(table["vocabulary"], table["forms"]),
         *table.get("added", []),
+        *([f"augmented: {'; '.join(table['augment'])}"] if table.get("augment") else []),
         f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
     ]
     if not table["estimate"]:

@@ -264,6 +264,12 @@ def eval_request(config: RunConfig) -> Request:
     return dataclasses.replace(request, each_template=how.each_template)
 
 
+def train_request(config: RunConfig) -> Request:
+    """What a run asks of its MIXTURE, the one that it augments."""
+    request = request_of(config, config.mixture, config.data.split)
+    return dataclasses.replace(request, augment=config.augment)
+
+
 def request_of(config: RunConfig, mixture: str, split: str, limit: int | None = None) -> Request:
     """What a run asks of its data."""
     return Request(
@@ -301,7 +307,7 @@ def open_data(
       UserError: something of it is found, and `Hygiene.on_leak` is "refuse"; …
     """
     learn_vocabulary(config, worker)
-    request = request_of(config, config.mixture, config.data.split)
+    request = train_request(config)
     resolved = resolve(request, worker, architecture=config.model.architecture)
     check_extended(config, resolved.vocabulary)
     resolved, selection = selected(config, resolved, worker)

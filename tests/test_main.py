@@ -131,9 +131,9 @@ def test_every_subcommand_has_an_entry_point_that_takes_its_options():
     for command, target in main.ENTRY_POINTS.items():
         module, _, name = target.partition(":")
         function = getattr(main.importlib.import_module(module), name)
-        positional = {"import": ["models/one"], "export": ["runs/one", "exported/one"]}
+        positional = {"import": ["models/one"], "export": ["runs/one", "exported/one"], "compare": ["runs/a", "runs/b"]}
         _, options, _, _ = command_line.parse([command, *positional.get(command, [])])
-        own = main.own_arguments(command, options) | ({"mixture": None} if command == "eval" else {})
+        own = main.own_arguments(command, options) | ({"mixture": None} if command in ("compare", "eval") else {})
         first = "runs" if command == "sweep" else "config"
         assert set(inspect.signature(function).bind(first, **own).arguments) == {first, *own}, command
 

@@ -34,7 +34,7 @@ def show_dropped(config: RunConfig, task: str | None, num: int) -> int:
         )
     with setup.worker_of(config) as worker:
         setup.learn_vocabulary(config, worker)
-        whole = resolve(setup.request_of(config, config.mixture, config.data.split), worker)
+        whole = resolve(setup.train_request(config), worker)
         folders = {one.name: one.store() for one in whole.tasks}
         if task is not None and task not in folders:
             raise UserError(f"--task is {task!r}, no task of {config.mixture!r}{nearest(task, folders)}")

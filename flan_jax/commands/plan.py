@@ -29,7 +29,7 @@ def plan_command(config: RunConfig, as_json: bool = False, estimate: bool = Fals
     return 0
 
 
-def compare_command(configs: Mapping[str, RunConfig], as_json: bool = False, estimate: bool = False) -> int:
+def compare_plans(configs: Mapping[str, RunConfig], as_json: bool = False, estimate: bool = False) -> int:
     """Prints the plans of two runs side by side, without training.
 
     Args:

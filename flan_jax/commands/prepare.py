@@ -66,7 +66,7 @@ def _repair(config: RunConfig, worker: Worker) -> None:
     """Reads the stores of both mixtures, and those the run was planned with; says what was damaged and mends it."""
     setup.refuse_unknown(config, worker)
     setup.learn_vocabulary(config, worker)
-    requests = [setup.request_of(config, config.mixture, config.data.split)]
+    requests = [setup.train_request(config)]
     if config.eval_mixture:
         requests.append(setup.eval_request(config))
     others = planned_with(config.run_dir)

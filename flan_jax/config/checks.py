@@ -244,7 +244,7 @@ def _section_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
             )
     faults += [f"Loss: {fault}" for fault in config.loss.faults()] if "loss" not in unclear else []
     for name, section in SECTIONS.items():
-        if section in ("balance", "pretraining", "replay", "curriculum", "distillation", "stopping"):
+        if section in ("augment", "balance", "pretraining", "replay", "curriculum", "distillation", "stopping"):
             found = getattr(config, section).faults() if section not in unclear else []
             faults += [f"{name}: {fault}" for fault in found]
     if not {"curriculum", "epochs"} & set(unclear) and config.curriculum.tasks and config.epochs is not None:

@@ -31,6 +31,13 @@ Each run has a folder of its own in RUN_DIR. Run the same command again and the 
     "eval": """examples:
   flan-jax eval --run_dir runs/quickstart
   flan-jax eval --run_dir runs/quickstart --mixture starter_eval --split validation --step 1000""",
+    "compare": """examples:
+  flan-jax compare runs/pretrained runs/tuned
+  flan-jax compare runs/base runs/tuned --mixture starter_eval,unseen_suite
+  flan-jax compare runs/base runs/tuned --repeats runs/tuned_1 --repeats runs/tuned_2 --forgot
+
+With --forgot the exit code is 0 where nothing was forgotten beyond the noise, 1 where something was, 2 after an
+error.""",
     "generate": """examples:
   flan-jax generate --run_dir runs/quickstart --prompt "Who is named first? Ann met Bob."
   flan-jax generate --run_dir runs/quickstart --prompts questions.jsonl --output answers.jsonl
@@ -81,6 +88,7 @@ COMMANDS: dict[str, str] = {
     "train": "Train a model on a mixture of tasks, score it and keep it.",
     "sweep": "Train a run for each combination of values of settings, and compare what they score.",
     "eval": "Score the checkpoint of a run on the tasks of a mixture.",
+    "compare": "Say what a run forgot of what the model did before it.",
     "generate": "Answer prompts with the checkpoint of a run.",
     "import": "Make a run out of a Hugging Face folder.",
     "export": "Write the checkpoint of a run as a Hugging Face folder.",
@@ -217,6 +225,18 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
             metavar="TASK",
             help="show this task's score too, beside the groups'; may be given again",
         )
+    if command == "compare":
+        parser.add_argument("before", metavar="BEFORE", help="the folder of the run that AFTER started from")
+        parser.add_argument("after", metavar="AFTER", help="the folder of the run that is judged")
+        parser.add_argument(
+            "--repeats",
+            action="append",
+            default=[],
+            metavar="RUN",
+            help="a run of AFTER's recipe with another seed, for the noise floor; may be given again",
+        )
+        parser.add_argument("--forgot", action="store_true", help="end with 1 if something was forgotten")
+        parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
     if command == "generate":
         option("--prompt", str, "TEXT", "one prompt; the answer is printed")
         option("--prompts", str, "FILE", "a JSONL file of prompts; run again, it goes on where it stopped")
@@ -362,6 +382,6 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace, dict[str, Any],
         macros = {"RUN_DIR": options.output or f"runs/{name}", **macros, "INIT_FROM": options.base or options.folder}
         if options.base:
             bindings.append(f"Lora.init_from={options.folder!r}")
-    if command == "export":
-        macros["RUN_DIR"] = options.run
+    if command in ("compare", "export"):
+        macros["RUN_DIR"] = options.after if command == "compare" else options.run
     return command, options, macros, bindings

@@ -116,6 +116,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
     if faults := faults_of(command, options):
         raise UserError(together(faults))
     names = {
+        "compare": ("before", "repeats", "forgot"),
         "eval": ("split", "step", "each_template"),
         "export": ("folder", "step", "dtype", "adapter"),
         "generate": (
@@ -131,7 +132,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
     }
     own = {name: getattr(options, name) for name in names.get(command, ())}
     own |= {name: value for name, value in _UNSET.items() if name in own and own[name] is None}
-    if command == "plan":
+    if command in ("compare", "plan"):
         own["as_json"] = options.json
     if command == "generate":
         own["prompts_file"] = options.prompts

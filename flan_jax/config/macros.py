@@ -223,6 +223,7 @@ SECTIONS: dict[str, str] = {
     "Loss": "loss",
     "Data": "data",
     "Hygiene": "hygiene",
+    "Augment": "augment",
     "Balance": "balance",
     "Pretraining": "pretraining",
     "Replay": "replay",

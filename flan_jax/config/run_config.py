@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from flan_jax.config.macros import SECTIONS
 from flan_jax.config.training_settings import DistillationConfig, LossConfig, OptimizerConfig, StoppingConfig
+from flan_jax.data.augment_config import AugmentConfig
 from flan_jax.data.hygiene_config import HygieneConfig
 from flan_jax.data.mixing_config import BalanceConfig, CurriculumConfig, PretrainingConfig, ReplayConfig
 from flan_jax.models.config import ModelConfig
@@ -150,6 +151,7 @@ class RunConfig:
     loss: LossConfig = LossConfig()
     data: DataConfig = DataConfig()
     hygiene: HygieneConfig = HygieneConfig()
+    augment: AugmentConfig = AugmentConfig()
     balance: BalanceConfig = BalanceConfig()
     pretraining: PretrainingConfig = PretrainingConfig()
     replay: ReplayConfig = ReplayConfig()

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from flan_jax.data.augment_config import AugmentConfig
 from flan_jax.data.stores import store as stores
 from flan_jax.files import filesystem
 from flan_jax.text.vocabulary_names import Form
@@ -84,6 +85,7 @@ class Request:
       limit: examples kept of each task, or rows with `each_template`; None keeps all.
       each_template: whether instruction tasks word each row by each of their templates instead of by a drawn one.
       on_wrong_mask: what happens to an example that would be trained on wrongly: "drop" or "refuse".
+      augment: what the run changes about how its tasks are worded, and which inverted ones it adds.
     """
 
     mixture: str
@@ -97,6 +99,11 @@ class Request:
     limit: int | None = None
     each_template: bool = False
     on_wrong_mask: Literal["drop", "refuse"] = "drop"
+    augment: AugmentConfig = AugmentConfig()
+
+    def __post_init__(self):
+        if isinstance(self.augment, Mapping):  # as it travels
+            object.__setattr__(self, "augment", AugmentConfig(**self.augment))
 
     @property
     def is_scored(self) -> bool:
@@ -110,7 +117,8 @@ class Request:
 
     def reading(self) -> dict[str, Any]:
         """The part that `flan_jax.tasks.examples.examples` takes by name."""
-        return {name: getattr(self, name) for name in _READING}
+        augment = {"wording": wording} if (wording := self.augment.wording()) else {}
+        return {name: getattr(self, name) for name in _READING} | augment
 
     def sent(self) -> "Request":
         """The same for a process in another folder."""
@@ -119,7 +127,8 @@ class Request:
     def key(self, setup: WorkerSetup) -> str:
         """Names this request to a process with that set-up; other package versions make another key."""
         whole = {
-            **dataclasses.asdict(self.sent()),
+            **{name: value for name, value in dataclasses.asdict(self.sent()).items() if name != "augment"},
+            **({"augment": dataclasses.asdict(self.augment)} if self.augment else {}),
             **setup.identity(),
             "versions": {name: _version(name) for name in _VERSIONS},
             "format": stores.FORMAT,

@@ -10,6 +10,7 @@ from typing import Any
 
 from flan_jax.errors import UserError
 from flan_jax.tasks import fingerprints, foreign, measures, registry, row_contents, vocabularies
+from flan_jax.tasks.augmenting import augmented
 from flan_jax.tasks.measures import Measured, Outputs
 from flan_jax.tasks.recipe import Example, Recipe, Request
 from flan_jax.tasks.row_contents import Content
@@ -63,6 +64,7 @@ def examples(
     with_text: bool = True,
     each_template: bool = False,
     from_sample: bool = False,
+    wording: Mapping[str, Any] | None = None,
 ) -> Iterator[Example]:
     """Yields the examples of a task's split, in the source's order.
 
@@ -84,6 +86,7 @@ def examples(
         template's number.
       from_sample: whether to read the row that its corpus declares as a sample, and no other.
       with_text: whether text is wanted beside the ids; leaving it out is faster for tasks of other code.
+      wording: what the run changes about it; see `augmenting.augmented`.
 
     Raises:
       UserError: no such task or split, a bad row, a template's field that a row has not, or an example that is refused.
@@ -95,7 +98,7 @@ def examples(
         if value not in known:
             raise UserError(f"{name}={value!r}: it is one of {', '.join(map(repr, known))}.")
     task = registry.seqio_task(task_name)
-    recipe = registry.recipe(task_name)
+    recipe = augmented(registry.recipe(task_name), wording or {})
     on_bad_row = getattr(getattr(recipe, "declaration", None), "on_bad_row", None) or on_bad_row
     tally = Tally() if tally is None else tally
     request = Request(dict(lengths), seed, draw, on_long, on_bad_row, tally, each_template, from_sample)
@@ -160,15 +163,19 @@ def _only(rows: Iterator[tuple[str, Any]], left: set[str]) -> Iterator[tuple[str
                 return
 
 
-def describe(task_name: str) -> dict[str, Any]:
+def describe(task_name: str, wording: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What reports and evaluations must know of a task, fit for JSON.
+
+    Args:
+      task_name: a registered seqio task's name.
+      wording: as in `examples`.
 
     Returns:
       The fields of `Description`, and "name", "ours", "vocabulary" (see `vocabularies.named`) and "wants", what the
       metrics are computed from: "predictions", "scores", "aux_values". Nothing is read for it.
     """
     task = registry.seqio_task(task_name)
-    recipe = registry.recipe(task_name)
+    recipe = augmented(registry.recipe(task_name), wording or {})
     wants = measures.wanted(task)
     described = foreign.describe(task) if recipe is None else recipe.describe()
     vocabulary = task.output_features["targets"].vocabulary if recipe is None else recipe.vocabulary
@@ -238,14 +245,18 @@ def source_files(task_name: str) -> list[str]:
     return foreign.files(task) if recipe is None else all_files(recipe.source)
 
 
-def fingerprint(task_name: str) -> str:
+def fingerprint(task_name: str, wording: Mapping[str, Any] | None = None) -> str:
     """A hash of all that shapes a task's tokens besides lengths, seed and draw.
 
     It covers the source and the state of its files, the code of its functions, the templates' text and the vocabulary's
     content; not caps, clusters or metrics, which change no token.
+
+    Args:
+      task_name: a registered seqio task's name.
+      wording: as in `examples`. Of a task that it does not change the hash stays as it is.
     """
     task = registry.seqio_task(task_name)
-    recipe = registry.recipe(task_name)
+    recipe = augmented(registry.recipe(task_name), wording or {})
     if recipe is None:
         shape: Any = foreign.shaping(task)
         source: Any = task.source

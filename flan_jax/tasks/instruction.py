@@ -98,6 +98,7 @@ class InstructionTask:
         draws from all templates alike.
       input_noise: the share of words in the fields of training prompts that get a typing error, from 0 to 1; see
         `flan_jax.tasks.noise`. Instructions, options and what is to be answered have none, nor do other splits.
+      word_dropout: the share of words that are left out there, from 0 to below 1.
     """
 
     name: str
@@ -129,6 +130,7 @@ class InstructionTask:
     without_options: bool = False
     inverted_share: float | None = None
     input_noise: float = 0.0
+    word_dropout: float = 0.0
     encodings: tuple[tuple[str, Callable[[Row], Row | None]], ...] = ()
     worked: str | None = None
     worked_from: str = "first"
@@ -205,6 +207,8 @@ class InstructionTask:
             )
         if not 0 <= self.input_noise <= 1:
             raise UserError(f"input_noise={self.input_noise}; a share of the words from 0 to 1 is wanted.")
+        if not 0 <= self.word_dropout < 1:
+            raise UserError(f"word_dropout={self.word_dropout}; a share of the words from 0 to below 1 is wanted.")
         if self.cap is not None and self.cap < 1:
             raise UserError(f"cap={self.cap}; give a positive number of examples, or None.")
 

@@ -1,6 +1,8 @@
-"""Typing errors in the words of a prompt's fields, for models that are to be asked by people who make them.
+"""Noise in the words of a prompt's fields: typing errors, for models that are to be asked by people who make them, and
+words left out.
 
 The old mill was turned into a library.      ->      The odl mill was turend into a library.
+The old mill was turned into a library.      ->      The mill was turned into library.
 """
 
 import re
@@ -15,6 +17,7 @@ _BESIDE = {
 }
 _SHORTEST = 3  # letters of a word that can still be told after an error
 _PRECISION = 2**32
+_WITH_BLANKS = re.compile(r"\s*\S+")
 
 
 def with_typos(text: str, share: float, stream: Iterator[int]) -> str:
@@ -38,6 +41,25 @@ def with_typos(text: str, share: float, stream: Iterator[int]) -> str:
         return _with_one(word, how) if chance % _PRECISION < share * _PRECISION else word
 
     return _WORDS.sub(spoilt, text)
+
+
+def without_some_words(text: str, share: float, stream: Iterator[int]) -> str:
+    """A text from which about a share of the words is left out; where that would be all of them, none is.
+
+    Args:
+      text: any text; a word is what stands between blanks.
+      share: of the words, from 0 to 1.
+      stream: random 64-bit integers; one is used for each word.
+
+    >>> without_some_words("the old mill was sold", 0.5, iter([2**31, 0, 2**31, 2**31, 0]))
+    'the mill was'
+    """
+    words = _WITH_BLANKS.findall(text)
+    kept = [number for number in range(len(words)) if next(stream) % _PRECISION >= share * _PRECISION]
+    if len(kept) in (0, len(words)):
+        return text
+    left = "".join(words[number] for number in kept)
+    return left if kept[0] == 0 else left.lstrip()
 
 
 def _with_one(word: str, how: int) -> str:

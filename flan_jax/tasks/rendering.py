@@ -11,7 +11,7 @@ from flan_jax.tasks import fewshot, options
 from flan_jax.tasks.drawing import RandomChoices
 from flan_jax.tasks.encoding import Draft
 from flan_jax.tasks.example_ids import numbered, source_row
-from flan_jax.tasks.noise import with_typos
+from flan_jax.tasks.noise import with_typos, without_some_words
 from flan_jax.tasks.recipe import Request
 from flan_jax.tasks.sources import Row, Source, plain
 from flan_jax.tasks.tally import BadRow, bad_row
@@ -188,7 +188,7 @@ class Renderer:
         prompt, exemplars = template.prompt, []
         if self._pool:
             exemplars = self._exemplars(row_id, template, style, prompt.render(rendered.values))
-        if self._task.input_noise and self._split == "train":
+        if (self._task.input_noise or self._task.word_dropout) and self._split == "train":
             rendered.values = self._noisy(row_id, rendered.values)
         if exemplars:
             layout = self._layout(row_id)
@@ -211,13 +211,18 @@ class Renderer:
         )
 
     def _noisy(self, row_id: str, values: dict[str, str]) -> dict[str, str]:
-        """The values of a prompt's fields with typing errors, the answer's and the options' as they are."""
+        """The values of a prompt's fields with words left out and typing errors, the answer's and the options' as they
+        are."""
         clean = (OPTIONS, "answer", self._task.answer, self._task.worked)
-        share, draws = self._task.input_noise, self._draws
-        return {
-            field: value if field in clean else with_typos(value, share, draws.stream(row_id, f"noise {field}"))
-            for field, value in values.items()
-        }
+        noisy = dict(values)
+        for field in (field for field in values if field not in clean):
+            for share, spoilt, kind in (
+                (self._task.word_dropout, without_some_words, "word dropout"),
+                (self._task.input_noise, with_typos, "noise"),
+            ):
+                if share:
+                    noisy[field] = spoilt(noisy[field], share, self._draws.stream(row_id, f"{kind} {field}"))
+        return noisy
 
     def _metric_field(self, fields: Row) -> Any:
         name = self._task.metric_field

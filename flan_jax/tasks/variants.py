@@ -185,6 +185,7 @@ class Variant(OfDeclaration):
             *(["options in a drawn order"] if task.shuffle_options else []),
             *([("paraphrases", [one.paraphrases for one in self.templates])] if self._is_paraphrased else []),
             *([("noise", task.input_noise)] if task.input_noise else []),
+            *([("word dropout", task.word_dropout)] if task.word_dropout else []),
             *([("wordings", task.wordings)] if task.wordings else []),
             *([] if chosen == [(1.0, "", "")] * len(chosen) else chosen),
             *([self.fewest, fewshot.VERSION, layouts] if self.shots else []),
@@ -221,7 +222,7 @@ class Variant(OfDeclaration):
     def _is_random(self) -> bool:
         """Whether another draw may give other tokens."""
         task = self.declaration
-        if self._is_paraphrased or task.input_noise or task.wordings is not None:
+        if self._is_paraphrased or task.input_noise or task.word_dropout or task.wordings is not None:
             return True
         shown = any(OPTIONS in template.prompt.fields for template in self.templates)
         styled = shown and (len(task.option_styles) > 1 or task.shuffle_options)

@@ -27,6 +27,7 @@ from flan_jax.data.hygiene.contents import Piece, spread
 from flan_jax.data.hygiene_config import HygieneConfig
 from flan_jax.data.preparing.jobs import Job
 from flan_jax.data.preparing.registering import watched_files
+from flan_jax.data.preparing.resolving import rates_of
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.stores import store as stores
 from flan_jax.errors import UserError
@@ -229,8 +230,6 @@ class _Selection:
 
     def made(self, folder: pathlib.Path, missing: Sequence[str]) -> dict[str, Any]:
         """Writes the selection, and says what was kept of each task; `missing` are tasks that have no store."""
-        from flan_jax.tasks import rates
-
         folder.mkdir(exist_ok=True)
         atomic.remove_partial(folder)
         told = (self.exact >= 0) | (self.alike.twin >= 0)
@@ -255,7 +254,7 @@ class _Selection:
                 f"each; loosen it"
             )
         counts = dict.fromkeys(missing, 0) | {task["name"]: task["count"] for task in tasks}
-        rate_of = rates.rate_of(self.how.request.mixture, counts)
+        rate_of = rates_of(self.how.request, counts)
         for task in tasks:
             task["rate"] = rate_of[task["name"]]
         return {"tasks": tasks, "dropped": str(folder / "dropped.jsonl")}

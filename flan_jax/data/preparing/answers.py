@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from flan_jax.data.preparing.references import references
-from flan_jax.data.preparing.resolving import may_be_left_out, members, none_kept, vocabulary_of
+from flan_jax.data.preparing.resolving import (
+    may_be_left_out,
+    members,
+    members_of,
+    none_kept,
+    rates_of,
+    vocabulary_of,
+)
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.errors import UserError
 
@@ -25,7 +32,7 @@ def estimate_in_child(
     from flan_jax.tasks.example_ids import source_row
 
     found, mixture = [], request.mixture
-    names = members(mixture)
+    names = members_of(request)
     empty: list[UserError] = []
     vocabulary, _ = shared_vocabulary.shared(names, mixture)
     sample = max(_LEAST_SAMPLE, min(sample, _WHOLE_SAMPLE // len(names)))
@@ -57,7 +64,7 @@ def estimate_in_child(
     if empty and not found:
         raise empty[0]
     counts = dict.fromkeys(names, 0) | {task["name"]: task["count"] for task in found}
-    rate_of = rates.rate_of(mixture, counts)
+    rate_of = rates_of(request, counts)
     caps = rates.caps_of(mixture)
     for task in found:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])

@@ -198,7 +198,7 @@ def _declared_parts(job: Job, request: Request) -> int:
 def write(piece: _Piece, request: Request, setup: WorkerSetup) -> Iterator[tuple[_Job, int]]:
     """Writes a piece; a store that is whole by it is finished at once, of others the parts are counted."""
     job, first, stop, alone = piece
-    with _on_worker(request, setup), _share(Job(*job)) as one:
+    with _on_worker(request, setup), _share(Job(*job), request) as one:
         if is_one_piece(one, request):
             parts = write_whole(one, request).parts
         else:
@@ -223,14 +223,14 @@ def _write_parts(job: Job, first: int, stop: int | None, request: Request) -> in
 def finish(counted: tuple[_Job, int], request: Request, setup: WorkerSetup) -> None:
     """Writes the manifest of a store whose parts are written."""
     job, number = counted
-    with _on_worker(request, setup), _share(Job(*job)) as one:
+    with _on_worker(request, setup), _share(Job(*job), request) as one:
         finish_store(one, number, request)
 
 
 @contextlib.contextmanager
-def _share(job: Job) -> Iterator[Job]:
+def _share(job: Job, request: Request) -> Iterator[Job]:
     """Keeps a store for those who write it by Beam, and sees to it that they write the same."""
-    if _fingerprint(job.task) != job.fingerprint:
+    if _fingerprint(job.task, json.dumps(request.augment.wording())) != job.fingerprint:
         raise UserError(
             f"task {job.task!r} is another on a worker than on the machine that started the pipeline: a file it reads, "
             f"code it uses or the version of Python differs; give the workers the same, or start again if it has "
@@ -245,10 +245,10 @@ def _share(job: Job) -> Iterator[Job]:
 
 
 @functools.cache
-def _fingerprint(task: str) -> str:
+def _fingerprint(task: str, wording: str) -> str:
     from flan_jax.tasks import examples
 
-    return examples.fingerprint(task)
+    return examples.fingerprint(task, json.loads(wording))
 
 
 @contextlib.contextmanager

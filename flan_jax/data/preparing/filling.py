@@ -35,7 +35,7 @@ def prepare_in_child(
 
     for task, fingerprint in dict.fromkeys((task, fingerprint) for task, _, fingerprint, _ in wanted):
         # The run may have begun days ago; its other draws are of the files and the code of then.
-        if examples.fingerprint(task) != fingerprint:
+        if examples.fingerprint(task, request.augment.wording()) != fingerprint:
             raise UserError(
                 f"task {task!r} is not what it was when this run began: a file it reads, or code it uses, has changed; "
                 f"start the same command again"

@@ -7,7 +7,7 @@ from typing import Any
 
 from flan_jax.data.preparing.forks import workers
 from flan_jax.data.preparing.jobs import draws_in
-from flan_jax.data.preparing.resolving import first_draws, members
+from flan_jax.data.preparing.resolving import first_draws, members_of
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.stores import mirror
 from flan_jax.data.stores import store as stores
@@ -32,7 +32,7 @@ def repair_in_child(
       {"stores": how many were read, "found": a sentence for each damage, "wanted": what `prepare` is to be asked for}.
       A damaged store of a task that is not what it was is not among the latter.
     """
-    known = {job.target.parent: job for job in first_draws(members(request.mixture), request)}
+    known = {job.target.parent: job for job in first_draws(members_of(request), request)}
     every = [draw for folder in dict.fromkeys([*known, *map(mirror.place, folders)]) for draw in draws_in(folder)]
     pool = workers() if len(every) > 1 else None
     found, wanted = [], []

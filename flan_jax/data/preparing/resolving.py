@@ -27,10 +27,10 @@ def resolve_in_child(
     setting: str = "MIXTURE",
 ) -> dict[str, Any]:
     """Answers `resolve`: prepares what is missing, then works out the rates from the counts that were kept."""
-    from flan_jax.tasks import examples, rates, shared_vocabulary, task_folders
+    from flan_jax.tasks import augmenting, examples, rates, shared_vocabulary, task_folders
 
     mixture = request.mixture
-    names = members(mixture, setting)
+    names = members_of(request, setting)
     if architecture:
         refuse_unfit(_objectives(names), architecture, setting)
     vocabulary, vocabulary_files = shared_vocabulary.shared(names, mixture)
@@ -53,7 +53,8 @@ def resolve_in_child(
     empty: list[UserError] = []
     for job in jobs:
         name = job.task
-        about, manifest = _about(examples.describe(name)), stores.read_manifest(job.target)
+        about = _about(examples.describe(name, request.augment.wording()))
+        manifest = stores.read_manifest(job.target)
         about |= examples.prompt_facts(name)
         if not manifest["count"]:
             fault = none_kept(name, mixture, request.split, manifest["tally"], manifest.get("wrong", ()))
@@ -70,12 +71,13 @@ def resolve_in_child(
     if empty and not tasks:
         raise empty[0]
     counts = dict.fromkeys(missing, 0) | {task["name"]: task["count"] for task in tasks}
-    rate_of = rates.rate_of(mixture, counts)
+    rate_of = rates_of(request, counts)
     caps = rates.caps_of(mixture)
     for task in tasks:
         task["rate"], task["cap"] = rate_of[task["name"]], caps.get(task["name"])
     watched += opened.found(began, except_in=request.store_dir, known={file for file, _ in watched})
     notes += [note for name in names_in(mixture) for note in task_folders.notes(name)]
+    notes += augmenting.notes(names, request.augment.wording())
     notes += [f"left out: task {name!r}, whose {why}" for name, why in missing.items()]
     return {"tasks": tasks, "vocabulary": vocabulary, "watched": watched, "missing": missing, "notes": notes}
 
@@ -198,7 +200,8 @@ def first_draws(names: Sequence[str], request: Request) -> list[Job]:
     """The stores that a mixture of these tasks begins with."""
     from flan_jax.tasks import examples
 
-    fingerprints = {name: examples.fingerprint(name) for name in names}
+    wording = request.augment.wording()
+    fingerprints = {name: examples.fingerprint(name, wording) for name in names}
     return [Job(name, store_folder(name, mark, request), mark, 0) for name, mark in fingerprints.items()]
 
 
@@ -206,6 +209,25 @@ def _about(described: Mapping[str, Any]) -> dict[str, Any]:
     """What a run needs to know of a task's declaration."""
     names = "kind cluster chance siblings sibling shots eval_kind metrics wants objective random"
     return {name: described[name] for name in names.split() if name in described}
+
+
+def members_of(request: Request, setting: str = "MIXTURE") -> list[str]:
+    """The tasks that a request is for: its mixture's, and the inverted ones that the run adds or leaves out."""
+    from flan_jax.tasks import augmenting
+
+    names = members(request.mixture, setting)
+    return augmenting.with_inversions(names, augmenting.inversions(names, request.augment.inverted))
+
+
+def rates_of(request: Request, counts: Mapping[str, int]) -> dict[str, float]:
+    """The rate of each task that a request is for, by the numbers of examples that were kept."""
+    from flan_jax.tasks import augmenting, rates
+
+    names = members(request.mixture)
+    found = rates.rate_of(request.mixture, dict.fromkeys(names, 0) | dict(counts))
+    for name, inversion in augmenting.inversions(names, request.augment.inverted).items():
+        found[name] = inversion.share * found[inversion.of] if counts.get(name) else 0.0
+    return found
 
 
 def members(mixture: str, setting: str = "MIXTURE") -> list[str]:
