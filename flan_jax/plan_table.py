@@ -18,6 +18,7 @@ from flan_jax.data.worker import Worker
 from flan_jax.data.wrong_masks import WRONG_MASKS, wrong_in, wrong_words
 from flan_jax.errors import counted
 from flan_jax.models.footprint import footprint
+from flan_jax.tables import in_bytes as _bytes
 
 _SAMPLE = 200  # examples of a task that an estimate reads at most
 _NAMED = 4  # tasks with wrong masks that are named
@@ -276,11 +277,3 @@ def read_as(vocabulary: dict[str, Any], forms: dict[str, int]) -> str:
 def _cells(row: dict[str, Any]) -> list[Any]:
     names = ("task", "examples", "cap", "rate", "seen", "epochs", "tokens", "trainable", "truncated", "dropped")
     return [tables.Share(row[name]) if name == "rate" else row[name] for name in names]
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -16,7 +16,11 @@ from flan_jax.evaluation.check import check_eval_mixture
 
 
 def prepare_command(
-    config: RunConfig, runner: str = "local", beam_options: Sequence[str] = (), repair: bool = False
+    config: RunConfig,
+    runner: str = "local",
+    beam_options: Sequence[str] = (),
+    repair: bool = False,
+    teacher: str | None = None,
 ) -> int:
     """Writes the token stores of a run's training and eval mixtures, and says where they are.
 
@@ -25,11 +29,12 @@ def prepare_command(
       runner: "local" uses the cores of this machine, "beam" runs an Apache Beam pipeline.
       beam_options: Beam's flags.
       repair: first read what stands there to the last byte, and mend it.
+      teacher: the folder of a model that reads all of the run's training data, for `Distillation`.
 
     Raises:
       UserError: Beam is wanted and not installed, …
     """
-    check(config, needs=("mixture",))
+    check(config, needs=("mixture", "length") if teacher else ("mixture",))
     flags = None
     if runner == "beam":
         beam.check_installed()
@@ -41,6 +46,10 @@ def prepare_command(
         if repair:
             _repair(config, worker)
         data = setup.open_data(config, worker, draws="all", guard=True)
+        if teacher:
+            from flan_jax.commands import teacher as teaching  # with JAX, which preparing alone has no need of
+
+            teaching.teach(config, data, teacher)
         counts = [task.count for task in data.resolved.tasks]
         print(
             f"{config.mixture}: {counted(len(counts), 'task')}, {counted(sum(counts), 'example')} in {config.store_dir}"

@@ -46,6 +46,7 @@ The folder is read back, and prompts must give the same ids and the same logits,
   flan-jax prepare --gin_file=quickstart.gin
   flan-jax prepare --mixture starter --feature_lengths inputs=64,targets=16
   flan-jax prepare --repair --run_dir runs/quickstart        (reads every byte, mends what is damaged)
+  flan-jax prepare --gin_file=distillation.gin --teacher runs/quickstart    (its likeliest tokens, for Distillation)
   flan-jax prepare --gin_file=my_run.gin --runner beam        (Apache Beam, here on all cores)
   flan-jax prepare --gin_file=my_run.gin --runner beam -- --runner=FlinkRunner --flink_master=HOST:8081
 
@@ -213,6 +214,7 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print the plan as JSON")
         parser.add_argument("--estimate", action="store_true", help="from a sample of the sources, without preparing")
     if command == "prepare":
+        option("--teacher", str, "RUN", "a run, or a Hugging Face folder, that reads all of it, for Distillation")
         parser.add_argument("--repair", action="store_true", help="first read the stores to the last byte; mend them")
         parser.add_argument(
             "--runner", choices=("local", "beam"), default="local", help="what prepares: this machine, or Apache Beam"

@@ -115,7 +115,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
         ),
         "inspect": ("task", "step", "num", "split", "dropped"),
         "plan": ("estimate",),
-        "prepare": ("runner", "beam_options", "repair"),
+        "prepare": ("runner", "beam_options", "repair", "teacher"),
         "tasks": ("query", "check", "overlap", "ngram", "num"),
         "vocab": ("size", "output", "max_examples"),
     }

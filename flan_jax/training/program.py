@@ -8,14 +8,16 @@ import jax
 import optax
 from jax.sharding import Mesh
 
+from flan_jax.config.training_settings import DistillationConfig
 from flan_jax.data.rows import row_shape
+from flan_jax.data.teaching import FEATURES as TEACHER_FEATURES
 from flan_jax.models import lora as adapters
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel.mesh import batch_sharding
+from flan_jax.training import objective as objectives
 from flan_jax.training import state as states
 from flan_jax.training.loss import LossConfig
-from flan_jax.training.objective import likelihood
 from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from flan_jax.training.step import make_train_step
 
@@ -50,6 +52,7 @@ def make_program(
     microbatches: int = 1,
     seed: int = 0,
     lora: LoraConfig | None = None,
+    distillation: DistillationConfig | None = None,
 ) -> Program:
     """Builds the step of a run without allocating anything.
 
@@ -63,6 +66,7 @@ def make_program(
       microbatches: parts that a batch is computed in.
       seed: of dropout.
       lora: the adapters that are trained instead of the model, where its rank is not 0.
+      distillation: the teacher that batches hold something of, where it has any weight.
     """
     lora = lora or LoraConfig()
     graph, params, frozen = adapters.parts(model, lora)
@@ -70,7 +74,7 @@ def make_program(
     tx = make_optimizer(optimizer, steps, params)
     abstract = states.abstract_state(params, tx, mesh)
     step = make_train_step(
-        likelihood(graph, loss),
+        objectives.distillation(graph, loss, distillation) if distillation else objectives.likelihood(graph, loss),
         tx,
         mesh=mesh,
         state_shardings=jax.tree.map(lambda leaf: leaf.sharding, abstract),
@@ -78,20 +82,31 @@ def make_program(
         num_tasks=num_tasks,
         microbatches=microbatches,
         seed=seed,
-        dropout=model.dropout_rate > 0 or lora.dropout > 0,
+        dropout=model.dropout_rate > 0 or lora.dropout > 0 or model.embedding_noise > 0,
         frozen_shardings=jax.tree.map(lambda leaf: leaf.sharding, frozen),
     )
     return Program(graph, tx, abstract, step, frozen)
 
 
-def abstract_batch(model: ModelConfig, lengths: Mapping[str, int], batch_size: int, mesh: Mesh) -> dict[str, Any]:
-    """Shapes and shardings of a step's batch, as `flan_jax.data.rows` lays it out."""
+def abstract_batch(
+    model: ModelConfig, lengths: Mapping[str, int], batch_size: int, mesh: Mesh, top_k: int = 0
+) -> dict[str, Any]:
+    """Shapes and shardings of a step's batch, as `flan_jax.data.rows` lays it out.
+
+    Args:
+      model: the model.
+      lengths: {"inputs", "targets"} of a row.
+      batch_size: B.
+      mesh: the mesh.
+      top_k: how many of a teacher's likeliest tokens it holds of each position, as `flan_jax.data.teaching` adds them.
+    """
     features = row_shape(model.architecture, lengths, model.begin_id).features()
     sharding = batch_sharding(mesh)
-    return {
-        name: jax.ShapeDtypeStruct((batch_size, length), dtype, sharding=sharding)
-        for name, (length, dtype) in features.items()
-    }
+    shapes: dict[str, Any] = {name: ((batch_size, length), dtype) for name, (length, dtype) in features.items()}
+    if top_k:
+        of_tokens, _ = shapes["decoder_target_tokens"]
+        shapes |= {name: ((*of_tokens, top_k), dtype) for name, dtype in TEACHER_FEATURES.items()}
+    return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for name, (shape, dtype) in shapes.items()}
 
 
 def ahead(
@@ -105,6 +120,7 @@ def ahead(
     loss: Mapping[str, Any] | None = None,
     num_tasks: int = 1,
     lora: Mapping[str, Any] | None = None,
+    distillation: Mapping[str, Any] | None = None,
 ) -> tuple[Any, tuple[Any, ...]]:
     """The step as a program for `flan_jax.parallel.ahead.compile_in_child`; arguments are JSON.
 
@@ -118,14 +134,18 @@ def ahead(
       loss: fields of `LossConfig`.
       num_tasks: tasks whose losses are told apart.
       lora: fields of `LoraConfig`.
+      distillation: fields of `DistillationConfig`.
     """
     config = ModelConfig(**model).resolved("tpu")
+    teacher = DistillationConfig(**(distillation or {}))
     how: dict[str, Any] = {
         "steps": 1000,
         "num_tasks": num_tasks,
         "microbatches": microbatches,
         "lora": LoraConfig(**(lora or {})),
+        "distillation": teacher,
     }
     settings = OptimizerConfig(**(optimizer or {})), LossConfig(**(loss or {}))
     program = make_program(mesh, config, settings[0], settings[1], **how)
-    return program.step, (program.abstract, abstract_batch(config, lengths, batch_size, mesh), *program.frozen)
+    batch = abstract_batch(config, lengths, batch_size, mesh, teacher.top_k if teacher else 0)
+    return program.step, (program.abstract, batch, *program.frozen)
