@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from flan_jax.data.rows import RowShape, Segment, assemble
+from flan_jax.data.teaching import FEATURES
 from flan_jax.models.config import ModelConfig
 from flan_jax.parallel.ahead import CHILD_ENVIRONMENT, compile_in_child
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.training.program import abstract_batch
+from flan_jax.training.program import abstract_batch, ahead
 
 LENGTHS = {"inputs": 128, "targets": 64}
 SIZES = {"vocab_size": 2048, "embed_dim": 256, "mlp_dim": 512, "num_heads": 4, "head_dim": 64, "remat": "dots"}
@@ -30,6 +31,23 @@ def test_the_abstract_batch_is_the_loaders(architecture):
     assert {name: (a.shape, a.dtype) for name, a in batch.items()} == {
         n: (a.shape, a.dtype) for n, a in abstract.items()
     }
+
+
+def test_a_batch_with_a_teacher_holds_its_likeliest_tokens():
+    mesh = make_mesh({"fsdp": 1}, jax.devices()[:1])
+    abstract = abstract_batch(ModelConfig(architecture="decoder"), LENGTHS, 2, mesh, top_k=3)
+    told = {name: (abstract[name].shape, abstract[name].dtype) for name in FEATURES}
+    assert told == {name: ((2, 128 + 64, 3), dtype) for name, dtype in FEATURES.items()}
+
+
+def test_noise_on_embeddings_is_drawn_in_the_step_and_nothing_is_without_it():
+    mesh, small = make_mesh({"fsdp": 1}, jax.devices()[:1]), {"vocab_size": 64, "embed_dim": 16, "mlp_dim": 16}
+    said = {}
+    for noise in (0.0, 5.0):
+        model = {**small, "num_heads": 2, "num_decoder_layers": 1, "architecture": "decoder", "embedding_noise": noise}
+        step, arguments = ahead(mesh, model=model, lengths={"inputs": 8, "targets": 8}, batch_size=2)
+        said[noise] = "random_bits" in str(step.trace(*arguments).jaxpr)
+    assert said == {0.0: False, 5.0: True}
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra tpu-aot")
