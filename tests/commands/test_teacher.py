@@ -103,7 +103,7 @@ def test_the_plan_says_what_it_takes(project, trained, taught):
 
 def test_what_the_teacher_has_not_read_is_told_before_the_first_step(project, trained, taught, tmp_path):
     run = ["train", "--gin_file", "run.gin", "--run_dir", tmp_path / "run"]
-    check_refused(project(*run, *taught[0], "--steps", "2000"), "has not read", "flan-jax prepare --teacher")
+    check_refused(project(*run, *taught[0], "--seed", "5"), "has not read", "flan-jax prepare --teacher")
     check_refused(project(*run, *settings("runs/none")), "has read nothing yet with Distillation.top_k 4")
     check_refused(project(*run, *taught[0], "--mixture", "shout"), "has read no task of 'shout'")
 
@@ -115,4 +115,4 @@ def test_teachers_that_cannot_be_asked(project, trained, taught, tmp_path):
     full = shutil.disk_usage(project.stores)._replace(free=10)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: full)
-        check_refused(project(*ask, trained, "--steps", "300"), "has 10 B left", "Distillation.top_k")
+        check_refused(project(*ask, trained, "--seed", "5"), "has 10 B left", "Distillation.top_k")

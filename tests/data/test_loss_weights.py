@@ -96,5 +96,5 @@ def test_ones_are_no_factors():
 
 
 def test_a_word_that_means_nothing_is_refused():
-    with pytest.raises(UserError, match=r"Loss.task_weights names 'nlj'.*did you mean 'nli'"):
-        task_factors(TASKS, {"rte": 2.0, "nlj": 0.5}, 1.0)
+    with pytest.raises(UserError, match=r"Loss.task_weights names 'anli_r3'.*did you mean 'anli_r"):
+        task_factors(TASKS, {"rte": 2.0, "anli_r3": 0.5}, 1.0)
