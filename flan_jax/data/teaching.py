@@ -67,7 +67,7 @@ def write_note(path: pathlib.Path, teacher: str, key: str, tasks: Sequence[str])
 
 
 def reached(plan: Plan, index: RowIndex, rows: int, stored: Any, counts: Mapping[int, int]) -> Mask:
-    """Which examples the first rows of a plan train on, to the end of the window that the last one is in.
+    """Which examples the first rows of a plan train on.
 
     Args:
       plan: the plan.
@@ -79,9 +79,15 @@ def reached(plan: Plan, index: RowIndex, rows: int, stored: Any, counts: Mapping
     found: Mask = {}
     draws = np.array([task.draws for task in plan.tasks], np.int32)
     window = 0
-    while index.end(window - 1) < rows:
-        task, at, epoch = plan.examples(window)
-        draw, at = epoch % draws[task], stored(task, at)
+    while (before := index.end(window - 1)) < rows:
+        if index.end(window) <= rows:
+            task, at, epoch = plan.examples(window)
+            draw = epoch % draws[task]
+        else:
+            last = index.window(window)
+            cut = slice(int(last.first[rows - before]))
+            task, at, draw = last.task[cut], last.index[cut], last.draw[cut]
+        at = stored(task, at)
         for t, d in {*zip(task.tolist(), draw.tolist(), strict=True)}:
             here = (task == t) & (draw == d)
             found.setdefault((t, d), np.zeros(counts[t], np.bool_))[at[here]] = True
