@@ -21,6 +21,8 @@ from flan_jax.data.worker import Worker
 from flan_jax.data.wrong_masks import WRONG_MASKS, wrong_in, wrong_words
 from flan_jax.errors import counted
 from flan_jax.models.footprint import footprint
+from flan_jax.tables import in_bytes as _bytes
+from flan_jax.teacher_plan import teacher_facts, teacher_line
 
 _SAMPLE = 200  # examples of a task that an estimate reads at most
 _NAMED = 4  # tasks with wrong masks that are named
@@ -141,6 +143,7 @@ def _finish(
     }
     if config.augment:
         table["augment"] = config.augment.described()
+    table |= _settings_of_the_loss(config, rows, vocabulary["size"])
     speed = _measured_speed(config)
     if speed:
         table["tokens_per_second"] = speed
@@ -158,6 +161,20 @@ def by_cluster(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {"cluster": name, "tasks": len(groups[name]), "epochs": sums["seen"] / sums["examples"], **sums}
         for name, sums in summed.items()
     ]
+
+
+def _settings_of_the_loss(config: RunConfig, rows: list[dict[str, Any]], vocab_size: int) -> dict[str, Any]:
+    """What is said of loss weights and of a teacher; nothing where there is neither."""
+    found: dict[str, Any] = {}
+    if config.loss.task_weights or config.loss.prompt_weight or config.pretraining.loss_weight != 1:
+        found["loss_weights"] = {
+            "prompts": config.loss.prompt_weight,
+            "tasks": dict(config.loss.task_weights),
+            "plain_text": config.pretraining.loss_weight,
+        }
+    if config.distillation:
+        found["teacher"] = teacher_facts(config, rows, vocab_size)
+    return found
 
 
 def _measured_speed(config: RunConfig) -> float | None:
@@ -241,6 +258,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         *([f"augmented: {'; '.join(table['augment'])}"] if table.get("augment") else []),
         f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
     ]
+    lines += _of_the_loss(table)
     if not table["estimate"]:
         lines.append(mask_line(table))
     if missing := table.get("missing"):
@@ -254,6 +272,22 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         minutes, speed = table["seconds"] / 60, table["tokens_per_second"]
         lines.append(f"about {minutes:.0f} min at the {speed:,.0f} tokens/s of this run's last steps")
     return "\n".join(lines)
+
+
+def _of_the_loss(table: Mapping[str, Any]) -> list[str]:
+    """Lines on loss weights and on the teacher."""
+    lines = []
+    if weights := table.get("loss_weights"):
+        said = [
+            f"{word} {weight:g}" + ("" if weight else " (read, not learnt)")
+            for word, weight in weights["tasks"].items()
+        ]
+        if weights["plain_text"] != 1:
+            said.append(f"plain text {weights['plain_text']:g}")
+        if weights["prompts"]:
+            said.append(f"prompts {weights['prompts']:g}, whose tokens are not among the trainable ones above")
+        lines.append(f"loss weights: {', '.join(said)}")
+    return lines + ([teacher_line(table["teacher"])] if "teacher" in table else [])
 
 
 def mask_line(table: Mapping[str, Any]) -> str:
@@ -334,11 +368,3 @@ def _cluster_table(table: Mapping[str, Any], most: int) -> list[str]:
         rows = [*rows[:most], {"cluster": f"… {len(rest)} more clusters", "epochs": None, **summed}]
     heads = ("cluster", "tasks", "examples", "rate", "seen", "epochs", "tokens", "trainable", "share")
     return ["", tables.table(heads, [_cells(row, heads) for row in rows]), ""]
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

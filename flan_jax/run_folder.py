@@ -23,7 +23,7 @@ from flan_jax.annotations import fits, misfit
 from flan_jax.config.kept import CONFIG_FILE, load_run, to_json, write_equivalent
 from flan_jax.config.macros import setting
 from flan_jax.config.named_functions import to_plain
-from flan_jax.config.run_config import RunConfig
+from flan_jax.config.run_config import RunConfig, value_of
 from flan_jax.data.planning import plan as plans
 from flan_jax.errors import UserError, counted
 from flan_jax.files import atomic
@@ -76,6 +76,9 @@ class RunFolder:
         said = plans.differences(old["plan"], data.plan.describe())
         if old["table"]["batch_size"] != config.batch_size:
             said.append(f"BATCH_SIZE was {old['table']['batch_size']}, is {config.batch_size}")
+        said += _changed_weights(self.earlier(), config)
+        if old.get("teacher") != (data.teacher and data.teacher.key):
+            said.append("what the teacher thinks of the examples is another's, of other parameters or another top_k")
         if said and config.data.on_changed_plan == "refuse":
             more = f" and {len(said) - 6} more" if len(said) > 6 else ""
             raise UserError(
@@ -96,6 +99,8 @@ class RunFolder:
         plan: dict[str, Any] = {"plan": data.plan.describe(), "folders": data.reader.folders, "table": table}
         if any(data.reader.selections):
             plan["selections"] = data.reader.selections
+        if data.teacher is not None:
+            plan["teacher"] = data.teacher.key
         # Where every task is a chat of one form, a bare prompt is put in that form when the run is asked.
         plan["prompt_format"], plan["prompt_eos"] = asked.pop() if len(asked) == 1 else ("{}", False)
         atomic.write_json(self.path / "plan.json", plan)
@@ -183,6 +188,13 @@ def _fault_of_scores(kept: Any) -> str:
         if fault := misfit(task, _SCORE, _LATER, f"tasks.{number}."):
             return fault
     return ""
+
+
+def _changed_weights(earlier: RunConfig | None, config: RunConfig) -> list[str]:
+    """The settings by which batches hold other loss weights, each as "NAME was X, is Y"."""
+    paths = ("loss.prompt_weight", "loss.task_weights", "pretraining.loss_weight")
+    pairs = [(path, value_of(earlier, path), value_of(config, path)) for path in paths if earlier is not None]
+    return [f"{setting(path)} was {was}, is {now}" for path, was, now in pairs if was != now]
 
 
 def changed_state(earlier: RunConfig, config: RunConfig) -> list[str]:

@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 from flan_jax.config import origins
 from flan_jax.config.run_config import RunConfig
-from flan_jax.data import registrations
+from flan_jax.data import registrations, teaching
 from flan_jax.data.balance import balanced
 from flan_jax.data.blending import blended, virtual_time
 from flan_jax.data.curriculum import FirstTokens, easy_first, in_order, order_notes, tokens_a_row, window_of
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
+from flan_jax.data.loss_weights import LossWeights, task_factors
 from flan_jax.data.planning import plan as plans
 from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.data.request import Request, WorkerSetup
@@ -24,7 +25,7 @@ from flan_jax.data.rows import RowShape, row_shape
 from flan_jax.data.selection import Selection, select
 from flan_jax.data.selection import leaks as leaks_of
 from flan_jax.data.worker import Worker
-from flan_jax.errors import UserError, together
+from flan_jax.errors import UserError, counted, together
 from flan_jax.files import atomic, filesystem
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
@@ -56,6 +57,8 @@ class Data:
     leaks: Sequence[str] = ()
     order: Sequence[str] = ()
     windows: float | None = None
+    loss_weights: LossWeights = LossWeights()
+    teacher: teaching.TeacherColumns | None = None
 
     @property
     def shape(self) -> RowShape:
@@ -72,6 +75,8 @@ class Data:
             index=self.index,
             threads=config.data.threads,
             prefetch=config.data.prefetch,
+            loss_weights=self.loss_weights,
+            teacher=self.teacher,
         )
 
     def steps(self, config: RunConfig) -> int:
@@ -331,12 +336,59 @@ def open_data(
     path = folder / f"rows-{plan.fingerprint}.index" if folder else None
     index = RowIndex(plan, keeper.wait_for(reader.lengths), path)
     codec = Codec(resolved.vocabulary, worker.call, config.mixture)
-    data = Data(resolved, plan, index, reader, keeper, codec, selection, leaks, order, windows)
+    factors = loss_weights_of(config, resolved, plan)
+    data = Data(resolved, plan, index, reader, keeper, codec, selection, leaks, order, windows, factors)
     if draws == "ahead":
         keeper.start(_windows(data, config))
     elif draws == "all":
         keeper.prepare(keeper.reached(_windows(data, config)))
     return data
+
+
+def loss_weights_of(config: RunConfig, resolved: Resolved, plan: plans.Plan) -> LossWeights:
+    """What becomes of the stored loss weights, by `Loss` and `Pretraining`.
+
+    Raises:
+      UserError: `Loss.task_weights` names what is not trained on.
+    """
+    by_name = {task.name: task for task in resolved.tasks}
+    tasks = [by_name[task.name] for task in plan.tasks]
+    factors = task_factors(tasks, config.loss.task_weights, config.pretraining.loss_weight)
+    return LossWeights(factors, config.loss.prompt_weight)
+
+
+def reached(config: RunConfig, data: Data) -> teaching.Mask:
+    """Which examples of which stores a run trains on."""
+    counts = {number: data.reader.store(number, 0).count for number in range(len(data.plan.tasks))}
+    rows = data.steps(config) * config.batch_size
+    return teaching.reached(data.plan, data.index, rows, data.reader.stored, counts)
+
+
+def with_teacher(config: RunConfig, data: Data) -> Data:
+    """The data of a run with what its teacher, if it has one, thinks of them.
+
+    Raises:
+      UserError: the teacher has not read all of them yet.
+    """
+    wanted = config.distillation
+    if not wanted:
+        return data
+    folder = str(wanted.teacher)
+    note = teaching.read_note(teaching.note_path(config.store_dir, folder, wanted.top_k))
+    mend = f"type `flan-jax prepare --teacher {folder}` with the run's settings first"
+    if note is None:
+        nothing = f"nothing yet with Distillation.top_k {wanted.top_k}"
+        raise UserError(f"Distillation.teacher {folder} has read {nothing}; {mend}")
+    read = set(note["tasks"])
+    pairs = zip(data.plan.tasks, data.reader.folders, strict=True)
+    folders = [place if task.name in read else None for task, place in pairs]
+    if not any(folders):
+        raise UserError(f"Distillation.teacher {folder} has read no task of {config.mixture!r}; {mend}")
+    columns = teaching.TeacherColumns(folders, note["key"], wanted.top_k, data.codec.size)
+    if unread := columns.unread(reached(config, data)):
+        said = f"{counted(unread, 'example')} that the run trains on"
+        raise UserError(f"Distillation.teacher {folder} has not read {said}; {mend}")
+    return dataclasses.replace(data, teacher=columns)
 
 
 def selected(config: RunConfig, resolved: Resolved, worker: Worker) -> tuple[Resolved, Selection | None]:

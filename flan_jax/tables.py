@@ -55,3 +55,16 @@ class Share(float):
 
     def __format__(self, spec: str) -> str:
         return f"{100 * float(self):.1f}%"
+
+
+def in_bytes(count: float) -> str:
+    """A number of bytes as a person reads it.
+
+    >>> in_bytes(512), in_bytes(2.5e9)
+    ('512 B', '2.5 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

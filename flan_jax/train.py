@@ -72,6 +72,7 @@ def train(config: RunConfig) -> int:
             say(lock.notice)
         check_eval_mixture(config, worker)
         data = setup.open_data(config, worker, folder.path, draws="ahead", guard=True)
+        data = setup.with_teacher(config, data)
         changed = folder.check_plan(config, data)
         model, lora = setup.model_for(config, data.codec.size), setup.lora_for(config)
         config = dataclasses.replace(config, model=model, lora=lora)
@@ -112,6 +113,7 @@ class _Run:
             microbatches=config.microbatches,
             seed=config.seed,
             lora=config.lora,
+            distillation=config.distillation,
         )
         self.frozen: tuple[Any, ...] = ()  # the base of adapters, read when the state is
         self.stop = StopRequest()

@@ -17,7 +17,7 @@ SOURCES = sorted((ROOT / "flan_jax").rglob("*.py"))
 ORDER = (
     *("errors", "names", "annotations", "progress", "tables", "huge_pages", "library_noise"),
     *("files", "text", "tasks", "parallel", "data", "models", "config", "training"),
-    *("setup", "plan_table", "plan_comparison", "run_lock", "run_folder", "run_checkpoint"),
+    *("teacher_plan", "setup", "plan_table", "plan_comparison", "run_lock", "run_folder", "run_checkpoint"),
     *("inference", "evaluation", "commands", "train", "stages", "sweep", "main"),
 )
 # Rooms below, which are none of a room's business nevertheless.

@@ -21,6 +21,7 @@ def prepare_command(
     beam_options: Sequence[str] = (),
     repair: bool = False,
     difficulty: str | None = None,
+    teacher: str | None = None,
 ) -> int:
     """Writes the token stores of a run's training and eval mixtures, and says where they are.
 
@@ -30,11 +31,12 @@ def prepare_command(
       beam_options: Beam's flags.
       repair: first read what stands there to the last byte, and mend it.
       difficulty: the run whose model measures how difficult each training example is.
+      teacher: the folder of a model that reads all of the run's training data, for `Distillation`.
 
     Raises:
       UserError: Beam is wanted and not installed, …
     """
-    check(config, needs=("mixture",))
+    check(config, needs=("mixture", "length") if teacher else ("mixture",))
     flags = None
     if runner == "beam":
         beam.check_installed()
@@ -51,6 +53,10 @@ def prepare_command(
             measured = measure_difficulty(config, difficulty, worker)
             print(f"{config.mixture}: the loss of {counted(measured, 'example')} is measured by {difficulty}")
         data = setup.open_data(config, worker, draws="all", guard=True)
+        if teacher:
+            from flan_jax.commands import teacher as teaching  # with JAX, which preparing alone has no need of
+
+            teaching.teach(config, data, teacher)
         counts = [task.count for task in data.resolved.tasks]
         print(
             f"{config.mixture}: {counted(len(counts), 'task')}, {counted(sum(counts), 'example')} in {config.store_dir}"

@@ -243,6 +243,12 @@ def _section_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
                 f"Hygiene.against names what training data are to be kept apart from"
             )
     faults += [f"Loss: {fault}" for fault in config.loss.faults()] if "loss" not in unclear else []
+    if not {"loss", "model"} & set(unclear) and config.loss.prompt_weight and config.model.architecture != "decoder":
+        faults.append(
+            f"Loss.prompt_weight is {config.loss.prompt_weight}, and Model.architecture is "
+            f"{config.model.architecture!r}, whose encoder predicts nothing of what it reads; set it to 0, or set "
+            "MODEL to a decoder (--model llama_1b.gin)"
+        )
     for name, section in SECTIONS.items():
         if section in ("augment", "balance", "pretraining", "replay", "curriculum", "distillation", "stopping"):
             found = getattr(config, section).faults() if section not in unclear else []

@@ -61,6 +61,7 @@ The folder is read back, and prompts must give the same ids and the same logits,
   flan-jax prepare --mixture starter --feature_lengths inputs=64,targets=16
   flan-jax prepare --repair --run_dir runs/quickstart        (reads every byte, mends what is damaged)
   flan-jax prepare --gin_file=my_run.gin --difficulty runs/small   (the loss of each example, for a curriculum)
+  flan-jax prepare --gin_file=distillation.gin --teacher runs/quickstart    (its likeliest tokens, for Distillation)
   flan-jax prepare --gin_file=my_run.gin --runner beam        (Apache Beam, here on all cores)
   flan-jax prepare --gin_file=my_run.gin --runner beam -- --runner=FlinkRunner --flink_master=HOST:8081
 
@@ -260,6 +261,7 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
             help="show the plans of two gin files side by side; all other flags hold for both",
         )
     if command == "prepare":
+        option("--teacher", str, "RUN", "a run, or a Hugging Face folder, that reads all of it, for Distillation")
         parser.add_argument("--repair", action="store_true", help="first read the stores to the last byte; mend them")
         option("--difficulty", str, "RUN", "measure by this run's model how difficult each example is (Curriculum.by)")
         parser.add_argument(

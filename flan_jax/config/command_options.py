@@ -126,7 +126,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
         "inspect": ("task", "step", "num", "split", "dropped"),
         "plan": ("estimate",),
         "sweep": ("write", "report", "show", "words"),
-        "prepare": ("runner", "beam_options", "repair", "difficulty"),
+        "prepare": ("runner", "beam_options", "repair", "difficulty", "teacher"),
         "tasks": ("query", "check", "overlap", "ngram", "num"),
         "vocab": ("size", "output", "max_examples"),
     }

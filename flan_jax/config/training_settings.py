@@ -1,6 +1,7 @@
 """The settings of the loss and the optimiser: plain dataclasses, read without JAX."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from flan_jax.errors import UserError, nearest, together
 Schedule = Callable[[Any], Any]
 SCHEDULES = ("constant", "linear", "cosine", "rsqrt")
 OPTIMIZERS = ("adamw", "adafactor")
+MOST_LIKELIEST = 4096  # tokens of a teacher's distribution that are kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,12 +93,18 @@ class LossConfig:
         `z_loss` is still added to it, `label_smoothing` is its own affair. It gets whole logits, whatever `chunk` is.
       chunk: tokens whose logits a device holds at a time; 0: those of the whole batch; "auto": the whole batch's where
         they are small, otherwise as many as suit the device. The figures are the same to rounding.
+      task_weights: factors of tasks' losses, by a task's name, a pattern of names ("super_ni.*"), a cluster or an
+        objective; of several that mean a task, the most special counts. A task of 0 is read and not learnt.
+      prompt_weight: the loss weight of prompts, and of all else of an example that bears no loss otherwise, such as a
+        chat's user turns; for decoders.
     """
 
     z_loss: float = 0.0
     label_smoothing: float = 0.0
     function: Callable[..., Any] | None = None
     chunk: int | Literal["auto"] = "auto"
+    task_weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    prompt_weight: float = 0.0
 
     def faults(self) -> list[str]:
         """Every fault of these settings."""
@@ -111,6 +119,13 @@ class LossConfig:
             faults.append("label_smoothing is set, but your loss function replaces the cross-entropy that it smooths")
         if self.chunk != "auto" and not (isinstance(self.chunk, int) and self.chunk >= 0):
             faults.append(f"chunk is {self.chunk!r}, it must be 'auto', or a number of tokens, 0 for whole logits")
+        faults += [
+            f"task_weights has {weight} for {word!r}, it must be 0 or more and finite"
+            for word, weight in self.task_weights.items()
+            if not 0 <= weight < math.inf
+        ]
+        if not 0 <= self.prompt_weight < math.inf:
+            faults.append(f"prompt_weight is {self.prompt_weight}, it must be 0 or more and finite")
         return faults
 
     def check(self) -> None:
@@ -144,9 +159,20 @@ class DistillationConfig:
     weight: float = 0.5
     temperature: float = 1.0
 
+    def __bool__(self) -> bool:
+        """Whether a teacher has any share of the loss."""
+        return self.teacher is not None and self.weight > 0
+
     def faults(self) -> list[str]:
         """Every fault of these settings."""
-        return []
+        faults = []
+        if not 1 <= self.top_k <= MOST_LIKELIEST:
+            faults.append(f"top_k is {self.top_k}, it must be 1 to {MOST_LIKELIEST:,}")
+        if not 0 <= self.weight <= 1:
+            faults.append(f"weight is {self.weight}, it must be 0 to 1")
+        if not 0 < self.temperature < math.inf:
+            faults.append(f"temperature is {self.temperature}, it must be above 0 and finite")
+        return faults
 
 
 @dataclasses.dataclass(frozen=True)

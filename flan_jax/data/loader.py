@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from flan_jax.data import rows as rows_module
+from flan_jax.data.loss_weights import LossWeights
 from flan_jax.data.planning.plan import Plan
 from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.data.rows import Batch, Places, RowShape, Segment
@@ -17,6 +18,7 @@ from flan_jax.data.selection import kept_indices
 from flan_jax.data.stores import remote
 from flan_jax.data.stores.parts import Part
 from flan_jax.data.stores.store import Store, damaged, open_store
+from flan_jax.data.teaching import TeacherColumns
 from flan_jax.files.filesystem import is_remote
 
 _DRAWS = 1 << 20
@@ -154,6 +156,8 @@ class Loader:
       index: cumulative rows by window.
       threads: how many threads copy rows; any number gives the same batches.
       prefetch: batches made ahead.
+      loss_weights: what becomes of the loss weights that the stores hold.
+      teacher: what a teacher thinks of the examples, which batches hold then too.
     """
 
     def __init__(
@@ -166,8 +170,11 @@ class Loader:
         index: RowIndex | None = None,
         threads: int = 1,
         prefetch: int = 4,
+        loss_weights: LossWeights | None = None,
+        teacher: TeacherColumns | None = None,
     ):
         self.plan, self.reader, self.batch_size = plan, reader, batch_size
+        self.loss_weights, self.teacher = loss_weights or LossWeights(), teacher
         self.local_rows = range(batch_size) if local_rows is None else local_rows
         self.index = index or RowIndex(plan, reader.lengths)
         self.threads, self.prefetch = max(1, threads), max(1, prefetch)
@@ -214,7 +221,10 @@ class Loader:
 
     def _read(self, task: np.ndarray, index: np.ndarray, draw: np.ndarray, _: np.ndarray, row: np.ndarray) -> Batch:
         places = self.reader.places(task, draw, index)
-        return self.reader.rows(places, row.astype(np.int32), task, len(self.local_rows))
+        batch = self.reader.rows(places, row.astype(np.int32), task, len(self.local_rows))
+        if self.teacher is not None:  # first: its columns stand where the store's own weights are
+            batch = self.teacher.added(batch, row, task, draw, self.reader.stored(task, index))
+        return self.loss_weights.applied(batch, self.reader.shape.begin)
 
     def from_step(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
         """Batches of steps [start, stop), in order. An error in a thread is raised at its step."""

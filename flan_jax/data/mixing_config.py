@@ -114,7 +114,7 @@ class PretrainingConfig:
       fraction: the share of trainable tokens that they have: a number, or a schedule.
       lengths: {"inputs", "targets"}, bounds on one example of theirs; None: FEATURE_LENGTHS. They pack into the same
         rows.
-      loss_weight: factor of their tokens' loss.
+      loss_weight: factor of the loss of all tasks whose objective is one on plain text; 0: they are read, not learnt.
       eval: whether the loss of their validation split is measured wherever the run is scored, where they have one.
     """
 
@@ -126,7 +126,10 @@ class PretrainingConfig:
 
     def faults(self) -> list[str]:
         """Every fault of these settings that shows without data."""
-        return schedule_faults("fraction", self.fraction)
+        faults = schedule_faults("fraction", self.fraction)
+        if not 0 <= self.loss_weight < math.inf:
+            faults.append(f"loss_weight is {self.loss_weight}, wanted 0 or more, and finite")
+        return faults
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from flan_jax.errors import UserError
 
 _DECODERS_ONLY = ("causal_lm",)
+#: Objectives of text without instructions, as pretraining has them.
+PLAIN_TEXT = ("span_corruption", "prefix_lm", "causal_lm", "mixture_of_denoisers")
 
 
 def refuse_unfit(objectives: Mapping[str, str], architecture: str, setting: str) -> None:

@@ -1,6 +1,7 @@
 """What a model is made of and how it is computed: one frozen dataclass for both architectures, and its checks."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from flan_jax.errors import UserError, nearest, together
@@ -72,6 +73,8 @@ class ModelConfig(ComputeConfig, ShapeConfig):
             for name in ("rope_theta", "rope_factor", "rope_original_length", "norm_eps", "embedding_init_std")
             if not getattr(self, name) > 0
         ]
+        if not 0 <= self.embedding_noise < math.inf:
+            faults.append(f"embedding_noise is {self.embedding_noise}, wanted 0 or more, and finite")
         if not 0 <= self.dropout_rate < 1:
             faults.append(f"dropout_rate is {self.dropout_rate}, wanted at least 0 and less than 1")
         return faults

@@ -57,7 +57,8 @@ class Decoder(nnx.Module):
             window, kinds = self.config.window, self.config.local_layers
             packed = PackedMask(segments, window if all(kinds) else 0, window if any(kinds) else 0)
             context = dataclasses.replace(context, packed=packed)
-        return self.decoder(self.embedding(batch["decoder_input_tokens"]), context, dropout_key=dropout_key)[0]
+        x = self.embedding.noisy(batch["decoder_input_tokens"], segments, dropout_key)
+        return self.decoder(x, context, dropout_key=dropout_key)[0]
 
     def prefill(self, inputs: Int[Array, "B Lp"], capacity: int) -> tuple[KVCache, Float[Array, "B V"]]:
         """Reads prompts, once.

@@ -65,7 +65,8 @@ class EncoderDecoder(nnx.Module):
             memory_biases=(mask_bias(crossing),),
             sees_memory=crossing.any(axis=-1),
         )
-        return self.decoder(self.embedding(batch["decoder_input_tokens"]), context, dropout_key=decoder_key)[0]
+        x = self.embedding.noisy(batch["decoder_input_tokens"], segments, decoder_key)
+        return self.decoder(x, context, dropout_key=decoder_key)[0]
 
     def encode(
         self, tokens: Int[Array, "B Li"], segments: Int[Array, "B Li"], *, dropout_key: PRNGKeyArray | None = None
@@ -73,7 +74,7 @@ class EncoderDecoder(nnx.Module):
         """The encoder's output; attention stays within equal segments."""
         length = tokens.shape[1]
         context = Context(*self._attention(segment_mask(segments, segments), length, length, self.encoder))
-        return self.encoder(self.embedding(tokens), context, dropout_key=dropout_key)[0]
+        return self.encoder(self.embedding.noisy(tokens, segments, dropout_key), context, dropout_key=dropout_key)[0]
 
     def _attention(
         self, allowed: Array, queries: int, keys: int, stack: Stack, first: Array | int = 0

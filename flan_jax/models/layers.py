@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.models import quantised
-from flan_jax.models.activations import capped, dropout
+from flan_jax.models.activations import capped, dropout, noisy
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.fast.choice import logits_form, projection_form
 from flan_jax.parallel.axes import shard
@@ -137,6 +137,20 @@ class Embedding(nnx.Module):
             # With scaled logits a unit draw gives unit logits; without, the kernel itself carries the 1/sqrt(D).
             std = 1.0 if config.scale_logits else config.embed_dim**-0.5
             self.head = kernel(rngs, shape, axes, std, config.param_dtype)
+
+    def noisy(
+        self, tokens: Int[Array, "B L"], segments: Int[Array, "B L"], key: PRNGKeyArray | None
+    ) -> Float[Array, "B L D"]:
+        """Looks tokens up as training reads them: with `embedding_noise`, where there is any and a key to draw it by.
+
+        Args:
+          tokens: ids.
+          segments: which example of its row each belongs to; 0 is padding.
+          key: of the stack that reads them; None for no noise.
+        """
+        # The stack splits its key in three, which may be the folds 0 to 2 of it.
+        draw = None if key is None or not self.config.embedding_noise else jax.random.fold_in(key, 3)
+        return noisy(self(tokens), segments, self.config.embedding_noise, draw)
 
     def __call__(self, tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
         """Looks the tokens up; an id below 0 stands for padding."""

@@ -31,6 +31,8 @@ class ShapeConfig:
       num_decoder_layers: layers of the decoder.
       mlp_activation: "gated_gelu" (T5 1.1), "gated_silu" (Llama) or "relu" (not gated).
       dropout_rate: share of activations dropped while training; a mask is shared along a row's length.
+      embedding_noise: NEFTune's alpha (Jain et al. 2023): while training, noise is added to the embedding of each token
+        that is read, even in (-1, 1) times alpha / sqrt(tokens of its example * embed_dim); 0: none.
       tie_embeddings: whether logits are read with the input embedding.
       scale_logits: whether logits are divided by sqrt(embed_dim); wanted with tied embeddings of standard deviation 1.
       scale_attention: whether an encoder-decoder divides attention logits by sqrt(head_dim), as a decoder always does.
@@ -90,6 +92,7 @@ class ShapeConfig:
     num_decoder_layers: int = 2
     mlp_activation: str = "gated_gelu"
     dropout_rate: float = 0.0
+    embedding_noise: float = 0.0
     tie_embeddings: bool = True
     scale_logits: bool = True
     scale_attention: bool = True

@@ -25,6 +25,7 @@ from flan_jax.config.training_settings import LossConfig
 from flan_jax.models.activations import capped
 from flan_jax.models.fast.cpu_products import transposed
 from flan_jax.parallel.axes import fitted_spec, mesh_axes, ways
+from flan_jax.training.distillation import Teacher
 
 LEAST_TOKENS = 512  # each chunk reads the table and adds to its gradient: fewer tokens would not pay for that
 CHUNK_BYTES = {"cpu": 8 * 2**20}  # what is still in a cache by the second pass
@@ -39,12 +40,15 @@ class Losses(NamedTuple):
       tokens: [B, L] of each token, z-loss included, before its weight; 0 where the weight is 0.
       z: [B, L] the z-loss's part of that.
       weights: [B, L] of each token, by which the sum is divided; None: the batch's own loss weights.
+      divergence: [B, L] T^2 times how far each token is from a teacher, before that is weighed, and the weight of each,
+        0 where the teacher says nothing of it; None without a teacher.
     """
 
     total: Float[Array, ""]
     tokens: Float[Array, "B L"]
     z: Float[Array, "B L"]
     weights: Float[Array, "B L"] | None = None
+    divergence: tuple[Float[Array, "B L"], Float[Array, "B L"]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +72,7 @@ class _Way:
     z_loss: float
     label_smoothing: float
     chunk: int
+    temperature: float = 1.0
     mesh: AbstractMesh | None = None
     tokens: PartitionSpec = PartitionSpec(None, None)
     table: PartitionSpec = PartitionSpec(None, None)
@@ -115,6 +120,8 @@ def chunked_losses(
     *,
     readout: Readout,
     chunk: int,
+    teacher: Teacher | None = None,
+    temperature: float = 1.0,
 ) -> Losses:
     """The losses of `flan_jax.training.loss.token_losses`, to rounding, with the memory of one chunk.
 
@@ -126,18 +133,24 @@ def chunked_losses(
       config: `z_loss` and `label_smoothing` are read.
       readout: how logits are read.
       chunk: tokens in a chunk, on each device.
+      teacher: what a teacher says of the tokens, learnt beside the targets.
+      temperature: that of the teacher's shares.
 
     Returns:
       Losses; only their total can be differentiated, with respect to `x` and `table`. No gradient of a frozen table is
       computed.
     """
-    way = _Way(readout, config.z_loss, config.label_smoothing, chunk)
+    way = _Way(readout, config.z_loss, config.label_smoothing, chunk, temperature)
     mesh = jax.sharding.get_abstract_mesh()
     if not mesh.empty and mesh.size > 1:
         *tokens, entries = _split(targets.shape, table.shape[0], mesh)
         gradient = PartitionSpec(entries, fitted_spec(table.shape, ("vocab", "embed"), mesh)[1])
         way = dataclasses.replace(way, mesh=mesh, tokens=PartitionSpec(*tokens), table=gradient)
-    return Losses(*_losses(x, table, targets, weights.astype(jnp.float32), way))
+    weights = weights.astype(jnp.float32)
+    total, tokens, z, divergence = _losses(x, table, targets, weights, teacher, way)
+    if teacher is None:
+        return Losses(total, tokens, z)
+    return Losses(total, tokens, z, divergence=(divergence, jnp.where(teacher.weight > 0, weights, 0.0)))
 
 
 def _split(tokens: tuple[int, ...], vocab: int, mesh: AbstractMesh) -> PartitionSpec:
@@ -145,14 +158,17 @@ def _split(tokens: tuple[int, ...], vocab: int, mesh: AbstractMesh) -> Partition
     return fitted_spec((*tokens, vocab), ("batch", "length", "vocab"), mesh)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _losses(x: Array, table: Array, targets: Array, weights: Array, way: _Way) -> tuple[Array, Array, Array]:
-    return _placed(x, table, targets, weights, way, False, False)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _losses(
+    x: Array, table: Array, targets: Array, weights: Array, teacher: Teacher | None, way: _Way
+) -> tuple[Any, ...]:
+    return _placed(x, table, targets, weights, teacher, way, False, False)[0]
 
 
-def _forward(x: Any, table: Any, targets: Any, weights: Any, way: _Way) -> tuple[Any, Any]:
+def _forward(x: Any, table: Any, targets: Any, weights: Any, teacher: Any, way: _Way) -> tuple[Any, Any]:
     # By symbolic zeros it is known here whether anybody will ask for the table's gradient.
-    arrays = (x.value, table.value, targets.value, weights.value)
+    given = None if teacher is None else Teacher(*(part.value for part in teacher))
+    arrays = (x.value, table.value, targets.value, weights.value, given)
     losses, x_grad, table_grad = _placed(*arrays, way, x.perturbed, table.perturbed)
     like = lambda grad, value: None if grad is None else grad.astype(value.dtype)
     return losses, (like(x_grad, x.value), like(table_grad, table.value))
@@ -161,31 +177,49 @@ def _forward(x: Any, table: Any, targets: Any, weights: Any, way: _Way) -> tuple
 def _backward(way: _Way, kept: tuple[Any, Any], gradients: Any) -> tuple[Any, ...]:
     given = gradients[0]
     if isinstance(given, jax.custom_derivatives.SymbolicZero):
-        return None, None, None, None
+        return None, None, None, None, None
     scaled = [None if grad is None else grad * given.astype(grad.dtype) for grad in kept]
-    return *scaled, None, None
+    return *scaled, None, None, None
 
 
 _losses.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def _placed(
-    x: Array, table: Array, targets: Array, weights: Array, way: _Way, x_grad: bool, table_grad: bool
+    x: Array,
+    table: Array,
+    targets: Array,
+    weights: Array,
+    teacher: Teacher | None,
+    way: _Way,
+    x_grad: bool,
+    table_grad: bool,
 ) -> tuple[Any, Any, Any]:
     """`_all_chunks` where the arrays are: on each device of the mesh with its own tokens and part of the vocabulary."""
     on_device = functools.partial(_all_chunks, way=way, x_grad=x_grad, table_grad=table_grad)
     table = table.astype(x.dtype)
     if way.mesh is None:
-        return on_device(x, table, targets, weights)
+        return on_device(x, table, targets, weights, teacher)
     of_tokens, entries = way.tokens, PartitionSpec(way.table[0])
-    out = ((PartitionSpec(), of_tokens, of_tokens), of_tokens if x_grad else None, way.table if table_grad else None)
-    return jax.shard_map(
-        on_device, mesh=way.mesh, in_specs=(of_tokens, entries, of_tokens, of_tokens), out_specs=out, check_vma=False
-    )(x, table, targets, weights)
+    of_teacher = None if teacher is None else of_tokens
+    losses = (PartitionSpec(), of_tokens, of_tokens, of_teacher)
+    out = (losses, of_tokens if x_grad else None, way.table if table_grad else None)
+    given = (of_tokens, entries, of_tokens, of_tokens, of_teacher)
+    return jax.shard_map(on_device, mesh=way.mesh, in_specs=given, out_specs=out, check_vma=False)(
+        x, table, targets, weights, teacher
+    )
 
 
 def _all_chunks(
-    x: Array, table: Array, targets: Array, weights: Array, *, way: _Way, x_grad: bool, table_grad: bool
+    x: Array,
+    table: Array,
+    targets: Array,
+    weights: Array,
+    teacher: Teacher | None,
+    *,
+    way: _Way,
+    x_grad: bool,
+    table_grad: bool,
 ) -> tuple[Any, Any, Any]:
     """Losses and gradients of one device's tokens; the gradients and the total are summed over the mesh at the end."""
     shape, dim, tokens, chunk = x.shape, x.shape[-1], targets.size, min(way.chunk, targets.size)
@@ -196,6 +230,7 @@ def _all_chunks(
     sorted_by = lambda a: jnp.take(a, order, axis=0, mode="fill", fill_value=0)
     xs = sorted_by((x * way.readout.scale if way.readout.scale != 1.0 else x).reshape(-1, dim))
     ts, ws = sorted_by(targets.reshape(-1)), sorted_by(flat)
+    teacher = jax.tree.map(lambda a: sorted_by(a.reshape(-1, *a.shape[2:])), teacher)
     turns = (jnp.sum(counts) + chunk - 1) // chunk
     if way.vocab_axes:  # devices with the same tokens talk to each other in each turn: let all take as many
         turns = jax.lax.pmax(turns, (*way.token_axes, *way.vocab_axes))
@@ -203,35 +238,37 @@ def _all_chunks(
     def turn(i: Array, kept: tuple[Any, ...]) -> tuple[Any, ...]:
         cut = lambda a: jax.lax.dynamic_slice_in_dim(a, i * chunk, chunk)
         put = lambda all_of, part: jax.lax.dynamic_update_slice_in_dim(all_of, part.astype(all_of.dtype), i * chunk, 0)
-        losses, z, x_sum, table_sum = kept
-        part, losses_part, z_part = _one_chunk(cut(xs), table, cut(ts), cut(ws), way, x_grad or table_grad)
-        losses, z = put(losses, losses_part), put(z, z_part)
+        *figures, x_sum, table_sum = kept
+        of_chunk = (cut(xs), table, cut(ts), cut(ws), jax.tree.map(cut, teacher))
+        part, *found = _one_chunk(*of_chunk, way, x_grad or table_grad)
+        figures = [None if into is None else put(into, one) for into, one in zip(figures, found, strict=True)]
         if x_grad:
             x_sum = put(x_sum, jnp.einsum("tv,vd->td", part, table, preferred_element_type=jnp.float32))
         if table_grad:
             table_sum = table_sum + jnp.dot(transposed(part), cut(xs), preferred_element_type=jnp.float32)
-        return losses, z, x_sum, table_sum
+        return *figures, x_sum, table_sum
 
     zeros = lambda wanted, *shape: jnp.zeros(shape, jnp.float32) if wanted else None
     size = order.size
-    start = zeros(True, size), zeros(True, size), zeros(x_grad, size, dim), zeros(table_grad, *table.shape)
-    losses, z, x_sum, table_sum = jax.lax.fori_loop(0, turns, turn, start)
+    figures: Any = zeros(True, size), zeros(True, size), zeros(teacher is not None, size)
+    start = *figures, zeros(x_grad, size, dim), zeros(table_grad, *table.shape)
+    *figures, x_sum, table_sum = jax.lax.fori_loop(0, turns, turn, start)
 
     place = jnp.cumsum(counts) - 1
     unsorted = lambda a: jnp.where(counts.reshape(-1, *[1] * (a.ndim - 1)), a[place], 0.0)
-    losses, z = unsorted(losses), unsorted(z)
+    losses, z, divergence = jax.tree.map(unsorted, tuple(figures))
     total = _over_mesh(jnp.sum(losses * flat), way.token_axes)
     if x_grad:
         x_sum = (_over_mesh(unsorted(x_sum), way.vocab_axes) * way.readout.scale).reshape(shape)
     if table_grad:
         table_sum = _over_mesh(table_sum, way.token_axes, mesh_axes(way.table[1]))
-    return (total, losses.reshape(targets.shape), z.reshape(targets.shape)), x_sum, table_sum
+    return (total, *jax.tree.map(lambda a: a.reshape(targets.shape), (losses, z, divergence))), x_sum, table_sum
 
 
 def _one_chunk(
-    x: Array, table: Array, targets: Array, weights: Array, way: _Way, with_gradient: bool
-) -> tuple[Any, Array, Array]:
-    """The weighted losses' gradient [T, V] with respect to `x @ table.T`, the losses [T], and the z-losses [T]."""
+    x: Array, table: Array, targets: Array, weights: Array, teacher: Teacher | None, way: _Way, with_gradient: bool
+) -> tuple[Any, ...]:
+    """The weighted losses' gradient [T, V] with respect to `x @ table.T`, and [T] losses, z-losses and divergences."""
     cap, smoothing, vocab = way.readout.cap, way.label_smoothing, table.shape[0]
     logits = capped(jnp.einsum("td,vd->tv", x, table, preferred_element_type=jnp.float32), cap)
     largest = jnp.max(logits, axis=-1)
@@ -247,18 +284,44 @@ def _one_chunk(
         mean = _over_mesh(jnp.sum(logits, axis=-1), way.vocab_axes) / vocab
         losses = (1 - smoothing) * losses + smoothing * (log_z - mean)
     z = way.z_loss * jnp.square(log_z)
+    divergence: Any = None
+    towards: Any = None
+    mine = weights  # how much of a token's weight the targets have
+    if teacher is not None:
+        divergence, towards = _towards_teacher(logits, largest, teacher, way)
+        losses = (1 - teacher.weight) * losses + teacher.weight * divergence
+        mine = weights * (1 - teacher.weight)
     if not with_gradient:
-        return None, losses + z, z
+        return None, losses + z, z, divergence
     share = weights * (1 + 2 * way.z_loss * log_z)
+    if teacher is not None:
+        share = share - weights * teacher.weight
     hit = targets[:, None] == jnp.arange(table.shape[0], dtype=targets.dtype)
     gradient = jnp.exp(logits - log_z[:, None]) * share[:, None] - jnp.where(
-        hit, ((1 - smoothing) * weights)[:, None], 0.0
+        hit, ((1 - smoothing) * mine)[:, None], 0.0
     )
     if smoothing:
-        gradient = gradient - (smoothing / vocab * weights)[:, None]
+        gradient = gradient - (smoothing / vocab * mine)[:, None]
+    if teacher is not None:
+        gradient = gradient + towards * (weights * teacher.weight)[:, None]
     if cap:
         gradient = gradient * (1 - jnp.square(logits / cap))
-    return gradient.astype(x.dtype), losses + z, z
+    return gradient.astype(x.dtype), losses + z, z, divergence
+
+
+def _towards_teacher(logits: Array, largest: Array, teacher: Teacher, way: _Way) -> tuple[Array, Array]:
+    """T^2 KL(teacher || student) of each token [T], and its gradient [T, V] with respect to the logits."""
+    t, entries = way.temperature, logits.shape[1]
+    ids = teacher.ids - jax.lax.axis_index(way.vocab_axes) * entries if way.vocab_axes else teacher.ids
+    shares = jnp.where((ids >= 0) & (ids < entries), teacher.shares, 0.0)
+    ids = jnp.clip(ids, 0, entries - 1)
+    expected = _over_mesh(jnp.sum(shares * jnp.take_along_axis(logits, ids, axis=-1), axis=-1) / t, way.vocab_axes)
+    exponentials = jnp.exp((logits - largest[:, None]) / t)
+    normaliser = _over_mesh(jnp.sum(exponentials, axis=-1), way.vocab_axes)
+    found = teacher.negative_entropy + largest / t + jnp.log(normaliser) - expected
+    theirs = jnp.zeros_like(logits).at[jnp.arange(len(logits))[:, None], ids].add(shares)
+    gradient = t * (exponentials / normaliser[:, None] - theirs)
+    return jnp.where(teacher.weight > 0, t**2 * found, 0.0), gradient
 
 
 def _over_mesh(value: Array, axes: tuple[str, ...], scattered: tuple[str, ...] = ()) -> Array:

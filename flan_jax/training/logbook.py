@@ -72,6 +72,9 @@ class Logbook:
         loss = values["loss_sum"] / np.maximum(values["weight_sum"], np.float32(1e-9))
         row: dict[str, Any] = {"loss": loss, "tokens_per_second": round(speed, 1)}
         row |= {name: values[name] for name in ("grad_norm", "learning_rate", "weight_sum", "trainable_tokens")}
+        if "distillation_sum" in values:
+            taught = np.maximum(values["distillation_weight_sum"], np.float32(1e-9))
+            row["distillation_loss"] = values["distillation_sum"] / taught
         if tasks := self.skipped.count(step, values):
             row["skipped_tasks"] = tasks
             self.bar.line(self.skipped.line())

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flan_jax.config import named_functions
-from flan_jax.config.training_settings import FORMS, LossConfig
+from flan_jax.config.training_settings import FORMS, DistillationConfig, LossConfig
 from flan_jax.errors import UserError
 from flan_jax.parallel.mesh import current_platform
 from flan_jax.training.chunked_loss import Losses, Readout, chunk_tokens, chunked_losses, local_sizes
+from flan_jax.training.distillation import divergences, teacher_of
 
 CROSS_ENTROPY = LossConfig()
 """Plain cross-entropy."""
@@ -88,6 +89,7 @@ def losses_of(
     config: LossConfig = CROSS_ENTROPY,
     *,
     dropout_key: PRNGKeyArray | None = None,
+    distillation: DistillationConfig | None = None,
 ) -> Losses:
     """What a batch costs a model, with the logits whole or in chunks as `config.chunk` says.
 
@@ -96,11 +98,14 @@ def losses_of(
       batch: what the model reads, and "decoder_target_tokens" and "decoder_loss_weights" [B, L].
       config: see `LossConfig`.
       dropout_key: None for no dropout.
+      distillation: how what the batch holds of a teacher is learnt beside the targets; None: it holds nothing.
 
     Returns:
       Losses; only their total can be differentiated.
     """
     targets, weights = batch["decoder_target_tokens"], batch["decoder_loss_weights"].astype(jnp.float32)
+    teacher = None if distillation is None else teacher_of(batch, distillation)
+    temperature = 1.0 if distillation is None else distillation.temperature
     chunk = 0
     if config.function is None and hasattr(model, "hidden"):
         sizes = local_sizes(targets.shape, model.embedding.table.shape[0])
@@ -109,7 +114,14 @@ def losses_of(
         shape = model.config
         readout = Readout(shape.embed_dim**-0.5 if shape.scale_logits else 1.0, shape.logit_cap)
         x = model.hidden(batch, dropout_key=dropout_key)
-        return chunked_losses(x, model.embedding.table, targets, weights, config, readout=readout, chunk=chunk)
+        how: dict[str, Any] = {"readout": readout, "chunk": chunk, "teacher": teacher, "temperature": temperature}
+        return chunked_losses(x, model.embedding.table, targets, weights, config, **how)
     logits = model(batch, dropout_key=dropout_key)
     losses, fixed = token_losses(logits, targets, config), jax.lax.stop_gradient
-    return Losses(jnp.sum(losses * weights), fixed(losses), fixed(z_losses(logits, config)))
+    z = z_losses(logits, config)
+    if teacher is None:
+        return Losses(jnp.sum(losses * weights), fixed(losses), fixed(z))
+    apart = divergences(logits, teacher, temperature)
+    losses = (1 - teacher.weight) * (losses - z) + teacher.weight * apart + z
+    taught = jnp.where(teacher.weight > 0, weights, 0.0)
+    return Losses(jnp.sum(losses * weights), fixed(losses), fixed(z), divergence=(fixed(apart), taught))

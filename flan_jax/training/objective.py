@@ -10,6 +10,7 @@ from typing import Any
 from flax import nnx
 from jaxtyping import Array, PRNGKeyArray
 
+from flan_jax.config.training_settings import DistillationConfig
 from flan_jax.training.chunked_loss import Losses
 from flan_jax.training.loss import CROSS_ENTROPY, LossConfig, losses_of
 
@@ -32,5 +33,26 @@ def likelihood(graph: Any, config: LossConfig = CROSS_ENTROPY) -> Objective:
 
     def objective(params: Any, frozen: tuple[Any, ...], batch: Mapping[str, Array], key: PRNGKeyArray | None) -> Losses:
         return losses_of(nnx.merge(graph, params, *frozen), batch, config, dropout_key=key)
+
+    return objective
+
+
+def distillation(graph: Any, config: LossConfig, settings: DistillationConfig) -> Objective:
+    """The loss of a batch's targets and its divergence from a teacher; see `flan_jax.training.distillation`.
+
+    Where the batch holds nothing of a teacher's, it is the likelihood.
+
+    Args:
+      graph: as in `likelihood`.
+      config: of the targets' part.
+      settings: the teacher's weight and temperature.
+
+    Raises:
+      UserError: settings of the loss that make none.
+    """
+    config.check()
+
+    def objective(params: Any, frozen: tuple[Any, ...], batch: Mapping[str, Array], key: PRNGKeyArray | None) -> Losses:
+        return losses_of(nnx.merge(graph, params, *frozen), batch, config, dropout_key=key, distillation=settings)
 
     return objective

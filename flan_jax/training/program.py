@@ -13,15 +13,17 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from flan_jax.config.training_settings import DistillationConfig
 from flan_jax.data.rows import row_shape
+from flan_jax.data.teaching import FEATURES as TEACHER_FEATURES
 from flan_jax.models import lora as adapters
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.lora_config import LoraConfig
 from flan_jax.parallel.mesh import batch_sharding
 from flan_jax.parallel.rules import LOGICAL_RULES
+from flan_jax.training import objective as objectives
 from flan_jax.training import state as states
 from flan_jax.training.loss import LossConfig
-from flan_jax.training.objective import likelihood
 from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from flan_jax.training.step import jit_step, train_step
 
@@ -90,6 +92,7 @@ def make_program(
     microbatches: int = 1,
     seed: int = 0,
     lora: LoraConfig | None = None,
+    distillation: DistillationConfig | None = None,
 ) -> Program:
     """Builds the step of a run without allocating anything; one that was built before is used again.
 
@@ -103,6 +106,7 @@ def make_program(
       microbatches: parts that a batch is computed in.
       seed: of dropout.
       lora: the adapters that are trained instead of the model, where its rank is not 0.
+      distillation: the teacher that batches hold something of, where it has any weight.
     """
     # A user's own schedule or optimiser may do with the rate what cannot be traced: there it is part of the program.
     own = callable(optimizer.schedule) or optimizer.factory is not None
@@ -117,6 +121,7 @@ def make_program(
             num_tasks=num_tasks,
             microbatches=microbatches,
             lora=lora or LoraConfig(),
+            distillation=distillation or DistillationConfig(),
             traced_rate=not own,
         ),
         tuple(LOGICAL_RULES.items()),
@@ -141,6 +146,7 @@ def _built(
     num_tasks: int,
     microbatches: int,
     lora: LoraConfig,
+    distillation: DistillationConfig,
     traced_rate: bool,
 ) -> Program:
     """The program for any seed and, where the rate is traced, any learning rate; its step has no scalars yet."""
@@ -150,11 +156,15 @@ def _built(
     abstract = states.abstract_state(params, tx, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
 
+    objective = objectives.likelihood(graph, loss)
+    if distillation:
+        objective = objectives.distillation(graph, loss, distillation)
+
     def step(state: Any, batch: Any, scalars: Mapping[str, jax.Array], *frozen: Any) -> Any:
         rate: Any = scalars["learning_rate"] if traced_rate else optimizer.learning_rate
         rated = dataclasses.replace(optimizer, learning_rate=rate)
         run = train_step(
-            likelihood(graph, loss),
+            objective,
             make_optimizer(rated, steps, params),
             mesh=mesh,
             state_shardings=shardings,
@@ -162,7 +172,7 @@ def _built(
             num_tasks=num_tasks,
             microbatches=microbatches,
             seed=scalars["seed"],
-            dropout=model.dropout_rate > 0 or lora.dropout > 0,
+            dropout=model.dropout_rate > 0 or lora.dropout > 0 or model.embedding_noise > 0,
         )
         return run(state, batch, *frozen)
 
@@ -171,14 +181,25 @@ def _built(
     return Program(graph, tx, abstract, Step(jitted, {}), frozen)
 
 
-def abstract_batch(model: ModelConfig, lengths: Mapping[str, int], batch_size: int, mesh: Mesh) -> dict[str, Any]:
-    """Shapes and shardings of a step's batch, as `flan_jax.data.rows` lays it out."""
+def abstract_batch(
+    model: ModelConfig, lengths: Mapping[str, int], batch_size: int, mesh: Mesh, top_k: int = 0
+) -> dict[str, Any]:
+    """Shapes and shardings of a step's batch, as `flan_jax.data.rows` lays it out.
+
+    Args:
+      model: the model.
+      lengths: {"inputs", "targets"} of a row.
+      batch_size: B.
+      mesh: the mesh.
+      top_k: how many of a teacher's likeliest tokens it holds of each position, as `flan_jax.data.teaching` adds them.
+    """
     features = row_shape(model.architecture, lengths, model.begin_id).features()
     sharding = batch_sharding(mesh)
-    return {
-        name: jax.ShapeDtypeStruct((batch_size, length), dtype, sharding=sharding)
-        for name, (length, dtype) in features.items()
-    }
+    shapes: dict[str, Any] = {name: ((batch_size, length), dtype) for name, (length, dtype) in features.items()}
+    if top_k:
+        of_tokens, _ = shapes["decoder_target_tokens"]
+        shapes |= {name: ((*of_tokens, top_k), dtype) for name, dtype in TEACHER_FEATURES.items()}
+    return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for name, (shape, dtype) in shapes.items()}
 
 
 def ahead(
@@ -192,6 +213,7 @@ def ahead(
     loss: Mapping[str, Any] | None = None,
     num_tasks: int = 1,
     lora: Mapping[str, Any] | None = None,
+    distillation: Mapping[str, Any] | None = None,
 ) -> tuple[Any, tuple[Any, ...]]:
     """The step as a program for `flan_jax.parallel.ahead.compile_in_child`; arguments are JSON.
 
@@ -205,14 +227,18 @@ def ahead(
       loss: fields of `LossConfig`.
       num_tasks: tasks whose losses are told apart.
       lora: fields of `LoraConfig`.
+      distillation: fields of `DistillationConfig`.
     """
     config = ModelConfig(**model).resolved("tpu")
+    teacher = DistillationConfig(**(distillation or {}))
     how: dict[str, Any] = {
         "steps": 1000,
         "num_tasks": num_tasks,
         "microbatches": microbatches,
         "lora": LoraConfig(**(lora or {})),
+        "distillation": teacher,
     }
     settings = OptimizerConfig(**(optimizer or {})), LossConfig(**(loss or {}))
     program = make_program(mesh, config, settings[0], settings[1], **how)
-    return program.step, (program.abstract, abstract_batch(config, lengths, batch_size, mesh), *program.frozen)
+    batch = abstract_batch(config, lengths, batch_size, mesh, teacher.top_k if teacher else 0)
+    return program.step, (program.abstract, batch, *program.frozen)

@@ -70,7 +70,7 @@ def train_step(
       The function. Its metrics are float32 scalars on the device: loss_sum (weighted, with the z-loss),
       z_loss_sum, weight_sum, grad_norm (before clipping), learning_rate, skipped (1 for a batch that was skipped, else
       0), and task_loss_sum and task_weight_sum `[T]`; and trainable_tokens, an int32: target tokens whose weight is
-      above 0.
+      above 0. With a teacher also distillation_sum, the weighted divergence from it, and distillation_weight_sum.
     """
     sums = _sums_of(objective, num_tasks)
     accumulate = _accumulator(sums, microbatches, mesh, state_shardings["params"])
@@ -150,7 +150,7 @@ def _sums_of(objective: Objective, num_tasks: int) -> Callable[..., dict[str, ja
         losses, tasks = objective(params, frozen, batch, key), batch["decoder_task_ids"]
         weights = losses.weights
         weights = batch["decoder_loss_weights"].astype(jnp.float32) if weights is None else weights
-        return {
+        totals = {
             "loss_sum": losses.total,
             "weight_sum": jnp.sum(weights),
             "trainable_tokens": jnp.sum(weights > 0, dtype=jnp.int32),
@@ -158,6 +158,10 @@ def _sums_of(objective: Objective, num_tasks: int) -> Callable[..., dict[str, ja
             "task_loss_sum": _by_task(losses.tokens * weights, tasks, num_tasks),
             "task_weight_sum": _by_task(weights, tasks, num_tasks),
         }
+        if losses.divergence is not None:
+            apart, taught = losses.divergence
+            totals |= {"distillation_sum": jnp.sum(apart * taught), "distillation_weight_sum": jnp.sum(taught)}
+        return totals
 
     return sums
 

@@ -193,3 +193,17 @@ def test_a_mistyped_mixture_gets_the_nearest_name(project):
 def test_an_estimate_says_why_a_task_gives_nothing(project):
     how = ["--mixture", "capitals", "--feature_lengths", "inputs=4,targets=16", "--estimate"]
     check_refused(project("plan", "--gin_file", "run.gin", *how), "'capitals'", "24 too long", "raise FEATURE_LENGTHS")
+
+
+def test_loss_weights_are_told_and_refused_in_a_run_that_had_others(project, trained):
+    weights = ["--gin.Loss.task_weights={'parity': 0.0, 'cap*': 2.0}", "--gin.Pretraining.loss_weight=0.5"]
+    shown = project("plan", "--gin_file", "run.gin", *weights).out
+    assert "loss weights: parity 0 (read, not learnt), cap* 2, plain text 0.5\n" in shown
+    prompts = ["--model", "tiny_decoder.gin", "--gin.Loss.prompt_weight=0.25"]
+    shown = project("plan", "--gin_file", "run.gin", *prompts).out
+    assert "loss weights: prompts 0.25, whose tokens are not among the trainable ones above\n" in shown
+    assert "loss weights" not in project("plan", "--gin_file", "run.gin").out
+    later = project("train", "--gin_file", "run.gin", "--run_dir", trained, "--steps", "40", weights[0])
+    check_refused(later, "Loss.task_weights was {}, is {'parity': 0.0, 'cap*': 2.0}")
+    unknown = project("plan", "--gin_file", "run.gin", "--gin.Loss.task_weights={'paritty': 0.0}")
+    check_refused(unknown, "Loss.task_weights names 'paritty'", "did you mean 'parity'?")

@@ -120,6 +120,22 @@ def test_dropout_without_a_rate_changes_nothing(config):
     )
 
 
+def test_noise_on_embeddings_is_fixed_by_its_key_and_off_without_one(config):
+    config = dataclasses.replace(config, embedding_noise=5.0)
+    call, _ = forward(config, dropout=True)
+    model = model_of(config)
+    params, batch = nnx.split(model, nnx.Param)[1], batch_of(config)
+    step = jax.jit(call)
+    first, again, other = (np.asarray(step(params, batch, jax.random.key(seed))) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.01
+    quiet = logits_of(model_of(dataclasses.replace(config, embedding_noise=0.0)), batch)
+    np.testing.assert_array_equal(logits_of(model, batch), quiet)
+    if config.architecture == "encoder_decoder":  # both sides read embeddings
+        read = lambda key: model.encode(batch["encoder_input_tokens"], batch["encoder_segment_ids"], dropout_key=key)
+        assert np.abs(np.asarray(read(jax.random.key(0)) - read(None))).max() > 0.01
+
+
 def test_dropout_differs_from_layer_to_layer():
     """Two layers that add the same number to every feature: one mask for both leaves features of two sizes."""
     config = dataclasses.replace(ALL["causal"], dropout_rate=0.5)

@@ -14,13 +14,14 @@ import pytest
 from flax import nnx
 
 from flan_jax.data.rows import RowShape, Segment, assemble
+from flan_jax.data.teaching import FEATURES
 from flan_jax.models.config import ModelConfig
 from flan_jax.parallel.ahead import CHILD_ENVIRONMENT, compile_in_child
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.training.loss import LossConfig
 from flan_jax.training.objective import likelihood
 from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
-from flan_jax.training.program import abstract_batch, make_program
+from flan_jax.training.program import abstract_batch, ahead, make_program
 from flan_jax.training.state import create_state
 from flan_jax.training.step import make_train_step, place_batch
 from tests.models.batches import CAUSAL, examples, model_of, rows
@@ -91,6 +92,23 @@ def test_what_shapes_a_step_or_may_read_its_rate_makes_another():
     ]
     steps = [program_of(**one).step.jitted for one in ({}, *settings)]
     assert len(set(map(id, steps))) == len(steps)
+
+
+def test_a_batch_with_a_teacher_holds_its_likeliest_tokens():
+    mesh = make_mesh({"fsdp": 1}, jax.devices()[:1])
+    abstract = abstract_batch(ModelConfig(architecture="decoder"), LENGTHS, 2, mesh, top_k=3)
+    told = {name: (abstract[name].shape, abstract[name].dtype) for name in FEATURES}
+    assert told == {name: ((2, 128 + 64, 3), dtype) for name, dtype in FEATURES.items()}
+
+
+def test_noise_on_embeddings_is_drawn_in_the_step_and_nothing_is_without_it():
+    mesh, small = make_mesh({"fsdp": 1}, jax.devices()[:1]), {"vocab_size": 64, "embed_dim": 16, "mlp_dim": 16}
+    said = {}
+    for noise in (0.0, 5.0):
+        model = {**small, "num_heads": 2, "num_decoder_layers": 1, "architecture": "decoder", "embedding_noise": noise}
+        step, arguments = ahead(mesh, model=model, lengths={"inputs": 8, "targets": 8}, batch_size=2)
+        said[noise] = "threefry" in step.lower(*arguments).as_text()
+    assert said == {0.0: False, 5.0: True}
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra tpu-aot")

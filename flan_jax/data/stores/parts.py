@@ -147,7 +147,7 @@ class Part:
 
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path)
-        self._bytes = np.asarray(_Mapped(self.path))
+        self._bytes = mapped(self.path)
         self.header = _header(self.path, self._bytes)
         self.count: int = self.header["count"]
         self._body = _body_start(self._bytes)
@@ -313,6 +313,11 @@ class _Mapped:
     def __del__(self) -> None:
         if self._address:
             _libc().munmap(self._address, self._size)
+
+
+def mapped(path: pathlib.Path) -> np.ndarray:
+    """A file's bytes in memory, read-only, uint8 [bytes]; no descriptor stays open."""
+    return np.asarray(_Mapped(path))
 
 
 @functools.cache

@@ -69,6 +69,11 @@ class Store:
         #: Where each part ends: int64 [parts].
         self.ends = np.cumsum([part["count"] for part in self.manifest["parts"]], dtype=np.int64)
 
+    @property
+    def digest(self) -> str:
+        """Of its manifest, and so of every byte of its parts."""
+        return _digest(self.manifest)
+
     def part(self, number: int) -> Part:
         """One of the parts, mapped."""
         return open_part(str(part_path(self.folder, number)))

@@ -14,7 +14,7 @@ from flan_jax.models.hugging_face.families import FAMILIES, FEED_FORWARDS, model
 
 Scales = dict[tuple[str, ...], float]
 _ENCODER_DECODERS, _DECODERS = ("t5", "umt5"), tuple(kind for kind in FAMILIES if "t5" not in kind)
-_HOW_IT_COMPUTES = ("dtype", "param_dtype", "remat", "unroll", "attention", "dropout_rate")
+_HOW_IT_COMPUTES = ("dtype", "param_dtype", "remat", "unroll", "attention", "dropout_rate", "embedding_noise")
 _HOW_IT_STARTS = ("embedding_init_std", "local_heads", "begin_id")
 
 
