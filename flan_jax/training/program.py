@@ -17,6 +17,7 @@ from flan_jax.training import state as states
 from flan_jax.training.loss import LossConfig
 from flan_jax.training.objective import likelihood
 from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
+from flan_jax.training.parameter_groups import moving
 from flan_jax.training.step import make_train_step
 
 
@@ -68,7 +69,7 @@ def make_program(
     graph, params, frozen = adapters.parts(model, lora)
     frozen = tuple(states.placed(part, mesh) for part in frozen)
     tx = make_optimizer(optimizer, steps, params)
-    abstract = states.abstract_state(params, tx, mesh)
+    abstract = states.abstract_state(params, tx, mesh, averaged=optimizer.ema is not None)
     step = make_train_step(
         likelihood(graph, loss),
         tx,
@@ -80,6 +81,8 @@ def make_program(
         seed=seed,
         dropout=model.dropout_rate > 0 or lora.dropout > 0,
         frozen_shardings=jax.tree.map(lambda leaf: leaf.sharding, frozen),
+        moving=moving(optimizer, params),
+        ema=optimizer.ema,
     )
     return Program(graph, tx, abstract, step, frozen)
 

@@ -21,7 +21,8 @@ def train_on_meshes(folder: str, kind: str) -> dict:
 
     from flan_jax.training.checkpoints import Checkpoints
     from flan_jax.training.objective import likelihood
-    from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer, path_names
+    from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
+    from flan_jax.training.parameter_names import path_names
     from flan_jax.training.state import abstract_state, create_state, state_sharding
     from flan_jax.training.step import make_train_step, place_batch
 

@@ -9,13 +9,11 @@ from flan_jax.errors import UserError
 from flan_jax.models import ModelConfig, abstract_model
 from flan_jax.training.optimizer import (
     OptimizerConfig,
-    decay_mask,
     describe_schedule,
-    layer_counts,
     learning_rate_schedule,
     make_optimizer,
-    path_names,
 )
+from flan_jax.training.parameter_names import decay_mask, layer_counts, path_names
 
 
 def named(tree):
