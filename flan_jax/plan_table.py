@@ -17,7 +17,7 @@ from flan_jax.data.resolve import ResolvedTask
 from flan_jax.data.worker import Worker
 from flan_jax.data.wrong_masks import WRONG_MASKS, wrong_in, wrong_words
 from flan_jax.errors import counted
-from flan_jax.models.footprint import footprint
+from flan_jax.training.footprint import footprint
 
 _SAMPLE = 200  # examples of a task that an estimate reads at most
 _NAMED = 4  # tasks with wrong masks that are named
@@ -116,7 +116,7 @@ def _finish(
         "tasks": rows,
         "total": total,
         "model": footprint(
-            setup.model_for(config, vocabulary["size"]), config.optimizer.name, config.store_dir, setup.lora_for(config)
+            setup.model_for(config, vocabulary["size"]), config.optimizer, config.store_dir, setup.lora_for(config)
         ),
     }
     speed = _measured_speed(config)
@@ -195,6 +195,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         read_as(table["vocabulary"], table["forms"]),
         *table.get("added", []),
         f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
+        *(f"optimiser: {said}" for said in model.get("groups", ())),
     ]
     if not table["estimate"]:
         lines.append(mask_line(table))

@@ -49,7 +49,7 @@ from flan_jax.training.finite import SkippedSteps, check_parameters
 from flan_jax.training.logbook import Logbook
 from flan_jax.training.metrics import MetricsWriter
 from flan_jax.training.optimizer import describe_schedule
-from flan_jax.training.program import make_program
+from flan_jax.training.program import check_patterns, make_program
 from flan_jax.training.run_state import RunState
 from flan_jax.training.step import place_batch
 from flan_jax.training.stop import StopRequest
@@ -68,6 +68,7 @@ def train(config: RunConfig) -> int:
     multihost.initialize()
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config.batch_size, config.microbatches, mesh)
+    check_patterns(config)
     folder = RunFolder(config.run_dir)
     with full_disk_named(folder.path), RunLock(folder.path) as lock, setup.worker_of(config) as worker:
         if lock.notice:

@@ -8,6 +8,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
+from flan_jax.config.run_config import RunConfig
 from flan_jax.data.rows import row_shape
 from flan_jax.models import lora as adapters
 from flan_jax.models.config import ModelConfig
@@ -17,7 +18,7 @@ from flan_jax.training import state as states
 from flan_jax.training.loss import LossConfig
 from flan_jax.training.objective import likelihood
 from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
-from flan_jax.training.parameter_groups import moving
+from flan_jax.training.parameter_groups import labels, moving
 from flan_jax.training.step import make_train_step
 
 
@@ -85,6 +86,19 @@ def make_program(
         ema=optimizer.ema,
     )
     return Program(graph, tx, abstract, step, frozen)
+
+
+def check_patterns(config: RunConfig) -> None:
+    """Refuses patterns of `Optimizer.groups` that match no parameter, before any data are prepared.
+
+    Not where the run's own tokens are among what is trained: how many rows they have is not known by then.
+
+    Raises:
+      UserError: see `parameter_groups.labels`.
+    """
+    if config.optimizer.groups and not (config.lora and config.special_tokens):
+        model = dataclasses.replace(config.model, vocab_size=config.model.vocab_size or 128)
+        labels(config.optimizer, adapters.parts(model, config.lora)[1])
 
 
 def abstract_batch(model: ModelConfig, lengths: Mapping[str, int], batch_size: int, mesh: Mesh) -> dict[str, Any]:
