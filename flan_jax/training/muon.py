@@ -17,7 +17,6 @@ from flan_jax.models.lora import ROWS
 from flan_jax.training.parameter_names import path_names, spared
 
 _RMS = 0.2  # of AdamW's updates
-_ROW_TABLES = ("embedding", "head", *ROWS)
 _WITHIN = "head_dim"  # an axis that goes with the one before it
 
 
@@ -42,7 +41,7 @@ def matrix_axes(params: Any) -> dict[tuple[str, ...], contrib.MuonDimensionNumbe
                 sides[-1].append(at)
             else:
                 sides.append([at])
-        if len(sides) == 2 and "vocab" not in axes and names[-1] not in _ROW_TABLES and not spared(names):
+        if len(sides) == 2 and "vocab" not in axes and names[-1] not in ROWS and not spared(names):
             found[names] = contrib.MuonDimensionNumbers(tuple(sides[0]), tuple(sides[1]))
     return found
 
