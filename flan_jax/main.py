@@ -24,6 +24,7 @@ ENTRY_POINTS: dict[str, str] = {
     "generate": "flan_jax.commands.generate:generate",
     "import": "flan_jax.commands.import_model:import_command",
     "export": "flan_jax.commands.export_model:export_command",
+    "average": "flan_jax.commands.average:average_command",
     "prepare": "flan_jax.commands.prepare:prepare_command",
     "plan": "flan_jax.commands.plan:plan_command",
     "inspect": "flan_jax.commands.inspect:inspect_command",

@@ -20,9 +20,9 @@ from flan_jax.data.resolve import Resolved, ResolvedTask
 from flan_jax.data.worker import Worker
 from flan_jax.data.wrong_masks import WRONG_MASKS, wrong_in, wrong_words
 from flan_jax.errors import counted
-from flan_jax.models.footprint import footprint
 from flan_jax.tables import in_bytes as _bytes
 from flan_jax.teacher_plan import teacher_facts, teacher_line
+from flan_jax.training.footprint import footprint
 
 _SAMPLE = 200  # examples of a task that an estimate reads at most
 _NAMED = 4  # tasks with wrong masks that are named
@@ -138,7 +138,7 @@ def _finish(
         "clusters": by_cluster(rows),
         "total": total,
         "model": footprint(
-            setup.model_for(config, vocabulary["size"]), config.optimizer.name, config.store_dir, setup.lora_for(config)
+            setup.model_for(config, vocabulary["size"]), config.optimizer, config.store_dir, setup.lora_for(config)
         ),
     }
     if config.augment:
@@ -257,6 +257,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         *table.get("added", []),
         *([f"augmented: {'; '.join(table['augment'])}"] if table.get("augment") else []),
         f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
+        *(f"optimiser: {said}" for said in model.get("groups", ())),
     ]
     lines += _of_the_loss(table)
     if not table["estimate"]:

@@ -27,7 +27,7 @@ class CheckpointModel(NamedTuple):
 def read_checkpoint(
     config: RunConfig, described: Mapping[str, Any], mesh: Mesh, step: int | None = None
 ) -> CheckpointModel:
-    """Reads what a run's checkpoint holds.
+    """Reads what a run's checkpoint holds, with the mean of the parameters for them if `Evaluation.averaged` says so.
 
     Args:
       config: the run, read back from its folder.
@@ -39,6 +39,6 @@ def read_checkpoint(
       UserError: there is no such checkpoint, or not the base that its adapters were trained beside.
     """
     graph, shapes, _ = lora.parts(config.model, config.lora)
-    trained, found = start.trained_params(config.run_dir, shapes, mesh, step)
+    trained, found = start.trained_params(config.run_dir, shapes, mesh, step, config.evaluation.averaged)
     frozen = start.frozen_base(config, described, mesh)
     return CheckpointModel(graph, (trained, *frozen) if frozen else trained, found)

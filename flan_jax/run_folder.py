@@ -147,12 +147,16 @@ class RunFolder:
             raise UserError(f"{path} is damaged ({fault}); {mend}")
         return kept["tasks"]
 
+    def scored_steps(self) -> list[int]:
+        """The steps that scores are kept of, in order."""
+        found = [path.stem.removeprefix("step-") for path in (self.path / "scores").glob("step-*.json")]
+        return sorted(int(step) for step in found if step.isdecimal())
+
     def forget_scores(self, after: int) -> None:
         """Removes the scores of later steps than the one that a run goes on from: these steps are done anew."""
-        for path in (self.path / "scores").glob("step-*.json"):
-            step = path.stem.removeprefix("step-")
-            if step.isdecimal() and int(step) > after:
-                path.unlink(missing_ok=True)
+        for step in self.scored_steps():
+            if step > after:
+                (self.path / "scores" / f"step-{step}.json").unlink(missing_ok=True)
 
 
 def _asking(data: Data) -> list[Mapping[str, Any]]:
@@ -210,9 +214,9 @@ def changed_state(earlier: RunConfig, config: RunConfig) -> list[str]:
         for field in dataclasses.fields(new):
             was, now = (to_plain(getattr(part, field.name)) for part in (old, new))
             if section == "optimizer":
-                if field.name not in ("name", "factory", "clip_norm", "weight_decay"):
+                if field.name not in ("name", "factory", "groups", "clip_norm", "weight_decay", "ema"):
                     continue
-                if field.name in ("clip_norm", "weight_decay") and bool(was) == bool(now):
+                if field.name in ("clip_norm", "weight_decay", "ema") and bool(was) == bool(now):
                     continue  # a factor, not another rule
             if was != now:
                 said.append(f"{setting(f'{section}.{field.name}')} was {_named(was)}, is {_named(now)}")

@@ -7,7 +7,7 @@ Every step goes in this order, and nothing else happens between:
     log       the metrics of step s - 1, which are ready by now
     save      every SAVE_PERIOD steps: metrics.jsonl is synced first, then the checkpoint is written in the background
     eval      every EVAL_PERIOD steps, on the parameters after step s; whatever fails here, the step is saved
-    stop      if a signal asked for it: save, then leave
+    stop      if a signal asked for it, or the scores (`Stopping`): save, then leave
 
 So what a checkpoint of step s holds, the metrics up to s and the plan are enough to go on exactly. A run that goes on
 from a step that was due to be scored and was not begins with that.
@@ -30,6 +30,7 @@ from flan_jax.evaluation import reports
 from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.evaluation.run import Evaluator
 from flan_jax.evaluation.scoring import TaskScore
+from flan_jax.evaluation.stopping import stopped
 from flan_jax.files import atomic
 from flan_jax.inference.model import InferenceModel
 from flan_jax.parallel import mesh as meshes
@@ -41,13 +42,14 @@ from flan_jax.run_lock import RunLock
 from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.sentencepiece_folder import unused_template
 from flan_jax.training import start
+from flan_jax.training.averaging import scored_parameters
 from flan_jax.training.checkpoints import Checkpoints, OtherState
 from flan_jax.training.disk import full_disk_named
 from flan_jax.training.finite import SkippedSteps, check_parameters
 from flan_jax.training.logbook import Logbook
 from flan_jax.training.metrics import MetricsWriter
 from flan_jax.training.optimizer import describe_schedule
-from flan_jax.training.program import make_program
+from flan_jax.training.program import check_patterns, make_program
 from flan_jax.training.run_state import RunState
 from flan_jax.training.step import place_batch
 from flan_jax.training.stop import StopRequest
@@ -66,6 +68,7 @@ def train(config: RunConfig) -> int:
     multihost.initialize()
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config.batch_size, config.microbatches, mesh)
+    check_patterns(config)
     folder = RunFolder(config.run_dir)
     with full_disk_named(folder.path), RunLock(folder.path) as lock, setup.worker_of(config) as worker:
         if lock.notice:
@@ -121,6 +124,7 @@ class _Run:
         # A run of fewer steps than may be skipped is not complete with all of them skipped.
         self.skipped = SkippedSteps(self.tasks, min(config.optimizer.max_skipped_steps, self.steps))
         self.waits = False  # whether a save was due at a step that was skipped
+        self.ended = ""  # why the scores have ended the run, once they have
 
     def inference_model(self, params: Any) -> InferenceModel:
         """The model with these parameters, ready to be scored."""
@@ -130,14 +134,16 @@ class _Run:
     def go(self, table: dict[str, Any]) -> int:
         """Restores or starts, loops, and reports."""
         earlier, done = self.folder.earlier(), self.saved or 0
-        if done >= self.steps:
+        self.ended = stopped(self.config.stopping, self.folder, done)
+        if done >= self.steps or self.ended:
             self._keep_vocabulary()
-            say(f"{self.folder.path} is finished: step {done} of {self.steps}. Give more STEPS to go on.")
+            why = f"{self.ended}." if done < self.steps else "Give more STEPS to go on."
+            say(f"{self.folder.path} is finished: step {done} of {self.steps}. {why}")
             if self.evaluator and done == self.steps and self.folder.read_scores(done) is None:
                 # Scoring was cut short when the last step was done, or there was nothing to score by then.
-                params = self._restore(done, earlier)[0]["params"]
+                state = self._restore(done, earlier)[0]
                 with closing(self._metrics_writer(done)) as writer:
-                    self._evaluate(params, done, writer)
+                    self._evaluate(state, done, writer)
             self._report(done, table)
             return 0
         state, before = self._restore(done, earlier) if done else (self._fresh(), RunState())
@@ -155,6 +161,8 @@ class _Run:
         if self.stop:
             say(f"stopped and saved at step {done} of {self.steps}; the same command goes on from there")
             return 128 + (self.stop.signal or 0)
+        if self.ended and done < self.steps:
+            say(f"complete at step {done} of {self.steps}: {self.ended}")
         self._report(done, table)
         return 0
 
@@ -170,14 +178,14 @@ class _Run:
                 log.task_sums[:] = before.task_sums
             try:
                 self._score_if_due(state, done, writer, bar, log, anew=False)
-                for step, batch in loader.from_step(done, self.steps):
+                for step, batch in loader.from_step(done, done if self.ended else self.steps):
                     state, metrics = self.program.step(state, place_batch(batch, self.mesh), *self.frozen)
                     done = step + 1
                     log.add(done, metrics, _tokens(batch))
                     self._save_if_due(writer, log, state, done)
                     if not self.stop:
                         self._score_if_due(state, done, writer, bar, log)
-                    if self.stop:
+                    if self.stop or self.ended:
                         self._save(writer, log, state, done)
                         break
             except NotFinite:
@@ -243,17 +251,18 @@ class _Run:
             return
         log.flush()
         try:
-            self._evaluate(state["params"], done, writer, bar)
+            self._evaluate(state, done, writer, bar)
         except Exception:
             if done:
                 self._save(writer, log, state, done)
             raise
+        self.ended = stopped(self.config.stopping, self.folder, done)
         log.pause()
 
-    def _evaluate(self, params: Any, step: int, writer: MetricsWriter, bar: Progress | None = None) -> None:
+    def _evaluate(self, state: Any, step: int, writer: MetricsWriter, bar: Progress | None = None) -> None:
         """Scores the eval mixture and keeps the scores; those in the run's folder say that all is done."""
         began = time.perf_counter()
-        scores = self.evaluator(params)
+        scores = self.evaluator(scored_parameters(state, self.config.evaluation.averaged))
         writer.write_scores(step, reports.logged(scores, self.tasks))
         self._rank(step, scores)
         if jax.process_index() == 0:

@@ -45,7 +45,7 @@ def export_adapter(
     mesh = meshes.make_mesh(config.mesh)
     _, shapes, _ = adapters.parts(config.model, config.lora)
     with closing(Checkpoints(pathlib.Path(config.run_dir) / "checkpoints", read_only=True)) as checkpoints:
-        params = checkpoints.restore_params(step, states.placed(shapes, mesh))
+        params = checkpoints.restore_params(step, states.placed(shapes, mesh), config.evaluation.averaged)
     base, is_folder = _base(frozen.place_of_base(config))
     peft_params.save_adapter(target, params, config.model, config.lora, base, scales)
     if jax.process_index() != 0:

@@ -83,7 +83,7 @@ def export_command(
         dtype = "float32"
     _check_tokenizer(run_dir, described)
     mesh = meshes.make_mesh(config.mesh)
-    params = start.merged_params(config, described, mesh, step)
+    params = start.merged_params(config, described, mesh, step, averaged=config.evaluation.averaged)
     files = exporting.save_folder(
         target, params, config.model, form.raw, dtype=dtype, layout=form.layout, scales=form.scales
     )

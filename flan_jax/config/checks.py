@@ -258,7 +258,28 @@ def _section_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
             "Curriculum.tasks join when a part of the run is done, and with EPOCHS its length depends on when they do; "
             "give STEPS in the place of EPOCHS"
         )
+    if not {"stopping", "checkpoints", "eval_period", "eval_mixture"} & set(unclear):
+        faults += _stopping_faults(config)
     faults += _raised(lambda: config.lora.modules(config.model)) if adapters else []
+    return faults
+
+
+def _stopping_faults(config: RunConfig) -> list[str]:
+    """What keeps a run from being ended by its scores."""
+    stopping, best = config.stopping, config.checkpoints
+    if stopping.metric is None:
+        return []
+    faults = []
+    if not (config.eval_mixture and config.eval_period):
+        faults.append(
+            f"Stopping.metric is {stopping.metric!r}, but nothing is scored on the way: EVAL_MIXTURE is "
+            f"{config.eval_mixture!r}, EVAL_PERIOD {config.eval_period}; set both, or leave Stopping.metric out"
+        )
+    if best.keep_best and stopping.metric == best.best_metric and stopping.mode != best.best_mode:
+        faults.append(
+            f"Stopping.mode is {stopping.mode!r} and Checkpoints.best_mode {best.best_mode!r}, of the same metric "
+            f"{stopping.metric!r}; make them one"
+        )
     return faults
 
 

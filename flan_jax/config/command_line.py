@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from flan_jax import __version__
-from flan_jax.config.macros import MACROS, T5X_NAMES, WANTED, read_fields, read_number, read_whole
+from flan_jax.config.macros import MACROS, T5X_NAMES, WANTED, read_fields, read_number, read_steps, read_whole
 from flan_jax.errors import UserError, nearest
 
 EPILOGS: dict[str, str] = {
@@ -56,6 +56,11 @@ The folder holds config.json, safetensors and a tokenizer, as transformers saves
   flan-jax export runs/tuned exported/adapter --adapter      (of a run with --lora)
 
 The folder is read back, and prompts must give the same ids and the same logits, before this says done.""",
+    "average": """examples:
+  flan-jax average runs/long runs/long-mean --last 5
+  flan-jax average runs/long runs/long-mean --checkpoints 8000,9000,10000
+
+How many checkpoints of a run stay is Checkpoints.keep; the mean is a run of its own, for eval, generate and export.""",
     "prepare": """examples:
   flan-jax prepare --gin_file=quickstart.gin
   flan-jax prepare --mixture starter --feature_lengths inputs=64,targets=16
@@ -93,6 +98,7 @@ COMMANDS: dict[str, str] = {
     "generate": "Answer prompts with the checkpoint of a run.",
     "import": "Make a run out of a Hugging Face folder.",
     "export": "Write the checkpoint of a run as a Hugging Face folder.",
+    "average": "Make a run out of the mean of another's checkpoints.",
     "prepare": "Tokenise the tasks of a mixture into the store, ahead of a run.",
     "plan": "Show what every task will contribute to a run, before it starts.",
     "inspect": "Show examples as the model sees them.",
@@ -210,6 +216,11 @@ def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--adapter", action="store_true", help="write the run's adapters alone, as a folder that PEFT loads"
         )
+    if command == "average":
+        parser.add_argument("run", metavar="RUN", help="the folder of a run")
+        parser.add_argument("output", metavar="OUTPUT", help="the folder to make")
+        option("--last", read_whole, "N", "take the N newest checkpoints (all that are there)")
+        option("--checkpoints", read_steps, "STEP,STEP", "take the checkpoints of these steps")
     if command in ("eval", "export", "generate", "inspect"):
         option("--step", read_whole, "N", "the step looked at (a checkpoint's; the latest by default)")
     if command in ("eval", "inspect"):
@@ -384,6 +395,6 @@ def parse(argv: Sequence[str]) -> tuple[str, argparse.Namespace, dict[str, Any],
         macros = {"RUN_DIR": options.output or f"runs/{name}", **macros, "INIT_FROM": options.base or options.folder}
         if options.base:
             bindings.append(f"Lora.init_from={options.folder!r}")
-    if command in ("compare", "export"):
+    if command in ("average", "compare", "export"):
         macros["RUN_DIR"] = options.after if command == "compare" else options.run
     return command, options, macros, bindings

@@ -8,9 +8,9 @@ from typing import Any
 
 from flan_jax.errors import UserError, together
 
-_LEAST = {"max_new_tokens": 1, "top_k": 0, "num_beams": 1, "num": 1, "size": 1, "max_examples": 1}
+_LEAST = {"max_new_tokens": 1, "last": 1, "top_k": 0, "num_beams": 1, "num": 1, "size": 1, "max_examples": 1}
 _MOST = {"max_new_tokens": 1 << 22, "num_beams": 4096} | dict.fromkeys(
-    ("step", "top_k", "num", "size", "max_examples", "held_out"), 2**31 - 1
+    ("step", "last", "top_k", "num", "size", "max_examples", "held_out"), 2**31 - 1
 )
 _SAMPLING = ("temperature", "top_k", "top_p")
 _ANSWERING = ("max_new_tokens", *_SAMPLING, "num_beams", "length_penalty", "stop", "scores")
@@ -47,6 +47,8 @@ def faults_of(command: str, options: argparse.Namespace) -> list[str]:
         faults += _generate_faults(options)
     if command == "sweep" and options.report and options.write is not None:
         faults.append("--write is for what is to be trained, --report for what is finished; keep one")
+    if command == "average" and options.last is not None and options.checkpoints is not None:
+        faults.append("--last and --checkpoints both say which steps; keep one")
     if command == "tasks" and not options.overlap:
         faults += [f"--{name} goes with --overlap TRAIN EVAL" for name in ("ngram", "num") if name in given]
     if command == "tasks" and options.overlap and (options.query or options.check):
@@ -119,6 +121,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
         "compare": ("before", "repeats", "forgot"),
         "eval": ("split", "step", "each_template"),
         "export": ("folder", "step", "dtype", "adapter"),
+        "average": ("output", "last", "checkpoints"),
         "generate": (
             *("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p"),
             *("num_beams", "length_penalty", "stop", "scores", "step"),

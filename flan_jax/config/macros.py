@@ -71,6 +71,15 @@ def read_values(text: str) -> dict[str, Any]:
     return {str(name): values if isinstance(values, dict) else tuple(values) for name, values in value.items()}
 
 
+def read_steps(text: str) -> tuple[int, ...]:
+    """Reads steps.
+
+    >>> read_steps("100,2e2")
+    (100, 200)
+    """
+    return tuple(read_whole(step) for step in text.split(","))
+
+
 def read_fields(text: str) -> dict[str, str]:
     """Reads `inputs=question,targets=answer`.
 
@@ -101,6 +110,7 @@ WANTED: dict[Callable[[str], Any], str] = {
     read_pairs: "NAME=SIZE,NAME=SIZE",
     read_fields: "inputs=COLUMN,targets=COLUMN",
     read_words: "TEXT,TEXT",
+    read_steps: "STEP,STEP",
 }
 
 

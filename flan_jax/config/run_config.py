@@ -89,6 +89,8 @@ class EvaluationConfig:
       num_beams: answers that are followed at once while one is generated; 1: the likeliest token each time.
       measure: what is scored: each task's own "metrics" (its loss where it has none), or the "loss" of every task.
       before: whether to score before the first step too.
+      averaged: whether a run that keeps the mean of its parameters (Optimizer.ema) is scored, asked and exported with
+        that mean instead of the parameters themselves.
     """
 
     split: str = "validation"
@@ -100,6 +102,7 @@ class EvaluationConfig:
     num_beams: int = 1
     measure: Literal["metrics", "loss"] = "metrics"
     before: bool = False
+    averaged: bool = True
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face import peft_folders
 
 DEFAULT_MODEL = "t5_starter"
-OF_A_RUN = ("eval", "compare", "export", "generate")  # commands that start from a run's folder
+OF_A_RUN = ("eval", "compare", "export", "generate", "average")  # commands that start from a run's folder
 
 
 def base_run(statements: Statements, command: str, options: argparse.Namespace) -> RunConfig | None:

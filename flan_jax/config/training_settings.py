@@ -5,11 +5,21 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal
 
+from flan_jax.annotations import fits
 from flan_jax.errors import UserError, nearest, together
 
 Schedule = Callable[[Any], Any]
-SCHEDULES = ("constant", "linear", "cosine", "rsqrt")
-OPTIMIZERS = ("adamw", "adafactor")
+SCHEDULES = ("constant", "linear", "cosine", "rsqrt", "wsd")
+DECAYS = ("linear", "1-sqrt")
+OPTIMIZERS = ("adamw", "adafactor", "muon", "lion", "sgd")
+GROUP: dict[str, tuple[Any, str]] = {
+    "name": (str, "a word in quotes"),
+    "learning_rate": (float, "a number"),
+    "learning_rate_factor": (float, "a number"),
+    "weight_decay": (float, "a number"),
+    "frozen": (bool, "True or False"),
+}
+"""What `OptimizerConfig.groups` may say of the parameters of a pattern: a type each, and its words."""
 MOST_LIKELIEST = 4096  # tokens of a teacher's distribution that are kept
 
 
@@ -18,37 +28,66 @@ class OptimizerConfig:
     """How parameters move.
 
     Attributes:
-      name: "adamw" or "adafactor".
+      name: "adamw", "adafactor", "lion", "sgd" (with `b1` as its momentum), or "muon": Muon (Jordan 2024) for the
+        matrices between a model's layers and adamw for all else. Its updates are as large as adamw's (Liu et al. 2025,
+        arXiv 2502.16982), so that one learning rate serves both.
       learning_rate: the peak.
       schedule: "constant", "linear" or "cosine" (from the peak after warm-up to `final_fraction` of it at the last
-        step), "rsqrt" (falls with the square root of the step after warm-up), or a callable
-        `(learning_rate, total_steps) -> (step -> learning rate)`.
+        step), "rsqrt" (falls with the square root of the step after warm-up), "wsd" (stays at the peak after warm-up
+        and falls to `final_fraction` over the last `decay_fraction` of the steps; Hu et al. 2024, arXiv 2404.06395), or
+        a callable `(learning_rate, total_steps) -> (step -> learning rate)`.
       warmup_steps: steps over which the rate rises evenly; step 0 already has `learning_rate / warmup_steps`.
-      final_fraction: where "linear" and "cosine" end, as a fraction of the peak.
+      final_fraction: where "linear", "cosine" and "wsd" end, as a fraction of the peak.
+      decay_fraction: the part of all steps over which "wsd" falls.
+      decay: how "wsd" falls: "linear", or "1-sqrt", steep at first (Hägele et al. 2024, arXiv 2405.18392).
       weight_decay: decoupled decay, multiplied by the learning rate; norms' scales, biases and relative position
         tables are spared.
-      b1: decay of adamw's first moment.
-      b2: decay of adamw's second moment.
+      b1: decay of the first moment of adamw, lion and sgd.
+      b2: decay of adamw's second moment, of lion's only one.
       eps: added to adamw's denominator.
       clip_norm: the largest global gradient norm, or None for no clipping.
       factory: a user's `(learning_rate=schedule) -> optax.GradientTransformation` in place of `name`; clipping by
         `clip_norm` still goes before it.
+      groups: other settings for the parameters whose dotted names match a pattern, as in {"embedding.*":
+        {"learning_rate_factor": 0.1}, "encoder.*": {"frozen": True}, "*.mlp.*": {"name": "muon"}}. The first pattern
+        that matches a name is taken. A group may set its own name, weight_decay, and learning_rate or
+        learning_rate_factor (of this section's peak); the schedule's course and all else are this section's. What is
+        frozen takes no gradient and no statistics.
+      ema: the decay of a mean of the parameters over the steps, kept beside them in float32: after t steps each step
+        s weighs ema ** (t - s). None: no such mean. See `Evaluation.averaged`.
       max_skipped_steps: a step whose loss or gradient is not finite changes nothing and is counted; so many in a row
         end the run.
     """
 
-    name: Literal["adamw", "adafactor"] = "adamw"
+    name: Literal["adamw", "adafactor", "muon", "lion", "sgd"] = "adamw"
     learning_rate: float = 1e-3
-    schedule: Literal["constant", "linear", "cosine", "rsqrt"] | Callable[..., Schedule] = "constant"
+    schedule: Literal["constant", "linear", "cosine", "rsqrt", "wsd"] | Callable[..., Schedule] = "constant"
     warmup_steps: int = 0
     final_fraction: float = 0.1
+    decay_fraction: float = 0.2
+    decay: Literal["linear", "1-sqrt"] = "linear"
     weight_decay: float = 0.0
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
     clip_norm: float | None = 1.0
     factory: Callable[..., Any] | None = None
+    groups: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
+    ema: float | None = None
     max_skipped_steps: int = 10
+
+    def of_group(self, pattern: str) -> "OptimizerConfig":
+        """The settings of one of `groups`: what it says over what this section says.
+
+        >>> OptimizerConfig(learning_rate=0.1, groups={"a.*": {"learning_rate_factor": 0.5}}).of_group("a.*")
+        OptimizerConfig(name='adamw', learning_rate=0.05, ...)
+        """
+        own = dict(self.groups[pattern])
+        own.pop("frozen", None)
+        factor = own.pop("learning_rate_factor", 1.0)
+        own["learning_rate"] = own.get("learning_rate", self.learning_rate) * factor
+        factory = None if "name" in own else self.factory
+        return dataclasses.replace(self, **own, factory=factory, groups={})
 
     def faults(self) -> list[str]:
         """Every fault of these settings."""
@@ -72,9 +111,33 @@ class OptimizerConfig:
                 faults.append(f"{field} is {getattr(self, field)}, it must be at least 0 and below 1")
         if self.clip_norm is not None and not self.clip_norm > 0:
             faults.append(f"clip_norm is {self.clip_norm}, it must be above 0, or None for no clipping")
+        if not 0 < self.decay_fraction <= 1:
+            faults.append(f"decay_fraction is {self.decay_fraction}, it must be above 0 and at most 1")
+        if self.decay not in DECAYS:
+            faults.append(f"decay is {self.decay!r}, known are {', '.join(DECAYS)}{nearest(str(self.decay), DECAYS)}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            faults.append(f"ema is {self.ema}, it must be above 0 and below 1, or None for no mean of the parameters")
         if not self.max_skipped_steps >= 1:
             faults.append(f"max_skipped_steps is {self.max_skipped_steps}, it must be 1 or more")
-        return faults
+        # What is wrong with the section itself is told once, not for every group that takes it over.
+        groups = [f"groups[{pattern!r}]: {fault}" for pattern in self.groups for fault in self._group_faults(pattern)]
+        return faults + [fault for fault in groups if fault.partition("]: ")[2] not in faults]
+
+    def _group_faults(self, pattern: str) -> list[str]:
+        group = self.groups[pattern]
+        if not group:
+            return [f"it says nothing; it may set {', '.join(GROUP)}"]
+        if strange := [name for name in group if name not in GROUP]:
+            return [f"it sets {strange[0]!r}, wanted {', '.join(GROUP)}{nearest(strange[0], GROUP)}"]
+        if wrong := [name for name, value in group.items() if not fits(value, GROUP[name][0])]:
+            return [f"{name} is {group[name]!r}, wanted {GROUP[name][1]}" for name in wrong]
+        if group.get("frozen") and len(group) > 1:
+            return ["what is frozen has no other settings; leave them out, or frozen"]
+        if "learning_rate" in group and "learning_rate_factor" in group:
+            return ["it sets learning_rate and learning_rate_factor; keep one"]
+        if not group.get("learning_rate_factor", 0) >= 0:
+            return [f"learning_rate_factor is {group['learning_rate_factor']}, it must be 0 or more"]
+        return self.of_group(pattern).faults()
 
     def check(self) -> None:
         """Raises `UserError` with every fault of these settings."""
@@ -182,8 +245,8 @@ class StoppingConfig:
     Attributes:
       metric: "TASK/score" or "mean/score", as `Checkpoints.best_metric`; None: never.
       mode: whether the largest or the smallest is best.
-      patience: how many scorings in a row may pass without a better one.
-      min_delta: what counts as better: more than the best by this.
+      patience: after so many scorings in a row that are not better than the best before them the run is complete.
+      min_delta: what counts as better: more than the best by more than this.
     """
 
     metric: str | None = None
@@ -193,4 +256,9 @@ class StoppingConfig:
 
     def faults(self) -> list[str]:
         """Every fault of these settings."""
-        return []
+        faults = []
+        if not self.patience >= 1:
+            faults.append(f"patience is {self.patience}, it must be 1 or more")
+        if not self.min_delta >= 0:
+            faults.append(f"min_delta is {self.min_delta}, it must be 0 or more")
+        return faults

@@ -16,10 +16,12 @@ def check_eval_mixture(config: RunConfig, worker: Worker) -> None:
 
     Raises:
       UserError: there is no such mixture or split, it has another vocabulary than the training mixture, the model
-        cannot take one of its tasks, or `Checkpoints.best_metric` is none of its scores.
+        cannot take one of its tasks, or `Checkpoints.best_metric` or `Stopping.metric` is none of its scores.
     """
     if config.eval_mixture:
         beside = None if setup.learns_vocabulary(config) else config.mixture
         tasks = check_evals(setup.eval_request(config), beside, worker, config.model.architecture)
-        if config.checkpoints.best_metric:
-            reports.check_best_metric(config.checkpoints.best_metric, tasks)
+        metrics = {"Checkpoints.best_metric": config.checkpoints.best_metric, "Stopping.metric": config.stopping.metric}
+        for setting, metric in metrics.items():
+            if metric:
+                reports.check_metric(setting, metric, tasks)

@@ -53,8 +53,13 @@ def metrics_of(scores: Sequence[Any]) -> dict[str, float]:
     return shown
 
 
-def check_best_metric(name: str, tasks: Sequence[str]) -> None:
-    """Checks that the metric of the best checkpoint is one that these tasks' scores have.
+def check_metric(setting: str, name: str, tasks: Sequence[str]) -> None:
+    """Checks that a metric by which checkpoints are judged is one that these tasks' scores have.
+
+    Args:
+      setting: which names it, for the error.
+      name: the metric.
+      tasks: what is scored.
 
     Raises:
       UserError: it is none of them.
@@ -62,7 +67,7 @@ def check_best_metric(name: str, tasks: Sequence[str]) -> None:
     known = [MEAN, *(f"{task}/score" for task in tasks)]
     if name not in known:
         raise UserError(
-            f"Checkpoints.best_metric is {name!r}; the scores of EVAL_MIXTURE are {', '.join(known[:_FAILURES])}"
+            f"{setting} is {name!r}; the scores of EVAL_MIXTURE are {', '.join(known[:_FAILURES])}"
             f"{', …' if len(known) > _FAILURES else ''}{nearest(name, known)}"
         )
 

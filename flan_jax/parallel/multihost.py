@@ -51,6 +51,20 @@ def wait(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
+def of_first(number: int) -> int:
+    """The number that the first process has, in every process of the run.
+
+    Args:
+      number: within 32 bits; each process may have another.
+    """
+    if jax.process_count() == 1:
+        return number
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
 def on_pod(environment: Mapping[str, str]) -> bool:
     """Whether a TPU machine's settings name more than one worker or slice.
 

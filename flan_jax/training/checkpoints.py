@@ -1,9 +1,10 @@
 """Checkpoints on Orbax; the one file that knows it.
 
 A checkpoint is a folder named by its step, with three items: `params`, `optimizer` (the optimiser's statistics and the
-step) and `extra` (the caller's JSON). Beside them lies `checksums.json`, written before Orbax commits the folder: a
-step without it, or with other bytes than it says, is not taken. A step is scored after it was saved: its metrics, by
-which the best step is chosen, are put into its folder as `metrics.json` once it is committed.
+step) and `extra` (the caller's JSON); and a fourth, `averages`, where the run keeps the mean of its parameters. Beside
+them lies `checksums.json`, written before Orbax commits the folder: a step without it, or with other bytes than it
+says, is not taken. A step is scored after it was saved: its metrics, by which the best step is chosen, are put into its
+folder as `metrics.json` once it is committed.
 """
 
 import hashlib
@@ -21,10 +22,13 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from flan_jax.errors import UserError
+from flan_jax.parallel import multihost
+from flan_jax.training.averaging import as_parameters
 from flan_jax.training.checksums import CHECKSUMS, METRICS, REWRITTEN_AT_COMMIT, checksums, read_object
 from flan_jax.training.disk import full_disk_named
 from flan_jax.training.saved_trees import differences, in_shape_of, nested, placed
 
+_AVERAGES = "averages"
 _DELETED = "deleted"
 _DAMAGED = "damaged"
 _SHOWN = 5
@@ -98,7 +102,7 @@ class Checkpoints:
 
         Args:
           step: the number of steps done.
-          state: `{"params", "opt", "step"}`.
+          state: `{"params", "opt", "step"}`, and "averages" where there are any.
           extra: JSON that comes back from `restore`.
 
         Raises:
@@ -111,15 +115,8 @@ class Checkpoints:
             self._saving = step
             self._sound.discard(step)
             self._metrics.pop(step, None)
-            manager.save(
-                step,
-                args=ocp.args.Composite(
-                    params=ocp.args.StandardSave(nested(state["params"])),
-                    optimizer=ocp.args.StandardSave(nested({"opt": state["opt"], "step": state["step"]})),
-                    extra=ocp.args.JsonSave(dict(extra)),
-                ),
-                force=True,
-            )
+            items = {item: ocp.args.StandardSave(nested(tree)) for item, tree in _items_of(state).items()}
+            manager.save(step, args=ocp.args.Composite(extra=ocp.args.JsonSave(dict(extra)), **items), force=True)
 
     def rank(self, step: int, metrics: Mapping[str, float]) -> None:
         """Gives a saved step its metrics; a step without `best_metric` is never the best.
@@ -170,15 +167,22 @@ class Checkpoints:
           UserError: there is no such step, or it is damaged.
           OtherState: another model or optimiser made it.
         """
-        trees = {
-            "params": abstract_state["params"],
-            "optimizer": {"opt": abstract_state["opt"], "step": abstract_state["step"]},
-        }
-        read, extra = self._read(step, trees)
-        return {"params": read["params"], **read["optimizer"]}, extra
+        read, extra = self._read(step, _items_of(abstract_state))
+        return {**read.pop("optimizer"), **read}, extra
 
-    def restore_params(self, step: int, abstract_params: Any) -> Any:
-        """Reads a step's parameters alone; see `restore`."""
+    def restore_params(self, step: int, abstract_params: Any, averaged: bool = False) -> Any:
+        """Reads a step's parameters alone; see `restore`.
+
+        Args:
+          step: from `latest` or `best`.
+          abstract_params: their shapes with shardings.
+          averaged: whether their mean over the steps is read in their place, where the step holds one.
+        """
+        if averaged and (self.folder / str(step) / _AVERAGES).exists():
+            wide = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, np.float32, sharding=leaf.sharding), abstract_params
+            )
+            return as_parameters(self._read(step, {_AVERAGES: wide})[0][_AVERAGES], abstract_params)
         return self._read(step, {"params": abstract_params})[0]["params"]
 
     def digest(self, step: int) -> str:
@@ -298,8 +302,7 @@ class Checkpoints:
                     found = step
                     break
                 _log.warning("The checkpoint of step %d in %s is passed over: %s.", step, self.folder, fault)
-        if jax.process_count() > 1:
-            found = int(multihost_utils.broadcast_one_to_all(np.int32(found)))
+        found = multihost.of_first(found)
         return None if found < 0 else found
 
     def _read(self, step: int, trees: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -314,7 +317,7 @@ class Checkpoints:
             )
         manager = self._open()
         saved = manager.item_metadata(step)
-        changed = [line for item, tree in trees.items() for line in differences(saved[item], tree, item)]
+        changed = [line for item, tree in trees.items() for line in differences(_saved(saved, item), tree, item)]
         if changed:
             rest = f"; and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
             raise OtherState(
@@ -366,13 +369,24 @@ class _Kept:
 def _handlers() -> Any:
     """The items of a checkpoint, so that Orbax can tell their metadata before anything is restored."""
     registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
-    for item in ("params", "optimizer"):
+    for item in ("params", "optimizer", _AVERAGES):
         handler = ocp.StandardCheckpointHandler()
         registry.add(item, ocp.args.StandardSave, handler)
         registry.add(item, ocp.args.StandardRestore, handler)
     registry.add("extra", ocp.args.JsonSave, json_handler := ocp.JsonCheckpointHandler())
     registry.add("extra", ocp.args.JsonRestore, json_handler)
     return registry
+
+
+def _items_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state as the items of a checkpoint."""
+    items = {"params": state["params"], "optimizer": {"opt": state["opt"], "step": state["step"]}}
+    return items | ({_AVERAGES: state[_AVERAGES]} if _AVERAGES in state else {})
+
+
+def _saved(metadata: Any, item: str) -> Any:
+    """What a step holds of an item; None where it has not got it."""
+    return metadata.get(item)
 
 
 def _is_finite(value: Any) -> TypeGuard[float]:

@@ -1,7 +1,7 @@
 """Learning-rate schedules and optimisers, as pure functions of their configuration and the number of steps."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +11,9 @@ import optax
 from flan_jax.config import named_functions
 from flan_jax.config.training_settings import FORMS, OptimizerConfig, Schedule
 from flan_jax.errors import UserError, counted
+from flan_jax.training import parameter_groups as groups
+from flan_jax.training.muon import muon_direction
+from flan_jax.training.parameter_names import decay_mask, layer_counts
 
 
 def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> Schedule:
@@ -47,6 +50,11 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int) -> Schedul
             falling = 1 - (1 - config.final_fraction) * done
         elif config.schedule == "cosine":
             falling = config.final_fraction + (1 - config.final_fraction) * 0.5 * (1 + jnp.cos(jnp.pi * done))
+        elif config.schedule == "wsd":
+            last = config.decay_fraction * total_steps
+            gone = jnp.clip((step - (total_steps - last)) / last, 0.0, 1.0)
+            left = 1 - (jnp.sqrt(gone) if config.decay == "1-sqrt" else gone)
+            falling = config.final_fraction + (1 - config.final_fraction) * left
         elif config.schedule == "rsqrt":
             falling = jnp.sqrt(max(warmup, 1) / jnp.maximum(step + 1, max(warmup, 1)))
         else:
@@ -93,7 +101,11 @@ def describe_schedule(config: OptimizerConfig, total_steps: int) -> str:
     warm = f" (after {config.warmup_steps} warm-up steps)" if config.warmup_steps else ""
     if config.schedule == "constant":
         return f"constant {peak}{warm}, {counted(total_steps, 'step')}"
-    return f"{config.schedule} from {peak}{warm} to {float(rate(total_steps)):.3g} at step {total_steps}"
+    end = f"to {float(rate(total_steps)):.3g} at step {total_steps}"
+    if config.schedule == "wsd":
+        begin = total_steps - config.decay_fraction * total_steps
+        return f"wsd: {peak}{warm} up to step {begin:.0f}, then by {config.decay!r} {end}"
+    return f"{config.schedule} from {peak}{warm} {end}"
 
 
 def make_optimizer(config: OptimizerConfig, total_steps: int, params: Any) -> optax.GradientTransformationExtraArgs:
@@ -113,8 +125,21 @@ def make_optimizer(config: OptimizerConfig, total_steps: int, params: Any) -> op
     Raises:
       UserError: settings that make no optimiser.
     """
-    schedule = learning_rate_schedule(config, total_steps)
     stages = [] if config.clip_norm is None else [_clip_by_global_norm(config.clip_norm)]
+    if not config.groups:
+        return _rule(config, total_steps, params, stages)
+    rules = {groups.REST: _rule(config, total_steps, params)}
+    for number, (pattern, group) in enumerate(config.groups.items()):
+        rule = optax.set_to_zero() if group.get("frozen") else _rule(config.of_group(pattern), total_steps, params)
+        rules[groups.label_of(number)] = rule
+    return optax.chain(*stages, optax.partition(rules, groups.labels(config, params)))
+
+
+def _rule(
+    config: OptimizerConfig, total_steps: int, params: Any, before: Sequence[optax.GradientTransformation] = ()
+) -> optax.GradientTransformationExtraArgs:
+    """One rule with its decay and schedule, after the stages `before`; `params` are those of the whole model."""
+    schedule = learning_rate_schedule(config, total_steps)
     if config.factory is not None:
         form = FORMS["Optimizer.factory"]
         made = named_functions.call("Optimizer.factory", config.factory, form, learning_rate=schedule)
@@ -123,70 +148,27 @@ def make_optimizer(config: OptimizerConfig, total_steps: int, params: Any) -> op
                 f"Optimizer.factory is {named_functions.shown(config.factory)}, which gave {made!r}, wanted an "
                 f"optax.GradientTransformation: it is called as {form}"
             )
-        return optax.chain(*stages, _still_unless_finite(made))
-    if config.name == "adamw":
-        stages.append(_adam_direction(config.b1, config.b2, config.eps))
-    else:
-        stages.append(_still_unless_finite(_per_layer(_adafactor_direction(), layer_counts(params))))
+        return optax.chain(*before, _still_unless_finite(made))
+    stages = [*before, _direction(config, params)]
     if config.weight_decay:
-        stages.append(optax.add_decayed_weights(config.weight_decay, mask=decay_mask(params)))
+        # Asked of the leaves at hand: a group's rule sees those of the group alone.
+        stages.append(optax.add_decayed_weights(config.weight_decay, mask=decay_mask))
     stages.append(optax.scale_by_learning_rate(schedule))
     return _in_float32(optax.chain(*stages))
 
 
-def decay_mask(params: Any) -> Any:
-    """True for the leaves that weight decay applies to, in the tree of `params`.
-
-    Judged by name, as a norm's scale stacked over layers has two dimensions like a matrix.
-
-    >>> decay_mask({"mlp": {"up": 0, "bias": 0}, "norm": {"scale": 0}, "decoder_bias": {"table": 0}})
-    {'decoder_bias': {'table': False}, 'mlp': {'bias': False, 'up': True}, 'norm': {'scale': False}}
-    """
-    return jax.tree_util.tree_map_with_path(lambda path, _: not _spared(path_names(path)), params)
-
-
-def _spared(names: tuple[str, ...]) -> bool:
-    words = [name.lower() for name in names]
-    return words[-1].endswith("scale") or any(
-        word.endswith("bias") or "norm" in word or "relative" in word for word in words
-    )
-
-
-def path_names(path: tuple[Any, ...]) -> tuple[str, ...]:
-    """A tree path as plain names: `(DictKey('mlp'), DictKey('up'), GetAttrKey('value'))` is `('mlp', 'up')`.
-
-    The attribute by which a Flax variable holds its array is left out, so that a tree of variables and a tree of
-    arrays give the same names.
-
-    >>> [path_names(path) for path, _ in jax.tree_util.tree_flatten_with_path({"a": [1, 2]})[0]]
-    [('a', '0'), ('a', '1')]
-    """
-    names = []
-    for key in path:
-        for attribute in ("key", "name", "idx"):
-            if hasattr(key, attribute):
-                names.append(str(getattr(key, attribute)))
-                break
-    if len(path) > 1 and isinstance(path[-1], jax.tree_util.GetAttrKey) and names[-1] == "value":
-        names.pop()
-    return tuple(names)
-
-
-def layer_counts(params: Any) -> Any:
-    """The number of layers stacked in front of each leaf, 0 for a leaf that stands alone, in the tree of `params`.
-
-    A leaf is stacked where its `axes` metadata names fewer axes than it has dimensions, or names "layers" first.
-    Leaves without such metadata (plain arrays) stand alone.
-    """
-
-    def count(leaf: Any) -> Any:
-        axes = getattr(leaf, "axes", None)
-        if axes is None:
-            return jax.tree.map(lambda _: 0, leaf)
-        stacked = len(leaf.shape) > len(axes) or tuple(axes[:1]) == ("layers",)
-        return jax.tree.map(lambda array: int(array.shape[0]) if stacked else 0, leaf)
-
-    return jax.tree.map(count, params, is_leaf=lambda leaf: hasattr(leaf, "axes"))
+def _direction(config: OptimizerConfig, params: Any) -> optax.GradientTransformation:
+    """Where a rule goes, without its decay and learning rate."""
+    adam = _adam_direction(config.b1, config.b2, config.eps)
+    if config.name == "adamw":
+        return adam
+    if config.name == "muon":
+        return muon_direction(params, _still_unless_finite, adam)
+    if config.name == "adafactor":
+        return _still_unless_finite(_per_layer(_adafactor_direction(), layer_counts(params)))
+    if config.name == "lion":
+        return _still_unless_finite(optax.scale_by_lion(config.b1, config.b2, mu_dtype=jnp.float32))
+    return _still_unless_finite(optax.trace(config.b1)) if config.b1 else optax.identity()
 
 
 def _clip_by_global_norm(largest: float) -> optax.GradientTransformation:

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from flan_jax.config.run_config import RunConfig
 from flan_jax.config.training_settings import DistillationConfig
 from flan_jax.data.rows import row_shape
 from flan_jax.data.teaching import FEATURES as TEACHER_FEATURES
@@ -25,6 +26,7 @@ from flan_jax.training import objective as objectives
 from flan_jax.training import state as states
 from flan_jax.training.loss import LossConfig
 from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
+from flan_jax.training.parameter_groups import labels, moving
 from flan_jax.training.step import jit_step, train_step
 
 
@@ -153,12 +155,14 @@ def _built(
     graph, params, frozen = adapters.parts(model, lora)
     frozen = tuple(states.placed(part, mesh) for part in frozen)
     tx = make_optimizer(optimizer, steps, params)
-    abstract = states.abstract_state(params, tx, mesh)
+    abstract = states.abstract_state(params, tx, mesh, averaged=optimizer.ema is not None)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
 
     objective = objectives.likelihood(graph, loss)
     if distillation:
         objective = objectives.distillation(graph, loss, distillation)
+
+    moves = moving(optimizer, params)
 
     def step(state: Any, batch: Any, scalars: Mapping[str, jax.Array], *frozen: Any) -> Any:
         rate: Any = scalars["learning_rate"] if traced_rate else optimizer.learning_rate
@@ -173,12 +177,27 @@ def _built(
             microbatches=microbatches,
             seed=scalars["seed"],
             dropout=model.dropout_rate > 0 or lora.dropout > 0 or model.embedding_noise > 0,
+            moving=moves,
+            ema=optimizer.ema,
         )
         return run(state, batch, *frozen)
 
     more = (NamedSharding(mesh, PartitionSpec()), *jax.tree.map(lambda leaf: leaf.sharding, frozen))
     jitted = jit_step(step, mesh=mesh, state_shardings=shardings, more_shardings=more)
     return Program(graph, tx, abstract, Step(jitted, {}), frozen)
+
+
+def check_patterns(config: RunConfig) -> None:
+    """Refuses patterns of `Optimizer.groups` that match no parameter, before any data are prepared.
+
+    Not where the run's own tokens are among what is trained: how many rows they have is not known by then.
+
+    Raises:
+      UserError: see `parameter_groups.labels`.
+    """
+    if config.optimizer.groups and not (config.lora and config.special_tokens):
+        model = dataclasses.replace(config.model, vocab_size=config.model.vocab_size or 128)
+        labels(config.optimizer, adapters.parts(model, config.lora)[1])
 
 
 def abstract_batch(

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flan_jax.training.optimizer import path_names
+from flan_jax.training.parameter_names import path_names
 
 
 def _named(tree: Any) -> dict[tuple[str, ...], Any]:

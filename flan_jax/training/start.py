@@ -47,14 +47,17 @@ def fresh_state(
       mesh: the mesh.
     """
     seed = config.seed
+    state_of = functools.partial(
+        states.create_state, tx=program.tx, mesh=mesh, averaged=config.optimizer.ema is not None
+    )
     if config.lora:
         shapes = program.abstract["params"]
         if config.lora.init_from:
-            return states.create_state(_read_adapter(config, mesh)[1], program.tx, mesh)
-        return states.create_state(lambda: adapters.draw(shapes, seed), program.tx, mesh)
+            return state_of(_read_adapter(config, mesh)[1])
+        return state_of(lambda: adapters.draw(shapes, seed))
     if config.init_from:
-        return states.create_state(_started_from(config, described, mesh), program.tx, mesh, donate=True)
-    return states.create_state(lambda: nnx.split(build(config.model, nnx.Rngs(seed)), nnx.Param)[1], program.tx, mesh)
+        return state_of(_started_from(config, described, mesh), donate=True)
+    return state_of(lambda: nnx.split(build(config.model, nnx.Rngs(seed)), nnx.Param)[1])
 
 
 def _started_from(config: RunConfig, described: Mapping[str, Any], mesh: Mesh) -> Any:
@@ -187,7 +190,7 @@ def _check_vocabulary(folder: str, described: Mapping[str, Any], config: RunConf
 
 def parameters_of(folder: str, described: Mapping[str, Any], config: RunConfig, mesh: Mesh) -> Any:
     """The parameters that INIT_FROM names: a Hugging Face folder's, a T5X checkpoint's, or those of a run's latest
-    checkpoint with adapters folded in.
+    checkpoint with adapters folded in; their mean over its steps where `Run.carry` holds "averages".
 
     Args:
       folder: of any of the three.
@@ -199,16 +202,24 @@ def parameters_of(folder: str, described: Mapping[str, Any], config: RunConfig, 
       UserError: there are none, or they are of another model or vocabulary.
     """
     _check_vocabulary(folder, described, config)
-    origin, model = origin_of(folder), config.model
+    origin, model, averaged = origin_of(folder), config.model, "averages" in config.carry
+    if averaged and not (isinstance(origin, EarlierRun) and load_run(folder).optimizer.ema is not None):
+        raise UserError(
+            f"Run.carry holds 'averages', but {folder} is no run that kept any, as one with Optimizer.ema "
+            "does; leave 'averages' out to start from its parameters"
+        )
     if isinstance(origin, HuggingFaceFolder):
         return hugging_face.load_params(folder, model, mesh)
     if isinstance(origin, T5XCheckpoint):
         return t5x.load_params(folder, model, mesh)
     run = load_run(folder)
-    return merged_params(run, vocabulary.kept(pathlib.Path(run.run_dir)) or described, mesh, model=model)
+    theirs = vocabulary.kept(pathlib.Path(run.run_dir)) or described
+    return merged_params(run, theirs, mesh, model=model, averaged=averaged)
 
 
-def trained_params(run_dir: str, shapes: Any, mesh: Mesh, step: int | None = None) -> tuple[Any, int]:
+def trained_params(
+    run_dir: str, shapes: Any, mesh: Mesh, step: int | None = None, averaged: bool = False
+) -> tuple[Any, int]:
     """What a run's checkpoint holds of parameters, and the step it is of.
 
     Args:
@@ -216,6 +227,7 @@ def trained_params(run_dir: str, shapes: Any, mesh: Mesh, step: int | None = Non
       shapes: of what the run trains, from `flan_jax.models.lora.parts`.
       mesh: where they go.
       step: which checkpoint; the latest by default.
+      averaged: whether their mean over the steps is read, where the checkpoint holds one.
 
     Raises:
       UserError: no such checkpoint.
@@ -224,7 +236,7 @@ def trained_params(run_dir: str, shapes: Any, mesh: Mesh, step: int | None = Non
         found = checkpoints.latest() if step is None else step
         if found is None:
             raise UserError(f"{run_dir} holds no checkpoint yet; train it first with `flan-jax train`")
-        return checkpoints.restore_params(found, states.placed(shapes, mesh)), found
+        return checkpoints.restore_params(found, states.placed(shapes, mesh), averaged), found
 
 
 def merged_params(
@@ -233,6 +245,7 @@ def merged_params(
     mesh: Mesh,
     step: int | None = None,
     model: ModelConfig | None = None,
+    averaged: bool = False,
 ) -> Any:
     """The parameters of a run as a plain model has them, with its adapters, if any, folded in.
 
@@ -242,13 +255,14 @@ def merged_params(
       mesh: where they go.
       step: which checkpoint; the latest by default.
       model: what they must fit, in whose `param_dtype` they come; the run's own by default.
+      averaged: as for `trained_params`.
 
     Raises:
       UserError: no checkpoint, or no base.
     """
     model = model or config.model
     _, shapes, beside = adapters.parts(model, config.lora)
-    params, _ = trained_params(config.run_dir, shapes, mesh, step)
+    params, _ = trained_params(config.run_dir, shapes, mesh, step, averaged)
     if not beside:
         return params
     (base,) = frozen_base(config, described, mesh)

@@ -10,8 +10,10 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flan_jax.parallel.mesh import batch_sharding, compiler_options, local_rows, row_ways
+from flan_jax.training import averaging
 from flan_jax.training.objective import Objective
 from flan_jax.training.optimizer import Schedule
+from flan_jax.training.parameter_groups import Cut
 
 Batch = Mapping[str, Any]
 """`[B, L]` arrays by seqio's names; read here are decoder_target_tokens, decoder_loss_weights and decoder_task_ids."""
@@ -47,6 +49,8 @@ def train_step(
     microbatches: int = 1,
     seed: Any = 0,
     dropout: bool = True,
+    moving: Any = None,
+    ema: float | None = None,
 ) -> Callable[..., Any]:
     """Builds the step `(state, batch, *frozen) -> (state, metrics)`, a pure function, see `jit_step`.
 
@@ -65,6 +69,8 @@ def train_step(
       microbatches: M; each must divide into the mesh's parts of a batch (`parallel.mesh.check_batch`).
       seed: of the dropout masks, drawn anew for each (seed, step, microbatch); a number, or an int32 that is traced.
       dropout: whether the objective gets a key.
+      moving: from `parameter_groups.moving`: for the others in the state no gradient is computed; None: all move.
+      ema: the decay of the mean of the parameters in `state["averages"]`; None where the state has none.
 
     Returns:
       The function. Its metrics are float32 scalars on the device: loss_sum (weighted, with the z-loss),
@@ -73,7 +79,8 @@ def train_step(
       above 0. With a teacher also distillation_sum, the weighted divergence from it, and distillation_weight_sum.
     """
     sums = _sums_of(objective, num_tasks)
-    accumulate = _accumulator(sums, microbatches, mesh, state_shardings["params"])
+    cut = Cut(moving)
+    accumulate = _accumulator(sums, microbatches, mesh, cut.moving(state_shardings["params"]), cut)
 
     def step(state: dict[str, Any], batch: Batch, *frozen: Any) -> tuple[dict[str, Any], dict[str, jax.Array]]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
@@ -85,16 +92,23 @@ def train_step(
             grads = jax.tree.map(lambda g: g * inverse, grads)
             grad_norm = optax.global_norm(grads)
             finite = jnp.isfinite(totals["loss_sum"]) & jnp.isfinite(grad_norm)
-            updates, opt = tx.update(grads, state["opt"], state["params"], finite=finite)
-            moved = optax.apply_updates(state["params"], updates)
+            # Where all move, `cut` gives back what it is given; the zeros of what is held are read by nothing.
+            every = cut.whole(grads, jax.tree.map(jnp.zeros_like, state["params"]) if moving is not None else None)
+            updates, opt = tx.update(every, state["opt"], state["params"], finite=finite)
+            before = cut.moving(state["params"])
+            moved = optax.apply_updates(before, cut.moving(updates))
             # Fused into what writes the parameters anyway: the choice costs neither time nor memory.
-            params = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state["params"])
+            moved = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, before)
+            params = cut.whole(moved, state["params"])
             metrics = totals | {
                 "grad_norm": grad_norm,
                 "learning_rate": jnp.asarray(schedule(state["step"]), jnp.float32),
                 "skipped": 1.0 - finite.astype(jnp.float32),
             }
-            return {"params": params, "opt": opt, "step": state["step"] + 1}, metrics
+            after = {"params": params, "opt": opt, "step": state["step"] + 1}
+            if ema is not None:
+                after["averages"] = averaging.moved(state["averages"], params, state["step"], ema, finite)
+            return after, metrics
 
     return step
 
@@ -167,9 +181,9 @@ def _sums_of(objective: Objective, num_tasks: int) -> Callable[..., dict[str, ja
 
 
 def _accumulator(
-    sums: Callable[..., dict[str, jax.Array]], microbatches: int, mesh: Mesh, shardings: Any
+    sums: Callable[..., dict[str, jax.Array]], microbatches: int, mesh: Mesh, shardings: Any, cut: Cut
 ) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
-    """The float32 gradient of a batch's loss_sum and all its sums, microbatch by microbatch.
+    """The float32 gradient of a batch's loss_sum by what `cut` moves, and all its sums, microbatch by microbatch.
 
     A function `(params, batch, key, frozen)`.
     """
@@ -181,11 +195,11 @@ def _accumulator(
         def one(index: Any, part: Batch) -> tuple[Any, dict[str, jax.Array]]:
             part_key = None if key is None else jax.random.fold_in(key, index)
 
-            def loss(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-                totals = sums(params, frozen, part, part_key)
+            def loss(moved: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
+                totals = sums(cut.whole(moved, params), frozen, part, part_key)
                 return totals["loss_sum"], totals
 
-            grads, totals = jax.grad(loss, has_aux=True)(params)
+            grads, totals = jax.grad(loss, has_aux=True)(cut.moving(params))
             return jax.tree.map(lambda g: g.astype(jnp.float32), grads), totals
 
         if microbatches == 1:

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from flan_jax.config.training_settings import OptimizerConfig
 from flan_jax.data.stores.store import open_store
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.footprint import footprint
+from flan_jax.training.footprint import footprint
 from tests.project import check_refused, rows
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -169,18 +170,24 @@ def test_neither_plan_nor_inspect_waits_for_jax(project, trained):
         assert out.splitlines()[-1] == "imported: [] 0"
 
 
+ADAMW = OptimizerConfig()
+
+
 def test_the_size_of_a_model_is_kept_for_the_same_model_alone(tmp_path):
     small = ModelConfig(vocab_size=128, embed_dim=16)
-    first = footprint(small, "adamw", tmp_path)
-    assert footprint(small, "adamw", tmp_path) == first == footprint(small, "adamw")
-    for other, optimizer in ((dataclasses.replace(small, embed_dim=32), "adamw"), (small, "adafactor")):
+    first = footprint(small, ADAMW, tmp_path)
+    assert footprint(small, ADAMW, tmp_path) == first == footprint(small, ADAMW)
+    for other, optimizer in (
+        (dataclasses.replace(small, embed_dim=32), ADAMW),
+        (small, OptimizerConfig(name="adafactor")),
+    ):
         assert footprint(other, optimizer, tmp_path) == footprint(other, optimizer) != first
     kept = list((tmp_path / "resolved").glob("footprint-*.json"))
     assert len(kept) == 3
     for damaged in ("{", "[]", "{}", '{"parameters": "many"}', "[" * 100_000):  # "{": a disk that was full
         for path in kept:
             path.write_text(damaged)
-        assert footprint(small, "adamw", tmp_path) == first
+        assert footprint(small, ADAMW, tmp_path) == first
 
 
 def test_a_mistyped_mixture_gets_the_nearest_name(project):

@@ -59,6 +59,14 @@ def test_a_good_configuration_passes():
         ("distillation.weight", 1.5, "Distillation: weight is 1.5, it must be 0 to 1"),
         ("distillation.temperature", 0.0, "Distillation: temperature is 0.0, it must be above 0"),
         ("model.embedding_noise", -1.0, "embedding_noise is -1.0, wanted 0 or more"),
+        ("optimizer.ema", 1.0, "ema is 1.0, it must be above 0 and below 1"),
+        ("optimizer.decay_fraction", 0.0, "decay_fraction is 0.0, it must be above 0"),
+        ("optimizer.decay", "sqrt", "Optimizer.decay: wanted one of 'linear', '1-sqrt'"),
+        ("optimizer.groups", {"a": 0.1}, "Optimizer.groups: wanted a dict, each key a string and each value a dict"),
+        ("optimizer.groups", {"a": {"frozn": True}}, "groups['a']: it sets 'frozn'"),
+        ("stopping.patience", 0, "Stopping: patience is 0, it must be 1 or more"),
+        ("stopping.min_delta", -1.0, "Stopping: min_delta is -1.0"),
+        ("stopping.metric", "mean/score", "Stopping.metric is 'mean/score', but nothing is scored on the way"),
         ("model.embed_dim", "wide", "Model.embed_dim: wanted a whole number"),
         ("model.num_heads", 0, "num_heads is 0"),
         ("epochs", 0.0, "EPOCHS is 0.0, wanted more than 0"),
@@ -142,3 +150,12 @@ def test_tasks_that_join_want_a_run_of_a_known_length():
         check(joining)
     check(dataclasses.replace(joining, steps=3, epochs=None))
     check(dataclasses.replace(changed("curriculum.by", "length"), steps=None, epochs=2.0))
+
+
+def test_what_ends_a_run_and_what_is_kept_of_it_go_by_one_mode():
+    scored = dataclasses.replace(GOOD, eval_mixture="evals", eval_period=10)
+    stopping = lambda **settings: dataclasses.replace(scored.stopping, **settings)
+    check(dataclasses.replace(scored, stopping=stopping(metric="mean/score")))
+    check(dataclasses.replace(scored, stopping=stopping(metric="a/score", mode="min")))
+    with pytest.raises(UserError, match="Stopping.mode is 'min' and Checkpoints.best_mode 'max'"):
+        check(dataclasses.replace(scored, stopping=stopping(metric="mean/score", mode="min")))

@@ -31,6 +31,10 @@ def stores_of(project):
             ["did you mean 'parity/score'"],
         ),
         (
+            ["--eval_mixture", "ours_eval", "--eval_period", 5, "--gin.Stopping.metric='parity/scor'"],
+            ["Stopping.metric is 'parity/scor'", "did you mean 'parity/score'"],
+        ),
+        (
             ["--eval_mixture", "parity_with_sentinels", "--gin.Evaluation.split='train'"],
             ["EVAL_MIXTURE 'parity_with_sentinels' has another vocabulary", "than MIXTURE 'ours'"],
         ),

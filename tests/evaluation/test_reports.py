@@ -188,11 +188,11 @@ def test_what_failed_is_told_and_has_no_figure():
 
 def test_the_best_metric_is_one_of_the_scores():
     for name in ("mean/score", "a/score"):
-        reports.check_best_metric(name, ["a", "b"])
+        reports.check_metric("Checkpoints.best_metric", name, ["a", "b"])
     with pytest.raises(
         UserError, match=r"best_metric is 'a/scor'; .* mean/score, a/score, b/score; did you mean 'a/sc"
     ):
-        reports.check_best_metric("a/scor", ["a", "b"])
+        reports.check_metric("Checkpoints.best_metric", "a/scor", ["a", "b"])
 
 
 def test_the_text_says_what_the_figures_mean(result):

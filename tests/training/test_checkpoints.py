@@ -182,6 +182,24 @@ def test_another_models_checkpoint_is_told_by_leaf_and_shape(open_in, saved, tin
     assert checkpoints.restore(1, saved[1])[1] == {}
 
 
+def test_a_mean_of_the_parameters_is_kept_beside_them(open_in, saved):
+    state, shapes = saved
+    wide = {**state, "averages": jax.tree.map(lambda leaf: leaf + 1.0, state["params"])}
+    checkpoints = open_in()
+    checkpoints.save(1, state, {})
+    checkpoints.save(2, wide, {})
+    checkpoints.close()
+    again = open_in()
+    same_bits(again.restore(2, shapes | {"averages": shapes["params"]})[0], wide)
+    # A run that keeps no mean any more goes on without it.
+    same_bits(again.restore(2, shapes)[0], state)
+    same_bits(again.restore_params(2, shapes["params"], averaged=True), wide["averages"])
+    same_bits(again.restore_params(2, shapes["params"]), state["params"])
+    same_bits(again.restore_params(1, shapes["params"], averaged=True), state["params"])
+    with pytest.raises(UserError, match=r"averages/embed float32\[32, 8\] is in this run alone"):
+        again.restore(1, shapes | {"averages": shapes["params"]})
+
+
 def flip(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -15,7 +15,8 @@ from flan_jax.parallel.axes import sharding_of
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.training import frozen
 from flan_jax.training.loss import LossConfig, losses_of
-from flan_jax.training.optimizer import OptimizerConfig, decay_mask, layer_counts, make_optimizer
+from flan_jax.training.optimizer import OptimizerConfig, make_optimizer
+from flan_jax.training.parameter_names import decay_mask, layer_counts
 from flan_jax.training.program import make_program
 from flan_jax.training.state import create_state
 from flan_jax.training.step import place_batch

@@ -1,5 +1,6 @@
 """Several devices: the same training on every mesh. In a child process, as a process has its devices from the start."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import pytest
 
 MESHES = {"one device": None, "8 x 1 x 1": (8, 1, 1), "2 x 2 x 2": (2, 2, 2)}
 STEPS, ROWS = 5, 16
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("decoder", "craft")]
 
 
 def train_on_meshes(folder: str, kind: str) -> dict:
@@ -21,18 +23,24 @@ def train_on_meshes(folder: str, kind: str) -> dict:
 
     from flan_jax.training.checkpoints import Checkpoints
     from flan_jax.training.objective import likelihood
-    from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer, path_names
+    from flan_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
+    from flan_jax.training.parameter_groups import moving
+    from flan_jax.training.parameter_names import path_names
     from flan_jax.training.state import abstract_state, create_state, state_sharding
     from flan_jax.training.step import make_train_step, place_batch
 
     init, batches = model_and_batches(kind)
     config = OptimizerConfig(learning_rate=0.02, eps=1e-4, weight_decay=0.01, clip_norm=0.5)
+    if kind == "craft":
+        groups = {"*.query.*": {"learning_rate_factor": 0.5}, "encoder.*": {"frozen": True}}
+        config = dataclasses.replace(config, name="muon", ema=0.9, groups=groups)
+    averaged = config.ema is not None
     graph, shapes = nnx.split(nnx.eval_shape(init), nnx.Param)
     tx = make_optimizer(config, STEPS, shapes)
     seen, checkpoints, state = {}, Checkpoints(folder), None
     for name in meshes_of(kind):
         mesh = mesh_of(name)
-        state = create_state(lambda: nnx.split(init(), nnx.Param)[1], tx, mesh)
+        state = create_state(lambda: nnx.split(init(), nnx.Param)[1], tx, mesh, averaged=averaged)
         step = make_train_step(
             likelihood(graph),
             tx,
@@ -41,6 +49,8 @@ def train_on_meshes(folder: str, kind: str) -> dict:
             schedule=learning_rate_schedule(config, STEPS),
             num_tasks=3,
             microbatches=2,
+            moving=moving(config, shapes),
+            ema=config.ema,
         )
         losses, norms = [], []
         for batch in batches:
@@ -51,6 +61,8 @@ def train_on_meshes(folder: str, kind: str) -> dict:
         moments = [
             (path_names(p), leaf) for p, leaf in jax.tree_util.tree_flatten_with_path(state["opt"])[0] if leaf.ndim
         ]
+        moments = [(names, leaf) for names, leaf in moments if names[-1] != "ns_coeffs"]  # Muon's constants
+        means = zip(jax.tree.leaves(state.get("averages", ())), placed.values(), strict=False)
         seen[name] = {
             "losses": losses,
             "norms": norms,
@@ -62,11 +74,12 @@ def train_on_meshes(folder: str, kind: str) -> dict:
                 for names, leaf in moments
                 if leaf.sharding != placed[names[[*names].index("mu" if "mu" in names else "nu") + 1 :]].sharding
             ],
+            "misplaced means": sum(mean.sharding != leaf.sharding for mean, leaf in means),
         }
     checkpoints.save(STEPS, state, {"mesh": name})
     checkpoints.wait()
     for name in meshes_of(kind):
-        wanted = abstract_state(shapes, tx, mesh_of(name))
+        wanted = abstract_state(shapes, tx, mesh_of(name), averaged)
         restored, _ = checkpoints.restore(STEPS, wanted)
         pairs = list(zip(jax.tree.leaves(restored), jax.tree.leaves(state), jax.tree.leaves(wanted), strict=True))
         seen[name]["restored"] = all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b, _ in pairs)
@@ -99,7 +112,7 @@ def model_and_batches(kind):
     from flan_jax.models import ModelConfig, build
 
     config = ModelConfig(
-        architecture=kind,
+        architecture="encoder_decoder" if kind == "craft" else kind,
         vocab_size=tiny["VOCAB"],
         embed_dim=16,
         num_heads=2,
@@ -123,7 +136,7 @@ def structure(batch):
     return {name: np.ascontiguousarray(value) for name, value in parts.items()}
 
 
-@pytest.fixture(scope="module", params=["tiny", "encoder_decoder", pytest.param("decoder", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["tiny", "encoder_decoder", *SLOW])
 def seen(request, tmp_path_factory):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     command = [sys.executable, __file__, str(tmp_path_factory.mktemp("checkpoints")), request.param]
@@ -147,6 +160,7 @@ def test_each_mesh_compiles_once(seen):
 def test_moments_lie_like_their_parameters(seen):
     assert seen["2 x 2 x 2"]["split"] > 2
     assert all(each["moments"] > 4 and each["misplaced"] == [] for each in seen.values())
+    assert not any(each["misplaced means"] for each in seen.values())
 
 
 def test_a_checkpoint_of_one_mesh_is_restored_onto_another(seen):

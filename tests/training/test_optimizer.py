@@ -9,13 +9,11 @@ from flan_jax.errors import UserError
 from flan_jax.models import ModelConfig, abstract_model
 from flan_jax.training.optimizer import (
     OptimizerConfig,
-    decay_mask,
     describe_schedule,
-    layer_counts,
     learning_rate_schedule,
     make_optimizer,
-    path_names,
 )
+from flan_jax.training.parameter_names import decay_mask, layer_counts, path_names
 
 
 def named(tree):
@@ -28,19 +26,30 @@ def named(tree):
         ("constant", {0: 0.5, 1: 1.0, 2: 2.0 / 2, 7: 1.0, 12: 1.0, 99: 1.0}),
         ("linear", {0: 0.5, 1: 1.0, 2: 1.0, 7: 0.6, 12: 0.2, 99: 0.2}),
         ("cosine", {0: 0.5, 1: 1.0, 2: 1.0, 7: 0.6, 4: 0.2 + 0.8 * (1 + np.cos(np.pi / 5)) / 2, 12: 0.2, 99: 0.2}),
+        ("wsd", {0: 0.5, 1: 1.0, 6: 1.0, 9: 1.0, 10: 0.2 + 0.8 * 2 / 3, 12: 0.2, 99: 0.2}),
         ("rsqrt", {0: 0.5, 1: 1.0, 2: (2 / 3) ** 0.5, 7: 0.5, 31: 0.25, 199: 0.1}),
     ],
 )
 def test_schedules_values(schedule, wanted):
-    config = OptimizerConfig(learning_rate=3.0, schedule=schedule, warmup_steps=2, final_fraction=0.2)
+    config = OptimizerConfig(
+        learning_rate=3.0, schedule=schedule, warmup_steps=2, final_fraction=0.2, decay_fraction=0.25
+    )
     rate = learning_rate_schedule(config, 12)
     for step, value in wanted.items():
         np.testing.assert_allclose(rate(step), 3 * value, rtol=1e-5, err_msg=f"{schedule} at {step}")
         np.testing.assert_allclose(jax.jit(rate)(jnp.int32(step)), 3 * value, rtol=1e-5)
 
 
+def test_wsd_falls_steeply_at_first_by_the_square_root():
+    config = OptimizerConfig(learning_rate=2.0, schedule="wsd", final_fraction=0.0, decay_fraction=0.4, decay="1-sqrt")
+    rate = learning_rate_schedule(config, 100)
+    wanted = [2.0, 2.0, 2 * (1 - (10 / 40) ** 0.5), 2 * (1 - (30 / 40) ** 0.5), 0.0]
+    np.testing.assert_allclose([rate(step) for step in (0, 60, 70, 90, 100)], wanted, rtol=1e-5, atol=1e-7)
+    assert describe_schedule(config, 100) == "wsd: 2 up to step 60, then by '1-sqrt' to 0 at step 100"
+
+
 def test_without_warmup_the_first_step_has_the_peak():
-    for schedule in ("constant", "linear", "cosine", "rsqrt"):
+    for schedule in ("constant", "linear", "cosine", "rsqrt", "wsd"):
         assert float(learning_rate_schedule(OptimizerConfig(learning_rate=0.5, schedule=schedule), 10)(0)) == 0.5
 
 
@@ -208,8 +217,8 @@ def test_all_faults_are_told_at_once():
         config.check()
     assert all(fault.startswith("Optimizer: ") for fault in error.value.each())
     for phrase in (
-        "name is 'adamv', known are adamw, adafactor; did you mean 'adamw'?",
-        "schedule is 'cosin', known are constant, linear, cosine, rsqrt, or a callable; did you mean 'cosine'?",
+        "name is 'adamv', known are adamw, adafactor, muon, lion, sgd; did you mean 'adamw'?",
+        "schedule is 'cosin', known are constant, linear, cosine, rsqrt, wsd, or a callable; did you mean 'cosine'?",
         "learning_rate is -1.0",
         "b2 is 1.0",
         "clip_norm is 0.0",

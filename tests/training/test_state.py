@@ -4,7 +4,8 @@ import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from flan_jax.parallel.mesh import make_mesh
-from flan_jax.training.optimizer import OptimizerConfig, make_optimizer, path_names
+from flan_jax.training.optimizer import OptimizerConfig, make_optimizer
+from flan_jax.training.parameter_names import path_names
 from flan_jax.training.state import abstract_state, create_state, state_sharding
 
 MESH = AbstractMesh((2, 2, 2), ("data", "fsdp", "tensor"))
