@@ -9,11 +9,15 @@ import numpy as np
 
 from flan_jax import setup, tables
 from flan_jax.config.run_config import RunConfig
-from flan_jax.data import selection
-from flan_jax.data.objectives import refuse_unfit
+from flan_jax.data import part_shares, selection
+from flan_jax.data.balance import balanced
+from flan_jax.data.beside import parts_beside
+from flan_jax.data.blending import blended
+from flan_jax.data.objectives import refuse_not_text, refuse_unfit
 from flan_jax.data.planning.packing import pack
-from flan_jax.data.planning.plan import SHARE_BITS, Plan, PlannedTask, shares_of
-from flan_jax.data.resolve import ResolvedTask
+from flan_jax.data.planning.plan import SHARE_BITS, Plan
+from flan_jax.data.request import Request
+from flan_jax.data.resolve import PRETRAINING, Resolved, ResolvedTask
 from flan_jax.data.worker import Worker
 from flan_jax.data.wrong_masks import WRONG_MASKS, wrong_in, wrong_words
 from flan_jax.errors import counted
@@ -46,6 +50,7 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
     forms = collections.Counter(task.about.get("form", "plain") for task in members)
     table = _finish(config, rows, steps, filled, data.resolved.vocabulary, forms, exact=True)
     found = None if data.selection is None else selection.summary(data.selection)
+    table |= _parts(config, members, rows) | {"prepared_text": part_shares.prepared_text(data.resolved)}
     return {**table, "missing": dict(data.resolved.missing), "hygiene": found, "leaks": list(data.leaks)}
 
 
@@ -59,9 +64,13 @@ def _seen(data: setup.Data, rows: int) -> np.ndarray:
         window = data.index.window(whole)
         entries = window.task[: window.first[rows - ends[whole]]]
         return data.plan.counts_by(whole) + np.bincount(entries, minlength=len(data.plan.tasks))
-    windows = (whole + 1) * rows / ends[-1]
+    return _by_window(data.plan, (whole + 1) * rows / ends[-1])
+
+
+def _by_window(plan: Plan, windows: float) -> np.ndarray:
+    """Examples of each task in so many windows and a part of one."""
     low = math.floor(windows)
-    return data.plan.counts_by(low) + (windows - low) * (data.plan.counts_by(low + 1) - data.plan.counts_by(low))
+    return plan.counts_by(low) + (windows - low) * (plan.counts_by(low + 1) - plan.counts_by(low))
 
 
 def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]) -> dict[str, Any]:
@@ -79,6 +88,12 @@ def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]
         "tally": dict(task.tally),
         "mask": _mask(task, means),
     }
+
+
+def _parts(config: RunConfig, tasks: list[ResolvedTask], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is told of text and replay beside the run's mixture."""
+    wanted = {"pretraining": config.pretraining.fraction, "replay": config.replay.fraction}
+    return {"parts": part_shares.parts_table(tasks, rows, wanted)}
 
 
 def _mask(task: ResolvedTask, means: tuple[float, float]) -> dict[str, Any]:
@@ -143,13 +158,24 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
     setup.refuse_unknown(config, worker)
     setup.learn_vocabulary(config, worker)
     request = setup.request_of(config, config.mixture, config.data.split)
-    answer = worker.call("estimate", sample=_SAMPLE, request=request)
-    sampled = answer["tasks"]
-    refuse_unfit({task["name"]: task["objective"] for task in sampled}, config.model.architecture, "MIXTURE")
+    members: dict[str, dict[str, Any]] = {}
+
+    def of_samples(asked: Request, setting: str) -> Resolved:
+        answer = worker.call("estimate", sample=_SAMPLE, request=asked)
+        objectives = {task["name"]: task["objective"] for task in answer["tasks"]}
+        refuse_unfit(objectives, config.model.architecture, setting)
+        if setting == PRETRAINING:
+            refuse_not_text(objectives, setting)
+        members.update({task["name"]: task for task in answer["tasks"]})
+        return Resolved(asked, tuple(_of_sample(task, asked.budget) for task in answer["tasks"]), answer["vocabulary"])
+
+    resolved = balanced(of_samples(request, "MIXTURE"), config.balance)
+    length = setup.run_length(config)
+    resolved, parts = parts_beside(resolved, config.pretraining, config.replay, length, of_samples)
+    resolved, courses = blended(resolved, parts, length)
     shape = setup.shape_of(config)
-    shares = shares_of([task["rate"] for task in sampled])
-    planned = [PlannedTask(t["name"], t["count"], s, "") for t, s in zip(sampled, shares, strict=True)]
-    plan = Plan(planned, shape.capacities, config.seed, config.data.pack, config.data.window)
+    plan = resolved.plan(shape.capacities, config.data.pack, config.data.window, courses)
+    sampled = [members[task.name] for task in plan.tasks]
     task, index, _ = plan.examples(0)
     lengths = np.array(
         [sampled[t]["lengths"][i % len(sampled[t]["lengths"])] for t, i in zip(task, index, strict=True)]
@@ -160,18 +186,22 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
     full = budgets.sum(axis=0) / (made * capacities)
     windows = plan.windows_of(config.epochs) if config.epochs else (config.steps or 0) * config.batch_size / made
     steps = config.steps or max(1, math.ceil(windows * made / config.batch_size))
-    rows = []
-    for number, member in enumerate(sampled):
-        seen = windows * float(plan.counts_by(1)[number])
-        mean = float(np.sum(member["lengths"]) / len(member["lengths"])), float(np.mean(member["trainable"]))
-        about = ResolvedTask(
-            member["name"], "", "", member["count"], member["rate"], member["cap"], 1, member["tally"], {}
-        )
-        rows.append(_row(about, shares[number], seen, mean))
+    seen = _by_window(plan, windows) if courses else windows * plan.counts_by(1).astype(float)
+    facts = {task.name: (task.share, float(count)) for task, count in zip(plan.tasks, seen, strict=True)}
+    rows = [_row(task, *facts.get(task.name, (0, 0.0)), task.mean_tokens()) for task in resolved.tasks]
     filled = dict(zip(shape.capacities, full.tolist(), strict=True))
-    forms = collections.Counter(member["form"] for member in sampled)
-    table = _finish(config, rows, steps, filled, answer["vocabulary"], forms, exact=False)
-    return {**table, "from_samples": [member["name"] for member in sampled if member["from_sample"]]}
+    forms = collections.Counter(member["form"] for member in members.values())
+    table = _finish(config, rows, steps, filled, resolved.vocabulary, forms, exact=False)
+    table |= _parts(config, list(resolved.tasks), rows)
+    return {**table, "from_samples": [member["name"] for member in members.values() if member["from_sample"]]}
+
+
+def _of_sample(sampled: Mapping[str, Any], budget: int | None) -> ResolvedTask:
+    """A task as its sample has it; of one with a budget so many examples as would be prepared."""
+    means = float(np.sum(sampled["lengths"]) / len(sampled["lengths"])), float(np.mean(sampled["trainable"]))
+    count = sampled["count"] if budget is None else min(sampled["count"], math.ceil(budget / max(means[1], 1e-9)))
+    about, tally = {"objective": sampled["objective"]}, sampled["tally"]
+    return ResolvedTask(sampled["name"], "", "", count, sampled["rate"], sampled["cap"], 1, tally, about, means=means)
 
 
 def render_plan(table: dict[str, Any], most: int = 40) -> str:
@@ -196,6 +226,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         *table.get("added", []),
         f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
     ]
+    lines += part_shares.told(table.get("parts", ()), table.get("prepared_text", ()))
     if not table["estimate"]:
         lines.append(mask_line(table))
     if missing := table.get("missing"):

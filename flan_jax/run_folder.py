@@ -23,7 +23,8 @@ from flan_jax.annotations import fits, misfit
 from flan_jax.config.kept import CONFIG_FILE, load_run, to_json, write_equivalent
 from flan_jax.config.macros import setting
 from flan_jax.config.named_functions import to_plain
-from flan_jax.config.run_config import RunConfig
+from flan_jax.config.run_config import RunConfig, value_of
+from flan_jax.data import part_shares
 from flan_jax.data.planning import plan as plans
 from flan_jax.errors import UserError, counted
 from flan_jax.files import atomic
@@ -76,6 +77,7 @@ class RunFolder:
         said = plans.differences(old["plan"], data.plan.describe())
         if old["table"]["batch_size"] != config.batch_size:
             said.append(f"BATCH_SIZE was {old['table']['batch_size']}, is {config.batch_size}")
+        said += _because_of_length(old, config, data)
         if said and config.data.on_changed_plan == "refuse":
             more = f" and {len(said) - 6} more" if len(said) > 6 else ""
             raise UserError(
@@ -154,6 +156,21 @@ def _asking(data: Data) -> list[Mapping[str, Any]]:
     """What is known of the tasks that put questions; of all, where none does but text is gone on with."""
     every = [task.about for task in data.resolved.tasks]
     return [about for about in every if about.get("objective") in ("instruction", "chat")] or every
+
+
+def _because_of_length(old: Mapping[str, Any], config: RunConfig, data: Data) -> list[str]:
+    """What of a plan is another as the run is of another length: shares by a schedule, and how much text there is."""
+    said = []
+    steps, before = data.steps(config), old["table"].get("steps")
+    if old["plan"].get("courses") != data.plan.describe().get("courses") and before not in (None, steps):
+        for path in ("pretraining.fraction", "replay.fraction"):
+            if isinstance(schedule := value_of(config, path), tuple):
+                said.append(
+                    f"{setting(path)} is {schedule}, a schedule over the whole run, which was {before} steps and is "
+                    f"{steps}"
+                )
+    folders = dict(zip((task["name"] for task in old["plan"]["tasks"]), old["folders"], strict=True))
+    return said + part_shares.why_other(folders, data.resolved)
 
 
 _SCORE: dict[str, Any] = {

@@ -12,7 +12,8 @@ from flan_jax.config import origins
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import registrations
 from flan_jax.data.balance import balanced
-from flan_jax.data.blending import blended
+from flan_jax.data.beside import parts_beside
+from flan_jax.data.blending import RunLength, blended
 from flan_jax.data.curriculum import in_order
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
@@ -53,6 +54,12 @@ class Data:
     def shape(self) -> RowShape:
         """The shape of a row."""
         return self.reader.shape
+
+    def parts(self) -> list[str]:
+        """What part of the run each of the plan's tasks is of; empty where nothing stands beside its mixture."""
+        by_name = {task.name: task.part for task in self.resolved.tasks}
+        parts = [by_name[task.name] or "instruction" for task in self.plan.tasks]
+        return parts if any(by_name.values()) else []
 
     def loader(self, config: RunConfig, local_rows: range | None = None) -> Loader:
         """Batches of this data for a run, or for the rows that one of its hosts owns."""
@@ -114,6 +121,7 @@ def refuse_unknown(config: RunConfig, worker: Worker | None = None) -> None:
       UserError: there is no such mixture or task.
     """
     names = {"MIXTURE": config.mixture, "EVAL_MIXTURE": config.eval_mixture or None}
+    names |= {"PRETRAINING": config.pretraining.mixture, "REPLAY": config.replay.mixture}
     if worker is not None:
         registrations.refuse_unknown(worker, names, ask=True)
         return
@@ -300,7 +308,16 @@ def open_data(
     leaks = _leaks(config, resolved, worker) if guard else []
     shape = shape_of(config)
     resolved = balanced(resolved, config.balance)
-    resolved, courses = blended(resolved, [], 0)
+    length = run_length(config)
+    resolved_by = lambda asked, setting: resolve(asked, worker, setting, config.model.architecture)
+    resolved, parts = parts_beside(resolved, config.pretraining, config.replay, length, resolved_by)
+    for number, part in enumerate(parts):
+        if part.beside:  # what is in MIXTURE was looked at with it
+            kept, found = selected(config, part.resolved, worker)
+            parts[number] = dataclasses.replace(part, resolved=kept)
+            selection = selection and found and selection.with_tasks_of(found)
+            leaks += _leaks(config, kept, worker, part.setting) if guard else []
+    resolved, courses = blended(resolved, parts, length)
     resolved, courses = in_order(resolved, courses, config.curriculum)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window, courses)
     reader = Reader(resolved.folders(plan), shape, resolved.selections(plan))
@@ -322,13 +339,19 @@ def selected(config: RunConfig, resolved: Resolved, worker: Worker) -> tuple[Res
     return select(resolved, config.hygiene, evals, config.evaluation.split, worker)
 
 
-def _leaks(config: RunConfig, resolved: Resolved, worker: Worker) -> list[str]:
+def run_length(config: RunConfig) -> RunLength:
+    """How long a run is, as shares of its tokens go by it; one that is only prepared may have no length."""
+    rows = None if config.steps is None else config.steps * config.batch_size
+    return RunLength(rows, shape_of(config).capacities, config.epochs, config.data.pack)
+
+
+def _leaks(config: RunConfig, resolved: Resolved, worker: Worker, setting: str = "MIXTURE") -> list[str]:
     if not config.eval_mixture:
         return []
     refuses = config.hygiene.on_leak == "refuse"
     found = leaks_of(resolved, config.eval_mixture, config.evaluation.split, worker, thorough=refuses)
     if found and refuses:
-        many = f"MIXTURE {config.mixture!r} holds what EVAL_MIXTURE {config.eval_mixture!r} scores:"
+        many = f"{setting} {resolved.request.mixture!r} holds what EVAL_MIXTURE {config.eval_mixture!r} scores:"
         mend = "leave rows out by Hygiene.contamination = 'drop', score something else, or set Hygiene.on_leak = 'tell'"
         raise UserError(together([*found, mend], many=many))
     return found

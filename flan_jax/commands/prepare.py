@@ -57,6 +57,8 @@ def _repair(config: RunConfig, worker: Worker) -> None:
     setup.refuse_unknown(config, worker)
     setup.learn_vocabulary(config, worker)
     requests = [setup.request_of(config, config.mixture, config.data.split)]
+    if config.replay.mixture:
+        requests.append(setup.request_of(config, config.replay.mixture, config.data.split))
     if config.eval_mixture:
         requests.append(setup.eval_request(config))
     others = planned_with(config.run_dir)

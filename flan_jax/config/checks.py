@@ -14,6 +14,7 @@ from flan_jax.config.macros import SECTIONS, path_of, setting
 from flan_jax.config.named_functions import signature_fault
 from flan_jax.config.run_config import RunConfig, value_of
 from flan_jax.config.training_settings import FORMS
+from flan_jax.data.mixing_config import shares_faults
 from flan_jax.errors import UserError, together
 from flan_jax.files import filesystem
 from flan_jax.text.vocabulary_names import NAMES
@@ -248,7 +249,24 @@ def _section_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
             found = getattr(config, section).faults() if section not in unclear else []
             faults += [f"{name}: {fault}" for fault in found]
     faults += _raised(lambda: config.lora.modules(config.model)) if adapters else []
+    if not {"pretraining", "replay"} & set(unclear):
+        faults += shares_faults(config.pretraining, config.replay)
+    if not {"pretraining", "feature_lengths", "model"} & set(unclear):
+        faults += _text_faults(config)
     return faults
+
+
+def _text_faults(config: RunConfig) -> list[str]:
+    """Plain text whose examples would not fit into the rows that it shares."""
+    lengths, rows = config.pretraining.lengths, config.pretraining.rows or config.feature_lengths
+    if lengths is None or config.pretraining.faults() or set(rows) != set(lengths):
+        return []
+    ours, theirs = lengths, rows
+    if config.model.architecture == "decoder":  # inputs and targets follow each other in a row
+        ours, theirs = {"": sum(lengths.values())}, {"": sum(rows.values())}
+    if all(ours[name] <= theirs[name] for name in ours):
+        return []
+    return [f"Pretraining.lengths is {lengths}, wanted no more than rows of FEATURE_LENGTHS {rows} hold"]
 
 
 def _function_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:

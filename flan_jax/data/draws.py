@@ -70,7 +70,7 @@ class Draws:
         """The (task, draw) pairs beyond the first draws that so many windows use, the first one wanted first."""
         seen = self._plan.draws_reached(windows)
         found = [(task, draw) for task, draws in enumerate(seen) for draw in range(1, int(draws))]
-        counts = [task.count / task.share for task in self._plan.tasks]
+        counts = [task.count / max(1, task.share) for task in self._plan.tasks]
         return sorted(found, key=lambda pair: (pair[1] * counts[pair[0]], pair))
 
     def start(self, windows: int) -> None:

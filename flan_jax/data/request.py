@@ -84,6 +84,8 @@ class Request:
       limit: examples kept of each task, or rows with `each_template`; None keeps all.
       each_template: whether instruction tasks word each row by each of their templates instead of by a drawn one.
       on_wrong_mask: what happens to an example that would be trained on wrongly: "drop" or "refuse".
+      budget: trainable tokens that are prepared of each task, in chunks of its source; see `preparing.chunks`. None:
+        all there are.
     """
 
     mixture: str
@@ -97,6 +99,7 @@ class Request:
     limit: int | None = None
     each_template: bool = False
     on_wrong_mask: Literal["drop", "refuse"] = "drop"
+    budget: int | None = None
 
     @property
     def is_scored(self) -> bool:
@@ -105,7 +108,8 @@ class Request:
 
     def shaping(self) -> dict[str, Any]:
         """What shapes a task's tokens beside the task itself, fit for JSON."""
-        more = {"each_template": True} if self.each_template else {}
+        more: dict[str, Any] = {"each_template": True} if self.each_template else {}
+        more |= {} if self.budget is None else {"budget": self.budget}
         return {name: getattr(self, name) for name in _SHAPING} | {"lengths": dict(self.lengths)} | more
 
     def reading(self) -> dict[str, Any]:
