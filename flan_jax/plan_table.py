@@ -27,6 +27,7 @@ _SAMPLE = 200  # examples of a task that an estimate reads at most
 _NAMED = 4  # tasks with wrong masks that are named
 _TASKS = 6  # that a line names
 _WINDOWS = 4  # windows that are packed to know how full rows get
+_SAMPLED_WINDOWS = 16  # about as many are packed of a run whose shares change
 
 
 def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any]:
@@ -64,7 +65,16 @@ def _seen(data: setup.Data, rows: int) -> np.ndarray:
         window = data.index.window(whole)
         entries = window.task[: window.first[rows - ends[whole]]]
         return data.plan.counts_by(whole) + np.bincount(entries, minlength=len(data.plan.tasks))
-    return _by_window(data.plan, (whole + 1) * rows / ends[-1])
+    windows = (whole + 1) * rows / ends[-1]
+    return _by_window(data.plan, _windows_of(data, rows, int(windows)) if data.plan.courses else windows)
+
+
+def _windows_of(data: setup.Data, rows: int, about: int) -> float:
+    """How many windows hold so many rows, where shares change and windows hold more or fewer: by some of them."""
+    step, window, before = max(1, about // _SAMPLED_WINDOWS), 0, 0
+    while before + (here := len(data.index.window(window))) * step < rows:
+        window, before = window + step, before + here * step
+    return window + (rows - before) / here
 
 
 def _by_window(plan: Plan, windows: float) -> np.ndarray:
@@ -172,7 +182,8 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
     resolved = balanced(of_samples(request, "MIXTURE"), config.balance)
     length = setup.run_length(config)
     resolved, parts = parts_beside(resolved, config.pretraining, config.replay, length, of_samples)
-    resolved, courses = blended(resolved, parts, length)
+    lengths_of = lambda task: np.array(members[task.name]["lengths"])
+    resolved, courses = blended(resolved, parts, length, lengths_of)
     shape = setup.shape_of(config)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window, courses)
     sampled = [members[task.name] for task in plan.tasks]

@@ -342,7 +342,7 @@ def selected(config: RunConfig, resolved: Resolved, worker: Worker) -> tuple[Res
 def run_length(config: RunConfig) -> RunLength:
     """How long a run is, as shares of its tokens go by it; one that is only prepared may have no length."""
     rows = None if config.steps is None else config.steps * config.batch_size
-    return RunLength(rows, shape_of(config).capacities, config.epochs, config.data.pack)
+    return RunLength(rows, shape_of(config), config.epochs, config.data.pack)
 
 
 def _leaks(config: RunConfig, resolved: Resolved, worker: Worker, setting: str = "MIXTURE") -> list[str]:

@@ -91,7 +91,7 @@ def needed(resolved: Resolved, fraction: Schedule, other: Schedule, length: RunL
             most += (length.epochs or 0.0) * epoch * trainable * share / (1 - share - beside)
         else:
             # A trainable token of the others comes with some that are not.
-            positions = length.rows * sum(length.capacities.values())
+            positions = length.rows * sum(length.shape.capacities.values())
             most += positions * share / (share + (1 - share) * tokens / max(trainable, 1e-9))
     return _rounded(most / MOST_COURSES * _SLACK)
 

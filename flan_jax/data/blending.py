@@ -11,15 +11,21 @@ Means are those of what was prepared. Within a part tasks stand to each other as
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from flan_jax.data.mixing_config import Schedule, points_of, share_at
 from flan_jax.data.objectives import ON_TEXT
+from flan_jax.data.planning.packing import pack
 from flan_jax.data.resolve import RatesFrom, Resolved, ResolvedTask
+from flan_jax.data.rows import RowShape
+from flan_jax.data.stores.store import open_store
 from flan_jax.errors import UserError
 
 MOST_COURSES = 64  # of a schedule whose share changes throughout
 _ROUNDS = 20  # by which the length of a run of epochs is found
+_SAMPLE, _LOOKED_AT = 1024, 128  # examples that are packed to know how many a row holds; of a task they are the first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +53,13 @@ class RunLength:
 
     Attributes:
       rows: of all its batches; None where it is `epochs` passes over MIXTURE.
-      capacities: tokens of a row by budget, see `Plan`.
+      shape: of a row.
       epochs: passes over MIXTURE; None where `rows` says it.
       packed: whether examples share rows.
     """
 
     rows: int | None
-    capacities: Mapping[str, int]
+    shape: RowShape
     epochs: float | None = None
     packed: bool = True
 
@@ -88,13 +94,26 @@ def text_of(resolved: Resolved, share: Schedule) -> tuple[Resolved, Part]:
     return dataclasses.replace(resolved, tasks=tuple(rest)), Part(only, share, "MIXTURE", "pretraining", beside=False)
 
 
-def blended(resolved: Resolved, parts: Sequence[Part], length: RunLength) -> tuple[Resolved, list[RatesFrom]]:
+def stored_lengths(task: ResolvedTask) -> np.ndarray:
+    """Lengths of the first examples of a task's store, int [n, 2]: tokens of inputs and of targets."""
+    store = open_store(task.store())
+    columns = store.part(int(np.searchsorted(store.ends, 0, side="right"))).columns  # the first that holds any
+    return np.stack([np.diff(columns[f"{name}.offsets"][: _LOOKED_AT + 1]) for name in ("inputs", "targets")], axis=1)
+
+
+def blended(
+    resolved: Resolved,
+    parts: Sequence[Part],
+    length: RunLength,
+    lengths_of: Callable[[ResolvedTask], np.ndarray] = stored_lengths,
+) -> tuple[Resolved, list[RatesFrom]]:
     """One mixture of several, and how its rates change in the course of the run.
 
     Args:
       resolved: what is trained on, which has what shares the parts leave of the trainable tokens.
       parts: what stands beside it.
       length: of the run, which schedules are parts of.
+      lengths_of: gives lengths of some examples of a task, as `stored_lengths` does.
 
     Returns:
       The mixture of all, and the rates that follow those of its tasks.
@@ -107,14 +126,16 @@ def blended(resolved: Resolved, parts: Sequence[Part], length: RunLength) -> tup
     tasks = _merged(resolved, parts)
     shared = [_of_part(resolved), *(_of_part(part.resolved) for part in parts)]
     stages = _stages([part.share for part in parts])
-    lasting = _lasting(stages, shared, length)
     rates = [_rates(tasks, shared, [1 - math.fsum(shares), *shares]) for _, shares in stages]
     tasks = {name: dataclasses.replace(task, rate=rates[0][name]) for name, task in tasks.items()}
     missing = {
         name: why for each in (resolved, *(part.resolved for part in parts)) for name, why in each.missing.items()
     }
     whole = dataclasses.replace(resolved, tasks=tuple(tasks.values()), missing=missing)
+    if len(stages) == 1:
+        return whole, []
     courses: list[RatesFrom] = []
+    lasting = _lasting(stages, shared, rates, [lengths_of(task) for task in tasks.values()], length)
     for time, each in zip(itertools.accumulate(lasting), rates[1:], strict=False):
         if round(time) > (courses[-1].start if courses else 0):
             courses.append(RatesFrom(round(time), tuple(each[name] for name in tasks)))
@@ -127,13 +148,11 @@ class _Shared:
 
     Attributes:
       examples: of each task, the part of the examples that are its.
-      tokens: that an example has on average.
-      trainable: how many of them bear loss.
+      trainable: tokens that an example has on average and that bear loss.
       epoch: examples until its first task has been seen once.
     """
 
     examples: Mapping[str, float]
-    tokens: float
     trainable: float
     epoch: float
 
@@ -143,10 +162,9 @@ def _of_part(resolved: Resolved) -> _Shared:
     if not total > 0:
         raise UserError(f"the rates of {resolved.request.mixture!r} add up to {total}; give its tasks rates above 0")
     examples = {task.name: task.rate / total for task in resolved.tasks}
-    means = {task.name: task.mean_tokens() for task in resolved.tasks}
-    tokens, trainable = (math.fsum(examples[name] * mean[k] for name, mean in means.items()) for k in (0, 1))
+    trainable = math.fsum(examples[task.name] * task.mean_tokens()[1] for task in resolved.tasks)
     epoch = min(task.count / examples[task.name] for task in resolved.tasks if examples[task.name])
-    return _Shared(examples, tokens, trainable, epoch)
+    return _Shared(examples, trainable, epoch)
 
 
 def _merged(resolved: Resolved, parts: Sequence[Part]) -> dict[str, ResolvedTask]:
@@ -208,15 +226,21 @@ def _stages(schedules: Sequence[Schedule]) -> list[tuple[float, list[float]]]:
     return found
 
 
-def _lasting(stages: Sequence[tuple[float, list[float]]], parts: Sequence[_Shared], length: RunLength) -> list[float]:
+def _lasting(
+    stages: Sequence[tuple[float, list[float]]],
+    parts: Sequence[_Shared],
+    rates: Sequence[Mapping[str, float]],
+    lengths: Sequence[np.ndarray],
+    length: RunLength,
+) -> list[float]:
     """How many examples of the whole mixture each stage of shares lasts."""
     ends = [start for start, _ in stages[1:]] + [1.0]
     weights = [_weights(parts, [1 - math.fsum(shares), *shares]) for _, shares in stages]
     of_mixture = [each[0] / math.fsum(each) for each in weights]
     # Of a run of one row.
     each_row = [
-        (end - start) * _examples_in_row(parts, each, length)
-        for (start, _), end, each in zip(stages, ends, weights, strict=True)
+        (end - start) * _examples_in_row(list(each.values()), lengths, length)
+        for (start, _), end, each in zip(stages, ends, rates, strict=True)
     ]
     if length.rows is not None:
         return [length.rows * one for one in each_row]
@@ -238,15 +262,19 @@ def _weights(parts: Sequence[_Shared], shares: Sequence[float]) -> list[float]:
     return [share / max(part.trainable, 1e-9) for part, share in zip(parts, shares, strict=True)]
 
 
-def _examples_in_row(parts: Sequence[_Shared], weights: Sequence[float], length: RunLength) -> float:
-    """Examples that a row holds, taken as full."""
+def _examples_in_row(rates: Sequence[float], lengths: Sequence[np.ndarray], length: RunLength) -> float:
+    """Examples that a row holds, found by packing a sample.
+
+    Args:
+      rates: of the tasks.
+      lengths: of some examples of each, int [n, 2]: tokens of inputs and of targets.
+      length: of the run, with the shape of its rows.
+    """
     if not length.packed:
         return 1.0
-    tokens, trainable = (
-        math.fsum(weight * getattr(part, name) for weight, part in zip(weights, parts, strict=True))
-        / math.fsum(weights)
-        for name in ("tokens", "trainable")
-    )
-    # What is not trained on counts as inputs: of a row's two budgets the one that is full first bounds it.
-    used = {"row": tokens, "inputs": tokens - trainable, "targets": trainable}
-    return 1 / max(used[name] / size for name, size in length.capacities.items())
+    ends = np.cumsum(rates) / math.fsum(rates)
+    task = np.minimum(np.searchsorted(ends, (np.arange(_SAMPLE) + 0.5) / _SAMPLE), len(ends) - 1)
+    place = np.arange(_SAMPLE) - np.searchsorted(task, task)  # how many of the same stand before
+    found = np.array([lengths[t][k % len(lengths[t])] for t, k in zip(task, place, strict=True)], np.int64)
+    row_of = pack(length.shape.budgets(found[:, 0], found[:, 1]), np.array(list(length.shape.capacities.values())))
+    return _SAMPLE / (int(row_of.max()) + 1)

@@ -1,10 +1,10 @@
 """Plain text of the starter's world, to pretrain on: who has which animal, what it eats and where it is taken.
 
     Nina has a big goat. The goat of Nina likes honey. On Friday, Nina took the goat to Leo on a red bus, and Leo gave
-    the big goat some honey. Leo has a small cat. The cat of Leo saw a goat on Friday.
+    the big goat honey. Leo has a small cat. The cat of Leo saw a goat on Friday.
 
-What a sentence says comes back in later ones, so a model has something to learn from what stands before. A task for each
-objective: `starter_text_span_corruption`, `starter_text_prefix_lm`, `starter_text_causal_lm`, `starter_text_ul2`.
+What a sentence says comes back in later ones, so a model has something to learn from what stands before. A task for
+each objective: `starter_text_span_corruption`, `starter_text_prefix_lm`, `starter_text_causal_lm`, `starter_text_ul2`.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ NUM_ROWS = {"train": 20_000, "validation": 200}
 _OWNERS = ("{one} has a {size} {animal}.", "There was a {size} {animal} in the house of {one}.")
 _TASTES = ("The {animal} of {one} likes {food}.", "It wanted {food}.")
 _JOURNEYS = (
-    "On {day}, {one} took the {animal} to {two} on a {colour} {vehicle}, and {two} gave the {size} {animal} some {food}.",
+    "On {day}, {one} took the {animal} to {two} on a {colour} {vehicle}, and {two} gave the {size} {animal} {food}.",
     "On {day} the {animal} rode on the {colour} {vehicle} of {two}, and {one} brought {food} for the {animal}.",
 )
 _ENDS = (
