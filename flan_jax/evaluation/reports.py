@@ -88,7 +88,7 @@ def check_best_metric(name: str, tasks: Sequence[str]) -> None:
 
 def one_line(scores: Sequence[Any]) -> str:
     """The mean of each unit, for the log; another task's instruction takes no part."""
-    plain = _plain(scores)
+    plain = _plain([score for score in scores if not is_text(score.about)])
     said = []
     for unit in dict.fromkeys(score.unit for score in plain):
         of = [score.score for score in plain if score.unit == unit and score.score is not None]
@@ -96,7 +96,7 @@ def one_line(scores: Sequence[Any]) -> str:
             mean = sum(of) / len(of)
             name, shown = ("score", f"{mean:.1f}") if unit == PERCENT else (unit, f"{mean:.4f}")
             said.append(f"mean {name} {shown} over {_tasks(len(of))}")
-    if text := [score.score for score in scores if is_text(score.about) and score not in plain]:
+    if text := [score.score for score in scores if is_text(score.about)]:
         said.append(f"mean pretraining loss {sum(text) / len(text):.4f} over {_tasks(len(text))}")
     failed = sum(score.score is None for score in plain)
     return ", ".join(said + [f"{_tasks(failed)} without a score"] * bool(failed))
@@ -323,7 +323,7 @@ def _losses(result: Mapping[str, Any], shown: Mapping[str, Sequence[Mapping[str,
     body: list[list[Any]] = []
     for group, rows in shown.items():
         figures = result["groups"][group]
-        if len(rows) < figures["tasks"]:
+        if len(rows) < figures["tasks"] or rows[0]["group"] == TEXT:
             name = group.removesuffix(f": {LOSS}").upper()
             body.append([name, figures["examples"], *_figures(figures)[:2]])
         body += [[row["task"], row["examples"], *_figures(row)[:2]] for row in rows]

@@ -24,9 +24,16 @@ def test_every_packaged_gin_file_resolves(path):
             path.stem.split("_")[0]
         ]  # fmt: skip
     else:
-        run = resolved("plan", f"--gin_file={path.stem}", *([] if path.parent.name == "runs" else ["--steps", "3"]))
+        folder = f"{path.parent.name}/" if path.parent.name == "demonstrations" else ""
+        run = resolved(
+            "plan",
+            f"--gin_file={folder}{path.stem}",
+            *([] if path.parent.name in ("runs", "demonstrations") else ["--steps", "3"]),
+        )
         # Named after the mixture that it trains on; a run of a model of a size says that behind it.
         of_run = {"flan2021_t5_base": "flan2021_zero_and_few_shot", "flan2021_llama_8b": "flan2021"}
+        of_run |= {"pretrained": "starter_text_span_corruption", "merged_llama_1b": "flan2021"}
+        of_run |= {"merge_text": "starter_text_span_corruption"}
         of_run |= {"natural_instructions": "natural_instructions", "super_natural_instructions": "super_ni"}
         assert run.mixture == of_run.get(path.stem, path.stem if path.stem.startswith("flan2021") else "starter")
 

@@ -61,7 +61,7 @@ def test_after_a_fault_at_any_point_the_bytes_are_those_of_an_undisturbed_run(tm
     kill, text, full, stale, random_moments, race, other_code = played(
         tmp_path,
         *["kill", "ours", 1],
-        *["kill", "tale", 2],
+        *["kill", "tale", 4],
         *["full", "ours", 1],
         *["stale", "ours", 1],
         *["random", "large", 5],
