@@ -77,7 +77,7 @@ class RunFolder:
         said = plans.differences(old["plan"], data.plan.describe())
         if old["table"]["batch_size"] != config.batch_size:
             said.append(f"BATCH_SIZE was {old['table']['batch_size']}, is {config.batch_size}")
-        said += _because_of_length(old, config, data)
+        said += _because_of_length(old, config, data) if said else []
         if said and config.data.on_changed_plan == "refuse":
             more = f" and {len(said) - 6} more" if len(said) > 6 else ""
             raise UserError(
@@ -161,14 +161,12 @@ def _asking(data: Data) -> list[Mapping[str, Any]]:
 def _because_of_length(old: Mapping[str, Any], config: RunConfig, data: Data) -> list[str]:
     """What of a plan is another as the run is of another length: shares by a schedule, and how much text there is."""
     said = []
-    steps, before = data.steps(config), old["table"].get("steps")
-    if old["plan"].get("courses") != data.plan.describe().get("courses") and before not in (None, steps):
-        for path in ("pretraining.fraction", "replay.fraction"):
-            if isinstance(schedule := value_of(config, path), tuple):
-                said.append(
-                    f"{setting(path)} is {schedule}, a schedule over the whole run, which was {before} steps and is "
-                    f"{steps}"
-                )
+    for path in ("pretraining.fraction", "replay.fraction"):
+        schedule, before = value_of(config, path), old["table"].get("steps")
+        if isinstance(schedule, tuple) and before not in (None, steps := data.steps(config)):
+            said.append(
+                f"{setting(path)} is {schedule}, a schedule over the whole run, which was {before} steps and is {steps}"
+            )
     folders = dict(zip((task["name"] for task in old["plan"]["tasks"]), old["folders"], strict=True))
     return said + part_shares.why_other(folders, data.resolved)
 
