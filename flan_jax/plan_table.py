@@ -9,14 +9,16 @@ import numpy as np
 
 from flan_jax import setup, tables
 from flan_jax.config.run_config import RunConfig
-from flan_jax.data import selection
+from flan_jax.data import part_shares, selection
 from flan_jax.data.balance import balanced
+from flan_jax.data.beside import parts_beside
+from flan_jax.data.blending import blended
 from flan_jax.data.curriculum import FirstTokens
-from flan_jax.data.objectives import refuse_unfit
+from flan_jax.data.objectives import refuse_not_text, refuse_unfit
 from flan_jax.data.planning.packing import pack
-from flan_jax.data.planning.plan import SHARE_BITS
+from flan_jax.data.planning.plan import SHARE_BITS, Plan
 from flan_jax.data.request import Request
-from flan_jax.data.resolve import Resolved, ResolvedTask
+from flan_jax.data.resolve import PRETRAINING, Resolved, ResolvedTask
 from flan_jax.data.worker import Worker
 from flan_jax.data.wrong_masks import WRONG_MASKS, wrong_in, wrong_words
 from flan_jax.errors import counted
@@ -30,6 +32,7 @@ _TASKS = 6  # that a line names
 _SUMMED = ("examples", "rate", "seen", "tokens", "trainable", "share", "truncated", "dropped")
 _WINDOWS = 4  # windows that are packed to know how full rows get
 _HEADS = ("task", "examples", "cap", "rate", "seen", "epochs", "tokens", "trainable", "share", "truncated", "dropped")
+_SAMPLED_WINDOWS = 16  # about as many are packed of a run whose shares change
 
 
 def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any]:
@@ -58,6 +61,7 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
     table = _finish(config, rows, steps, filled, data.resolved.vocabulary, forms, exact=True)
     found = None if data.selection is None else selection.summary(data.selection)
     order = {"order": [*data.order, *_not_seen(data, rows)]} if data.order else {}
+    table |= _parts(config, members, rows) | {"prepared_text": part_shares.prepared_text(data.resolved)}
     return {**table, "missing": dict(data.resolved.missing), "hygiene": found, "leaks": list(data.leaks), **order}
 
 
@@ -80,9 +84,25 @@ def _seen(data: setup.Data, rows: int) -> np.ndarray:
         window = data.index.window(whole)
         entries = window.task[: window.first[rows - ends[whole]]]
         return data.plan.counts_by(whole) + np.bincount(entries, minlength=len(data.plan.tasks))
-    windows = (whole + 1) * rows / ends[-1] if data.windows is None else data.windows
+    windows = data.windows
+    if windows is None:
+        windows = (whole + 1) * rows / ends[-1]
+        windows = _windows_of(data, rows, int(windows)) if data.plan.courses else windows
+    return _by_window(data.plan, windows)
+
+
+def _windows_of(data: setup.Data, rows: int, about: int) -> float:
+    """How many windows hold so many rows, where shares change and windows hold more or fewer: by some of them."""
+    step, window, before = max(1, about // _SAMPLED_WINDOWS), 0, 0
+    while before + (here := len(data.index.window(window))) * step < rows:
+        window, before = window + step, before + here * step
+    return window + (rows - before) / here
+
+
+def _by_window(plan: Plan, windows: float) -> np.ndarray:
+    """Examples of each task in so many windows and a part of one."""
     low = math.floor(windows)
-    return data.plan.counts_by(low) + (windows - low) * (data.plan.counts_by(low + 1) - data.plan.counts_by(low))
+    return plan.counts_by(low) + (windows - low) * (plan.counts_by(low + 1) - plan.counts_by(low))
 
 
 def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]) -> dict[str, Any]:
@@ -101,6 +121,12 @@ def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]
         "tally": dict(task.tally),
         "mask": _mask(task, means),
     }
+
+
+def _parts(config: RunConfig, tasks: list[ResolvedTask], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is told of text and replay beside the run's mixture."""
+    wanted = {"pretraining": config.pretraining.fraction, "replay": config.replay.fraction}
+    return {"parts": part_shares.parts_table(tasks, rows, wanted)}
 
 
 def _mask(task: ResolvedTask, means: tuple[float, float]) -> dict[str, Any]:
@@ -194,14 +220,25 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
     setup.refuse_unknown(config, worker)
     setup.learn_vocabulary(config, worker)
     request = setup.train_request(config)
-    answer = worker.call("estimate", sample=_SAMPLE, request=request)
-    sampled = {task["name"]: task for task in answer["tasks"]}
-    refuse_unfit({name: task["objective"] for name, task in sampled.items()}, config.model.architecture, "MIXTURE")
-    resolved = balanced(_from_samples(request, answer), config.balance)
-    by_name = {task.name: task for task in resolved.tasks}
+    members: dict[str, dict[str, Any]] = {}
+
+    def of_samples(asked: Request, setting: str) -> Resolved:
+        answer = worker.call("estimate", sample=_SAMPLE, request=asked)
+        objectives = {task["name"]: task["objective"] for task in answer["tasks"]}
+        refuse_unfit(objectives, config.model.architecture, setting)
+        if setting == PRETRAINING:
+            refuse_not_text(objectives, setting)
+        members.update({task["name"]: task for task in answer["tasks"]})
+        return Resolved(asked, tuple(_of_sample(task, asked.budget) for task in answer["tasks"]), answer["vocabulary"])
+
+    resolved = balanced(of_samples(request, "MIXTURE"), config.balance)
+    length = setup.run_length(config)
+    resolved, parts = parts_beside(resolved, config.pretraining, config.replay, length, of_samples)
+    lengths_of = lambda task: np.array(members[task.name]["lengths"])
+    resolved, courses = blended(resolved, parts, length, lengths_of)
     shape = setup.shape_of(config)
-    plan = resolved.plan(shape.capacities, config.data.pack, config.data.window)
-    known = [sampled[task.name]["lengths"] for task in plan.tasks]
+    plan = resolved.plan(shape.capacities, config.data.pack, config.data.window, courses)
+    known = [members[task.name]["lengths"] for task in plan.tasks]
     task, index, _ = plan.examples(0)
     lengths = np.array([known[t][i % len(known[t])] for t, i in zip(task, index, strict=True)])
     budgets = shape.budgets(lengths[:, 0], lengths[:, 1])
@@ -210,29 +247,24 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
     full = budgets.sum(axis=0) / (made * capacities)
     windows = plan.windows_of(config.epochs) if config.epochs else (config.steps or 0) * config.batch_size / made
     steps = config.steps or max(1, math.ceil(windows * made / config.batch_size))
-    members = [by_name[planned.name] for planned in plan.tasks]
-    rows = [
-        _row(member, planned.share, windows * float(seen), member.mean_tokens())
-        for member, planned, seen in zip(members, plan.tasks, plan.counts_by(1), strict=True)
-    ]
+    seen = _by_window(plan, windows) if courses else windows * plan.counts_by(1).astype(float)
+    facts = {task.name: (task.share, float(count)) for task, count in zip(plan.tasks, seen, strict=True)}
+    rows = [_row(task, *facts.get(task.name, (0, 0.0)), task.mean_tokens()) for task in resolved.tasks]
     filled = dict(zip(shape.capacities, full.tolist(), strict=True))
-    forms = collections.Counter(sampled[member.name]["form"] for member in members)
-    table = _finish(config, rows, steps, filled, answer["vocabulary"], forms, exact=False)
+    forms = collections.Counter(member["form"] for member in members.values())
+    table = _finish(config, rows, steps, filled, resolved.vocabulary, forms, exact=False)
+    table |= _parts(config, list(resolved.tasks), rows)
     if config.curriculum.orders:
         table["order"] = ["Curriculum is no part of this estimate"]
-    by_hand = [member.name for member in members if sampled[member.name]["from_sample"]]
-    return {**table, "from_samples": by_hand}
+    return {**table, "from_samples": [member["name"] for member in members.values() if member["from_sample"]]}
 
 
-def _from_samples(request: Request, answer: Mapping[str, Any]) -> Resolved:
-    """A mixture as far as samples of its sources tell: without stores."""
-    tasks = []
-    for task in answer["tasks"]:
-        means = float(np.sum(task["lengths"]) / len(task["lengths"])), float(np.mean(task["trainable"]))
-        facts = {"count": task["count"], "rate": task["rate"], "cap": task["cap"], "tally": task["tally"]}
-        about = {"cluster": task["cluster"]}
-        tasks.append(ResolvedTask(task["name"], "", "", draws=1, about=about, means=means, **facts))
-    return Resolved(request, tuple(tasks), answer["vocabulary"])
+def _of_sample(sampled: Mapping[str, Any], budget: int | None) -> ResolvedTask:
+    """A task as its sample has it; of one with a budget so many examples as would be prepared."""
+    means = float(np.sum(sampled["lengths"]) / len(sampled["lengths"])), float(np.mean(sampled["trainable"]))
+    count = sampled["count"] if budget is None else min(sampled["count"], math.ceil(budget / max(means[1], 1e-9)))
+    about, tally = {"objective": sampled["objective"], "cluster": sampled["cluster"]}, sampled["tally"]
+    return ResolvedTask(sampled["name"], "", "", count, sampled["rate"], sampled["cap"], 1, tally, about, means=means)
 
 
 def render_plan(table: dict[str, Any], most: int = 40) -> str:
@@ -260,6 +292,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         *(f"optimiser: {said}" for said in model.get("groups", ())),
     ]
     lines += _of_the_loss(table)
+    lines += part_shares.told(table.get("parts", ()), table.get("prepared_text", ()))
     if not table["estimate"]:
         lines.append(mask_line(table))
     if missing := table.get("missing"):

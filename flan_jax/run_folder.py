@@ -24,6 +24,7 @@ from flan_jax.config.kept import CONFIG_FILE, load_run, to_json, write_equivalen
 from flan_jax.config.macros import setting
 from flan_jax.config.named_functions import to_plain
 from flan_jax.config.run_config import RunConfig, value_of
+from flan_jax.data import part_shares
 from flan_jax.data.planning import plan as plans
 from flan_jax.errors import UserError, counted
 from flan_jax.files import atomic
@@ -79,6 +80,7 @@ class RunFolder:
         said += _changed_weights(self.earlier(), config)
         if old.get("teacher") != (data.teacher and data.teacher.key):
             said.append("what the teacher thinks of the examples is another's, of other parameters or another top_k")
+        said += _because_of_length(old, config, data) if said else []
         if said and config.data.on_changed_plan == "refuse":
             more = f" and {len(said) - 6} more" if len(said) > 6 else ""
             raise UserError(
@@ -163,6 +165,19 @@ def _asking(data: Data) -> list[Mapping[str, Any]]:
     """What is known of the tasks that put questions; of all, where none does but text is gone on with."""
     every = [task.about for task in data.resolved.tasks]
     return [about for about in every if about.get("objective") in ("instruction", "chat")] or every
+
+
+def _because_of_length(old: Mapping[str, Any], config: RunConfig, data: Data) -> list[str]:
+    """What of a plan is another as the run is of another length: shares by a schedule, and how much text there is."""
+    said = []
+    for path in ("pretraining.fraction", "replay.fraction"):
+        schedule, before = value_of(config, path), old["table"].get("steps")
+        if isinstance(schedule, tuple) and before not in (None, steps := data.steps(config)):
+            said.append(
+                f"{setting(path)} is {schedule}, a schedule over the whole run, which was {before} steps and is {steps}"
+            )
+    folders = dict(zip((task["name"] for task in old["plan"]["tasks"]), old["folders"], strict=True))
+    return said + part_shares.why_other(folders, data.resolved)
 
 
 _SCORE: dict[str, Any] = {

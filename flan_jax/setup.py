@@ -12,7 +12,8 @@ from flan_jax.config import origins
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import registrations, teaching
 from flan_jax.data.balance import balanced
-from flan_jax.data.blending import blended, virtual_time
+from flan_jax.data.beside import parts_beside
+from flan_jax.data.blending import RunLength, blended, virtual_time
 from flan_jax.data.curriculum import FirstTokens, easy_first, in_order, order_notes, tokens_a_row, window_of
 from flan_jax.data.draws import Draws
 from flan_jax.data.loader import Loader, Reader
@@ -64,6 +65,12 @@ class Data:
     def shape(self) -> RowShape:
         """The shape of a row."""
         return self.reader.shape
+
+    def parts(self) -> list[str]:
+        """What part of the run each of the plan's tasks is of; empty where nothing stands beside its mixture."""
+        by_name = {task.name: task.part for task in self.resolved.tasks}
+        parts = [by_name[task.name] or "instruction" for task in self.plan.tasks]
+        return parts if any(by_name.values()) else []
 
     def loader(self, config: RunConfig, local_rows: range | None = None) -> Loader:
         """Batches of this data for a run, or for the rows that one of its hosts owns."""
@@ -127,6 +134,7 @@ def refuse_unknown(config: RunConfig, worker: Worker | None = None) -> None:
       UserError: there is no such mixture or task.
     """
     names = {"MIXTURE": config.mixture, "EVAL_MIXTURE": config.eval_mixture or None}
+    names |= {"PRETRAINING": config.pretraining.mixture, "REPLAY": config.replay.mixture}
     if worker is not None:
         registrations.refuse_unknown(worker, names, ask=True)
         return
@@ -319,15 +327,24 @@ def open_data(
     leaks = _leaks(config, resolved, worker) if guard else []
     shape = shape_of(config)
     resolved = balanced(resolved, config.balance)
-    length = _length(config, resolved, shape) if config.curriculum.orders else 0.0
-    resolved, courses = blended(resolved, [], round(length))
+    length = run_length(config)
+    resolved_by = lambda asked, setting: resolve(asked, worker, setting, config.model.architecture)
+    resolved, parts = parts_beside(resolved, config.pretraining, config.replay, length, resolved_by)
+    for number, part in enumerate(parts):
+        if part.beside:  # what is in MIXTURE was looked at with it
+            kept, found = selected(config, part.resolved, worker)
+            parts[number] = dataclasses.replace(part, resolved=kept)
+            selection = selection and found and selection.with_tasks_of(found)
+            leaks += _leaks(config, kept, worker, part.setting) if guard else []
+    resolved, courses = blended(resolved, parts, length)
+    tokens = _tokens(config, resolved, shape) if config.curriculum.orders else 0.0
     resolved = easy_first(resolved, config.curriculum, worker)
-    resolved, courses = in_order(resolved, courses, config.curriculum, length)
+    resolved, courses = in_order(resolved, courses, config.curriculum, tokens)
     plan = resolved.plan(shape.capacities, config.data.pack, config.data.window, courses)
     order: Sequence[str] = ()
     windows = None
     if config.curriculum.orders:
-        passes = _passes(config, resolved, courses, length, plan)
+        passes = _passes(config, resolved, courses, tokens, plan)
         window = window_of(config.curriculum, config.data.window, plan.epoch_size, passes)
         plan = resolved.plan(shape.capacities, config.data.pack, window, courses)
         order, windows = order_notes(resolved, config.curriculum, plan), plan.windows_of(passes)
@@ -397,19 +414,25 @@ def selected(config: RunConfig, resolved: Resolved, worker: Worker) -> tuple[Res
     return select(resolved, config.hygiene, evals, config.evaluation.split, worker)
 
 
-def _leaks(config: RunConfig, resolved: Resolved, worker: Worker) -> list[str]:
+def run_length(config: RunConfig) -> RunLength:
+    """How long a run is, as shares of its tokens go by it; one that is only prepared may have no length."""
+    rows = None if config.steps is None else config.steps * config.batch_size
+    return RunLength(rows, shape_of(config), config.epochs, config.data.pack)
+
+
+def _leaks(config: RunConfig, resolved: Resolved, worker: Worker, setting: str = "MIXTURE") -> list[str]:
     if not config.eval_mixture:
         return []
     refuses = config.hygiene.on_leak == "refuse"
     found = leaks_of(resolved, config.eval_mixture, config.evaluation.split, worker, thorough=refuses)
     if found and refuses:
-        many = f"MIXTURE {config.mixture!r} holds what EVAL_MIXTURE {config.eval_mixture!r} scores:"
+        many = f"{setting} {resolved.request.mixture!r} holds what EVAL_MIXTURE {config.eval_mixture!r} scores:"
         mend = "leave rows out by Hygiene.contamination = 'drop', score something else, or set Hygiene.on_leak = 'tell'"
         raise UserError(together([*found, mend], many=many))
     return found
 
 
-def _length(config: RunConfig, resolved: Resolved, shape: RowShape) -> float:
+def _tokens(config: RunConfig, resolved: Resolved, shape: RowShape) -> float:
     """About how many tokens a run of STEPS trains on, by how its first window fills rows; 0 where EPOCHS says it."""
     if config.steps is None:
         if config.curriculum.tasks:
@@ -421,13 +444,13 @@ def _length(config: RunConfig, resolved: Resolved, shape: RowShape) -> float:
 
 
 def _passes(
-    config: RunConfig, resolved: Resolved, courses: Sequence[RatesFrom], length: float, plan: plans.Plan
+    config: RunConfig, resolved: Resolved, courses: Sequence[RatesFrom], tokens: float, plan: plans.Plan
 ) -> float:
     """About how often the run goes through the mixture."""
     if config.steps is None:
         return config.epochs or 1.0
     rates = [RatesFrom(0, tuple(task.rate for task in resolved.tasks)), *courses]
-    return virtual_time(length, rates, FirstTokens(resolved.tasks).total) / plan.epoch_size
+    return virtual_time(tokens, rates, FirstTokens(resolved.tasks).total) / plan.epoch_size
 
 
 def _windows(data: Data, config: RunConfig) -> int:

@@ -172,7 +172,8 @@ class _Run:
         loader = self.data.loader(config, meshes.local_rows(config.batch_size, self.mesh))
         bar = Progress("training", self.steps, done, every=config.log_period)
         with bar, closing(self._metrics_writer(done)) as writer:
-            log = Logbook(writer, bar, self.tasks, self._objectives(), config.log_period, self.steps, self.skipped)
+            groups = self._objectives(), config.log_period, self.steps, self.skipped, self.data.parts()
+            log = Logbook(writer, bar, self.tasks, *groups)
             self.skipped.total, self.skipped.in_a_row = before.skipped
             if np.shape(before.task_sums) == log.task_sums.shape:
                 log.task_sums[:] = before.task_sums

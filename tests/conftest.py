@@ -82,6 +82,7 @@ InstructionTask(
     vocabulary=SENTINELS,
 ).register()
 SpanCorruption("prose", text(FOLDER + "/prose.txt"), vocabulary=SENTINELS).register()
+SpanCorruption("held_prose", text(FOLDER + "/prose.txt", validation_rows=9), vocabulary=SENTINELS).register()
 mixture("two_objectives", [("parity_with_sentinels", 1.0), ("prose", 1.0)])
 mixture("rare", [("capitals", 1.0), ("parity", 1000.0)])
 task_from_file(FOLDER + "/few.jsonl", "few", vocabulary=BYTES).register()

@@ -73,6 +73,8 @@ def _repair(config: RunConfig, worker: Worker) -> None:
     setup.refuse_unknown(config, worker)
     setup.learn_vocabulary(config, worker)
     requests = [setup.train_request(config)]
+    if config.replay.mixture:
+        requests.append(setup.request_of(config, config.replay.mixture, config.data.split))
     if config.eval_mixture:
         requests.append(setup.eval_request(config))
     others = planned_with(config.run_dir)

@@ -14,6 +14,7 @@ from flan_jax.config.macros import SECTIONS, path_of, setting
 from flan_jax.config.named_functions import signature_fault
 from flan_jax.config.run_config import RunConfig, value_of
 from flan_jax.config.training_settings import FORMS
+from flan_jax.data.mixing_config import shares_faults
 from flan_jax.errors import UserError, together
 from flan_jax.files import filesystem
 from flan_jax.text.vocabulary_names import NAMES
@@ -261,6 +262,10 @@ def _section_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
     if not {"stopping", "checkpoints", "eval_period", "eval_mixture"} & set(unclear):
         faults += _stopping_faults(config)
     faults += _raised(lambda: config.lora.modules(config.model)) if adapters else []
+    if not {"pretraining", "replay"} & set(unclear):
+        faults += shares_faults(config.pretraining, config.replay)
+    if not {"pretraining", "feature_lengths", "model"} & set(unclear):
+        faults += _text_faults(config)
     return faults
 
 
@@ -281,6 +286,19 @@ def _stopping_faults(config: RunConfig) -> list[str]:
             f"{stopping.metric!r}; make them one"
         )
     return faults
+
+
+def _text_faults(config: RunConfig) -> list[str]:
+    """Plain text whose examples would not fit into the rows that it shares."""
+    lengths, rows = config.pretraining.lengths, config.feature_lengths
+    if lengths is None or config.pretraining.faults() or set(rows) != set(lengths):
+        return []
+    ours, theirs = lengths, rows
+    if config.model.architecture == "decoder":  # inputs and targets follow each other in a row
+        ours, theirs = {"": sum(lengths.values())}, {"": sum(rows.values())}
+    if all(ours[name] <= theirs[name] for name in ours):
+        return []
+    return [f"Pretraining.lengths is {lengths}, wanted no more than rows of FEATURE_LENGTHS {rows} hold"]
 
 
 def _function_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:

@@ -49,6 +49,25 @@ def schedule_faults(name: str, schedule: Schedule, below: float = 1.0) -> list[s
     ]
 
 
+def points_of(*schedules: Schedule) -> list[float]:
+    """The parts of a run at which schedules turn, its beginning and its end among them.
+
+    >>> points_of(0.1, ((0.0, 0.5), (0.25, 0.1)))
+    [0.0, 0.25, 1.0]
+    """
+    turns = {at for schedule in schedules if not isinstance(schedule, int | float) for at, _ in schedule}
+    return sorted({0.0, 1.0} | turns)
+
+
+def is_off(schedule: Schedule) -> bool:
+    """Whether a share is 0 from the first step to the last.
+
+    >>> is_off(0.0), is_off(((0.0, 0.0), (1.0, 0.1)))
+    (True, False)
+    """
+    return not any(share_at(schedule, at) for at in points_of(schedule))
+
+
 @dataclasses.dataclass(frozen=True)
 class BalanceConfig:
     """How the tasks of MIXTURE share it, in the place of the rates that it declares. All off: these hold.
@@ -114,6 +133,8 @@ class PretrainingConfig:
       fraction: the share of trainable tokens that they have: a number, or a schedule.
       lengths: {"inputs", "targets"}, bounds on one example of theirs; None: FEATURE_LENGTHS. They pack into the same
         rows.
+      tokens: how many trainable tokens of each task of `mixture` are prepared, in chunks of its corpus that the seed
+        draws; None: what the run comes to.
       loss_weight: factor of the loss of all tasks whose objective is one on plain text; 0: they are read, not learnt.
       eval: whether the loss of their validation split is measured wherever the run is scored, where they have one.
     """
@@ -121,6 +142,7 @@ class PretrainingConfig:
     mixture: str | None = None
     fraction: Schedule = 0.0
     lengths: dict[str, int] | None = None
+    tokens: int | None = None
     loss_weight: float = 1.0
     eval: bool = True
 
@@ -129,6 +151,12 @@ class PretrainingConfig:
         faults = schedule_faults("fraction", self.fraction)
         if not 0 <= self.loss_weight < math.inf:
             faults.append(f"loss_weight is {self.loss_weight}, wanted 0 or more, and finite")
+        if self.lengths is not None and (
+            set(self.lengths) != {"inputs", "targets"} or min(self.lengths.values(), default=0) < 1
+        ):
+            faults.append(f"lengths is {self.lengths}, wanted a length of 1 or more for 'inputs' and for 'targets'")
+        if self.tokens is not None and self.tokens < 1:
+            faults.append(f"tokens is {self.tokens}, wanted 1 or more")
         return faults
 
 
@@ -148,6 +176,24 @@ class ReplayConfig:
     def faults(self) -> list[str]:
         """Every fault of these settings that shows without data."""
         return schedule_faults("fraction", self.fraction)
+
+
+def shares_faults(pretraining: PretrainingConfig, replay: ReplayConfig) -> list[str]:
+    """What is wrong with shares that are sound by themselves: together they leave nothing to MIXTURE."""
+    shares = pretraining.fraction, replay.fraction
+    if pretraining.faults() or replay.faults():
+        return []
+    for at in points_of(*shares):
+        one, other = (share_at(share, at) for share in shares)
+        if one + other >= 1:
+            when = (
+                "" if all(isinstance(share, int | float) for share in shares) else f" when {at:.0%} of the run is done"
+            )
+            return [
+                f"PRETRAINING_FRACTION is {one:g} and REPLAY_FRACTION {other:g}{when}, wanted less than 1 together: "
+                "the rest is MIXTURE's"
+            ]
+    return []
 
 
 @dataclasses.dataclass(frozen=True)

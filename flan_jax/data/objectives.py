@@ -17,9 +17,34 @@ from collections.abc import Mapping
 
 from flan_jax.errors import UserError
 
+ON_TEXT = ("span_corruption", "prefix_lm", "causal_lm", "mixture_of_denoisers")
+_OTHER_CODE = "seqio"
 _DECODERS_ONLY = ("causal_lm",)
 #: Objectives of text without instructions, as pretraining has them.
 PLAIN_TEXT = ("span_corruption", "prefix_lm", "causal_lm", "mixture_of_denoisers")
+
+
+def refuse_not_text(objectives: Mapping[str, str], setting: str) -> None:
+    """Refuses tasks that are no plain text; of those of other code whoever declares them knows.
+
+    Args:
+      objectives: as in `refuse_unfit`.
+      setting: what names the mixture of these tasks.
+
+    Raises:
+      UserError: there is such a task.
+
+    >>> refuse_not_text({"book": "causal_lm", "c4_v220_span_corruption": "seqio"}, "PRETRAINING")
+    """
+    other = {task: objective for task, objective in objectives.items() if objective not in (*ON_TEXT, _OTHER_CODE)}
+    if not other:
+        return
+    task, objective = next(iter(other.items()))
+    more = f" and {len(other) - 1} others" if len(other) > 1 else ""
+    raise UserError(
+        f"{setting}: task {task!r}{more} is no plain text (its objective is {objective}), wanted tasks of "
+        f"{', '.join(ON_TEXT)}; name such ones, as c4_span_corruption, and train on {task!r} by MIXTURE or REPLAY"
+    )
 
 
 def refuse_unfit(objectives: Mapping[str, str], architecture: str, setting: str) -> None:

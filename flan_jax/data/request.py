@@ -86,6 +86,8 @@ class Request:
       each_template: whether instruction tasks word each row by each of their templates instead of by a drawn one.
       on_wrong_mask: what happens to an example that would be trained on wrongly: "drop" or "refuse".
       augment: what the run changes about how its tasks are worded, and which inverted ones it adds.
+      budget: trainable tokens that are prepared of each task, in chunks of its source; see `preparing.chunks`. None:
+        all there are.
     """
 
     mixture: str
@@ -100,6 +102,7 @@ class Request:
     each_template: bool = False
     on_wrong_mask: Literal["drop", "refuse"] = "drop"
     augment: AugmentConfig = AugmentConfig()
+    budget: int | None = None
 
     def __post_init__(self):
         if isinstance(self.augment, Mapping):  # as it travels
@@ -112,7 +115,8 @@ class Request:
 
     def shaping(self) -> dict[str, Any]:
         """What shapes a task's tokens beside the task itself, fit for JSON."""
-        more = {"each_template": True} if self.each_template else {}
+        more: dict[str, Any] = {"each_template": True} if self.each_template else {}
+        more |= {} if self.budget is None else {"budget": self.budget}
         return {name: getattr(self, name) for name in _SHAPING} | {"lengths": dict(self.lengths)} | more
 
     def reading(self) -> dict[str, Any]:

@@ -13,13 +13,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flan_jax.data import registrations
-from flan_jax.data.objectives import refuse_unfit
+from flan_jax.data.objectives import refuse_not_text, refuse_unfit
 from flan_jax.data.planning.plan import Course, Plan, PlannedTask, shares_of
 from flan_jax.data.request import Request
 from flan_jax.data.stores import mirror
 from flan_jax.data.stores import store as stores
 from flan_jax.data.worker import Worker
 from flan_jax.files import atomic, filesystem
+
+PRETRAINING = "PRETRAINING"  # the setting whose tasks have to be plain text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +43,7 @@ class ResolvedTask:
       request: what it was asked for by, where that is not the mixture's request: tasks that stand beside it.
       beside: whether it stands beside the mixture, and so is no part of an epoch.
       in_order: whether its first pass goes through its examples in order; see `flan_jax.data.curriculum`.
+      part: "pretraining" or "replay" where it is told apart from the run's other tasks; see `flan_jax.data.blending`.
     """
 
     name: str
@@ -57,6 +60,7 @@ class ResolvedTask:
     request: Request | None = None
     beside: bool = False
     in_order: bool = False
+    part: str = ""
 
     @property
     def trained_as(self) -> str:
@@ -151,8 +155,11 @@ def resolve(request: Request, worker: Worker, setting: str = "MIXTURE", architec
                 print(line, file=sys.stderr)
             _keep(path, known)
     tasks = tuple(ResolvedTask(**task) for task in known["tasks"])
+    objectives = {task.name: task.about.get("objective", "") for task in tasks}
     if architecture:
-        refuse_unfit({task.name: task.about.get("objective", "") for task in tasks}, architecture, setting)
+        refuse_unfit(objectives, architecture, setting)
+    if setting == PRETRAINING:
+        refuse_not_text(objectives, setting)
     return Resolved(request, tasks, known["vocabulary"], known.get("missing", {}))
 
 
@@ -171,17 +178,41 @@ def check_evals(request: Request, beside: str | None, worker: Worker, architectu
     Raises:
       UserError: no such mixture, a task without that split, or that the model cannot take, or another vocabulary.
     """
-    key = hashlib.sha256(f"{request.key(worker.setup)} {beside}".encode()).hexdigest()[:16]
-    path = mirror.place(request.store_dir) / "resolved" / f"evals-{key}.json"
-    known = _read(path)
-    if known is None:
-        known = worker.call("check evals", request=request, beside=beside)
-        with stores.told(request.store_dir):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _keep(path, known)
+    known = _asked("check evals", f"evals-{_key(request, worker, beside)}", request, worker, beside=beside)
     if architecture:
         refuse_unfit(known.get("objectives", {}), architecture, "EVAL_MIXTURE")
     return known["names"]
+
+
+def members(request: Request, worker: Worker, setting: str) -> dict[str, dict[str, Any]]:
+    """The tasks of a mixture with their "splits" and "objective", without preparing any of it.
+
+    Args:
+      request: what will be asked of it.
+      worker: started only if the answer of an earlier run cannot be used again.
+      setting: what names the mixture.
+
+    Raises:
+      UserError: there is no such mixture.
+    """
+    name = f"members-{_key(request, worker, setting)}"
+    return _asked("members", name, request, worker, setting=setting)["members"]
+
+
+def _key(request: Request, worker: Worker, more: str | None) -> str:
+    return hashlib.sha256(f"{request.key(worker.setup)} {more}".encode()).hexdigest()[:16]
+
+
+def _asked(operation: str, name: str, request: Request, worker: Worker, **how: Any) -> dict[str, Any]:
+    """The data process's answer, kept under a name."""
+    path = mirror.place(request.store_dir) / "resolved" / f"{name}.json"
+    known = _read(path)
+    if known is None:
+        known = worker.call(operation, request=request, **how)
+        with stores.told(request.store_dir):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _keep(path, known)
+    return known
 
 
 def _keep(path: pathlib.Path, known: Mapping[str, Any]) -> None:

@@ -47,6 +47,10 @@ class Selection:
     eval_rows: int
     skipped: Sequence[str]
 
+    def with_tasks_of(self, other: "Selection") -> "Selection":
+        """The same with what was made of the tasks of another mixture, whose rows are listed in a file of their own."""
+        return dataclasses.replace(self, tasks=[*self.tasks, *other.tasks])
+
 
 def select(
     resolved: Resolved, settings: HygieneConfig, evals: Sequence[str], split: str, worker: Worker

@@ -6,6 +6,8 @@ A score under OTHER's instruction is the control: a model that reads its instruc
 For a task that was held out whole, the best of its `as_OTHER` scores is what following the nearest trained instruction
 would earn.
 
+Losses of held-out plain text, see `held_out_text`, are a group of their own.
+
 Figures are told together only where they are of one unit: percentages, losses, or one other metric's own. The groups
 of percentages go by their plain names, the others as "seen templates: loss".
 """
@@ -28,7 +30,8 @@ _OF_TEMPLATES = r"held_out_templates|inverted|with_inverted|no_options|(\d+_to_)
 _DERIVED = re.compile(rf"(\.({_OF_TEMPLATES}|{_ENCODED}))+$")
 SEEN, TEMPLATES, TASKS = "seen templates", "held-out templates", "held-out tasks"
 BOTH, CONTROL = "held-out tasks under held-out templates", "another task's instruction"
-GROUPS = (SEEN, TEMPLATES, TASKS, BOTH, CONTROL)
+TEXT = "held-out pretraining"
+GROUPS = (SEEN, TEMPLATES, TASKS, BOTH, CONTROL, TEXT)
 
 
 PERCENT, LOSS = "%", "loss"
@@ -37,15 +40,31 @@ WORST = 5  # tasks of a group that are shown, the worst
 _FAILURES = 5  # failures that are shown
 
 
+def of_text(score: Any) -> Any:
+    """A score that says of itself that it is of held-out plain text."""
+    return dataclasses.replace(score, about={**score.about, "part": "pretraining"})
+
+
+def is_text(about: Mapping[str, Any]) -> bool:
+    """Whether a score with such facts is of held-out plain text."""
+    return about.get("part") == "pretraining"
+
+
+def _plain(scores: Sequence[Any]) -> list[Any]:
+    """Scores without the controls and held-out text; these where there is nothing else."""
+    tasks = [score for score in scores if not is_text(score.about)] or list(scores)
+    return [score for score in tasks if _AS not in score.task] or tasks
+
+
 def metrics_of(scores: Sequence[Any]) -> dict[str, float]:
     """Scores as metrics for the choice of the best checkpoint: one a task, and "mean/score" where there is a mean.
 
-    The mean is of percentages, without the controls; losses and other figures take no part. Where there are no
-    percentages it is of what is left, if that has one unit; losses count downwards then. There is no mean where a task
-    of it could not be scored: it would be of other tasks than another step's.
+    The mean is of percentages, without the controls and held-out text; losses and other figures take no part. Where
+    there are no percentages it is of what is left, if that has one unit; losses count downwards then. There is no mean
+    where a task of it could not be scored: it would be of other tasks than another step's.
     """
     shown = {f"{score.task}/score": score.score for score in scores if score.score is not None}
-    plain = [score for score in scores if _AS not in score.task] or list(scores)
+    plain = _plain(scores)
     of = [score for score in plain if score.unit == PERCENT] or plain
     if of and len({score.unit for score in of}) == 1 and all(score.score is not None for score in of):
         sign = -1 if of[0].unit == LOSS else 1
@@ -74,7 +93,7 @@ def check_metric(setting: str, name: str, tasks: Sequence[str]) -> None:
 
 def one_line(scores: Sequence[Any]) -> str:
     """The mean of each unit, for the log; another task's instruction takes no part."""
-    plain = [score for score in scores if _AS not in score.task] or list(scores)
+    plain = _plain([score for score in scores if not is_text(score.about)])
     said = []
     for unit in dict.fromkeys(score.unit for score in plain):
         of = [score.score for score in plain if score.unit == unit and score.score is not None]
@@ -82,6 +101,8 @@ def one_line(scores: Sequence[Any]) -> str:
             mean = sum(of) / len(of)
             name, shown = ("score", f"{mean:.1f}") if unit == PERCENT else (unit, f"{mean:.4f}")
             said.append(f"mean {name} {shown} over {_tasks(len(of))}")
+    if text := [score.score for score in scores if is_text(score.about)]:
+        said.append(f"mean pretraining loss {sum(text) / len(text):.4f} over {_tasks(len(text))}")
     failed = sum(score.score is None for score in plain)
     return ", ".join(said + [f"{_tasks(failed)} without a score"] * bool(failed))
 
@@ -135,7 +156,9 @@ def table(
     for score in after:
         name = score["task"]
         base = _base(name)
-        if _AS in name:
+        if is_text(score["about"]):
+            group = TEXT
+        elif _AS in name:
             group = CONTROL
         elif name.endswith(_HELD_OUT):
             group = TEMPLATES if base in known or not known else BOTH
@@ -166,7 +189,7 @@ def table(
     if TEMPLATES in groups:
         groups[TEMPLATES] |= _kept(grouped.get(SEEN, []), grouped[TEMPLATES])
     failures = [sentence for score in after for sentence in score.get("failures", ())]
-    clusters = cluster_scores.means([row for row in rows if row["group"] != CONTROL])
+    clusters = cluster_scores.means([row for row in rows if row["group"] not in (CONTROL, TEXT)])
     return {"step": step, "tasks": rows, "groups": groups, "clusters": clusters, "failures": failures}
 
 
@@ -305,7 +328,7 @@ def _losses(result: Mapping[str, Any], shown: Mapping[str, Sequence[Mapping[str,
     body: list[list[Any]] = []
     for group, rows in shown.items():
         figures = result["groups"][group]
-        if len(rows) < figures["tasks"]:
+        if len(rows) < figures["tasks"] or rows[0]["group"] == TEXT:
             name = group.removesuffix(f": {LOSS}").upper()
             body.append([name, figures["examples"], *_figures(figures)[:2]])
         body += [[row["task"], row["examples"], *_figures(row)[:2]] for row in rows]

@@ -11,6 +11,7 @@ from flan_jax.data.resolve import Resolved, resolve
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 from flan_jax.evaluation import reports, template_scores
+from flan_jax.evaluation.held_out_text import held_out_text
 from flan_jax.evaluation.scoring import TaskScore, score
 from flan_jax.files import atomic
 from flan_jax.inference.loading import load_model
@@ -22,7 +23,7 @@ from flan_jax.text.codec import Codec
 
 
 class Evaluator:
-    """Scores parameters on a run's eval mixture; false where the run has none.
+    """Scores parameters on a run's eval mixture and its held-out text; false where the run has neither.
 
     Args:
       config: the run.
@@ -38,28 +39,44 @@ class Evaluator:
             request, architecture = setup.eval_request(config), config.model.architecture
             self.resolved = resolve(request, worker, "EVAL_MIXTURE", architecture)
             vocabulary.check_same(self.resolved.vocabulary, codec.description, config.run_dir)
+        scored = [task.name for task in self.resolved.tasks] if self.resolved else []
+        self.text = held_out_text(config, worker, scored)
+        if self.text:
+            vocabulary.check_same(self.text.vocabulary, codec.description, config.run_dir)
 
     def __bool__(self) -> bool:
-        return self.resolved is not None
+        return self.resolved is not None or self.text is not None
 
     def __call__(self, params: Any) -> list[TaskScore]:
         """Scores these parameters on every task."""
-        assert self.resolved is not None
+        model = self.model_of(params)
+        found: list[TaskScore] = []
+        parts = [one for one in (self.resolved, self.text) if one is not None]
+        with Progress("scoring", sum(len(one.tasks) for one in parts), unit="task", every=10**9) as bar:
+            if self.resolved is not None:
+                found += self._scores(model, self.resolved, self.config.evaluation.measure, bar, 0)
+            if self.text is not None:
+                found += map(reports.of_text, self._scores(model, self.text, "loss", bar, len(found)))
+        return found
+
+    def _scores(
+        self, model: InferenceModel, resolved: Resolved, measure: str, bar: Progress, before: int
+    ) -> list[TaskScore]:
+        """The scores of a mixture, when `before` tasks were scored of another."""
         how = self.config.evaluation
-        with Progress("scoring", len(self.resolved.tasks), unit="task", every=10**9) as bar:
-            return score(
-                self.model_of(params),
-                self.resolved,
-                self.worker,
-                self.codec,
-                shape=setup.shape_of(self.config),
-                batch_size=how.batch_size,
-                ranking=how.ranking,
-                measure=how.measure,
-                max_new_tokens=how.max_new_tokens,
-                num_beams=how.num_beams,
-                on_progress=lambda done, _: bar.update(done),
-            )
+        return score(
+            model,
+            resolved,
+            self.worker,
+            self.codec,
+            shape=setup.shape_of(self.config),
+            batch_size=how.batch_size,
+            ranking=how.ranking,
+            measure=measure,
+            max_new_tokens=how.max_new_tokens,
+            num_beams=how.num_beams,
+            on_progress=lambda done, _: bar.update(before + done),
+        )
 
 
 def evaluate_run(
@@ -82,7 +99,8 @@ def evaluate_run(
     if each_template:
         evaluation = dataclasses.replace(evaluation, each_template=True)
     name = mixture or config.eval_mixture or config.mixture
-    config = dataclasses.replace(config, eval_mixture=name, evaluation=evaluation)
+    pretraining = dataclasses.replace(config.pretraining, eval=config.pretraining.eval and mixture is None)
+    config = dataclasses.replace(config, eval_mixture=name, evaluation=evaluation, pretraining=pretraining)
     with setup.worker_of(config) as worker:
         model, codec, step = load_model(config, step, worker.call)
         scores = Evaluator(config, worker, codec, model.with_params)(model.params)

@@ -238,6 +238,12 @@ def num_rows(task_name: str, split: str) -> int | None:
     return source.num_rows(split)
 
 
+def told_rows(task_name: str, split: str) -> int | None:
+    """Rows of one of our tasks' splits as its source says, also where that is only declared; None where it does not."""
+    recipe = registry.recipe(task_name)
+    return None if recipe is None else recipe.source.num_rows(split)
+
+
 def source_files(task_name: str) -> list[str]:
     """The files that a task is read from, over all its splits; empty where they are not known."""
     task = registry.seqio_task(task_name)

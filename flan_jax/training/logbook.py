@@ -20,9 +20,10 @@ class Logbook:
       bar: shows loss and speed.
       tasks: names of the plan's tasks, in its order.
       objectives: the objective of each.
-      period: LOG_PERIOD; rows of these steps hold losses by task and by objective, summed since the last one.
+      period: LOG_PERIOD; rows of these steps hold losses by task, by objective and by part, summed since the last one.
       last: the run's last step, which gets them too.
       skipped: counts the steps that were skipped, and ends the run when there are too many.
+      parts: what part of the run each task is of ("instruction", "pretraining", "replay"), where they are told apart.
     """
 
     def __init__(
@@ -34,9 +35,10 @@ class Logbook:
         period: int,
         last: int,
         skipped: SkippedSteps,
+        parts: Sequence[str] = (),
     ):
         self.writer, self.bar, self.tasks, self.objectives = writer, bar, tasks, objectives
-        self.period, self.last, self.skipped = period, last, skipped
+        self.period, self.last, self.skipped, self.parts = period, last, skipped, parts
         #: Loss and weight of each task since the last period; a checkpoint keeps it, so that a resumed sum is whole.
         self.task_sums = np.zeros((2, len(tasks)))
         self._pending: tuple[int, Any, int] | None = None
@@ -83,6 +85,7 @@ class Logbook:
         row["skipped_steps"] = self.skipped.total
         if step % self.period == 0 or step == self.last:
             row |= {"by_task": self._by(self.tasks), "by_objective": self._by(self.objectives)}
+            row |= {"by_part": self._by(self.parts)} if self.parts else {}
             self.task_sums[:] = 0
         self.writer.write(step, row)
         self.bar.update(step, loss=f"{float(loss):.4f}", **{"tokens/s": f"{speed:,.0f}"})

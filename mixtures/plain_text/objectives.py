@@ -18,15 +18,17 @@ from flan_jax.tasks import (
     PrefixLanguageModel,
     SpanCorruption,
 )
+from flan_jax.tasks.sources import Source
 
 
-def text_tasks(corpus: Corpus) -> tuple[Any, ...]:
-    """Declares the tasks of a corpus whose rows have a "text"."""
+def text_tasks(source: Corpus | Source, name: str = "") -> tuple[Any, ...]:
+    """Declares the tasks of rows that have a "text"; `name` is what they are called after, by default the corpus."""
+    name = name or source.name
     # Inputs end as the model's own did that is trained further; T5's end in end-of-sequence.
-    shared: dict[str, Any] = {"source": corpus, "cluster": "plain_text"}
+    shared: dict[str, Any] = {"source": source, "cluster": "plain_text"}
     return (
-        SpanCorruption(f"{corpus.name}_span_corruption", add_eos_to_inputs=None, **shared),
-        PrefixLanguageModel(f"{corpus.name}_prefix_lm", split="uniform", add_eos_to_inputs=None, **shared),
-        CausalLanguageModel(f"{corpus.name}_causal_lm", **shared),
-        MixtureOfDenoisers(f"{corpus.name}_ul2", modes=UL2_MODES, **shared),
+        SpanCorruption(f"{name}_span_corruption", add_eos_to_inputs=None, **shared),
+        PrefixLanguageModel(f"{name}_prefix_lm", split="uniform", add_eos_to_inputs=None, **shared),
+        CausalLanguageModel(f"{name}_causal_lm", **shared),
+        MixtureOfDenoisers(f"{name}_ul2", modes=UL2_MODES, **shared),
     )

@@ -33,6 +33,7 @@ def test_every_packaged_gin_file_resolves(path):
         # Named after the mixture that it trains on; a run of a model of a size says that behind it.
         of_run = {"flan2021_t5_base_rates": "flan2021_zero_and_few_shot"}
         of_run |= {"flan2021_t5_base": "flan2021_zero_and_few_shot", "flan2021_llama_8b": "flan2021"}
+        of_run |= {"pretrained": "starter_text_span_corruption", "merged_llama_1b": "flan2021"}
         of_run |= {"natural_instructions": "natural_instructions", "super_natural_instructions": "super_ni"}
         of_run |= {"balanced_flan2021_llama_1b": "flan2021"}
         if path.parent.name == "demonstrations":  # named after what it shows

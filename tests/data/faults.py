@@ -23,6 +23,7 @@ from flan_jax.data.stores import store as stores
 from flan_jax.errors import UserError
 
 PART_ROWS = 7
+BUDGET = 500  # trainable tokens of "tale" that are wanted: two or three of its six chunks
 SETUP = WorkerSetup()
 
 
@@ -95,11 +96,11 @@ class Here:
 
 
 def register(folder: pathlib.Path) -> None:
-    """Two tasks of ours, one of them in three parts, one of other code in three, and a few larger ones."""
+    """Two tasks of ours, one of them in three parts, one of other code in three, a text, and a few larger ones."""
     import seqio
     import tensorflow as tf
 
-    from flan_jax.tasks import InstructionTask, jsonl, mixture
+    from flan_jax.tasks import CausalLanguageModel, InstructionTask, jsonl, mixture
 
     rows = [{"number": i, "parity": ("even", "odd")[i % 2]} for i in range(17)]
     (folder / "parity.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -122,6 +123,10 @@ def register(folder: pathlib.Path) -> None:
         answer="length",
         vocabulary=of_bytes,
     ).register()
+
+    rows = [{"text": f"The river {i} meets the sea at {7 * i}."} for i in range(40)]
+    (folder / "tale.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    CausalLanguageModel("tale", jsonl(str(folder / "tale.jsonl")), vocabulary=of_bytes).register()
 
     def say(i):
         word = tf.strings.join([os.environ.get("MOOD", ""), tf.strings.as_string(i)])
@@ -184,7 +189,8 @@ class Scene:
 
     def __init__(self, folder: pathlib.Path, mixture: str):
         self.place = folder / "stores"
-        self.request = Request(mixture, "train", {"inputs": 64, "targets": 16}, 0, str(self.place))
+        budget = BUDGET if mixture == "tale" else None
+        self.request = Request(mixture, "train", {"inputs": 64, "targets": 16}, 0, str(self.place), budget=budget)
 
     def attempt(self, faults: Faults, mood: str = "") -> tuple[int, Any]:
         """Prepares in a fork; gives the signal that ended it, and the points passed or the fault that was told."""

@@ -20,8 +20,8 @@ import sys
 import time
 from typing import Any
 
+from flan_jax.data.preparing import chunks, resolving
 from flan_jax.data.preparing import forks as processes
-from flan_jax.data.preparing import resolving
 from flan_jax.data.resolve import resolve
 from flan_jax.data.stores import store as stores
 from tests.data.faults import Faults, Here, Scene, register
@@ -198,7 +198,7 @@ def _racer(scene: Scene, start: int, go: int) -> int:
 
 def main(folder: str, *words: str) -> None:
     """Plays scenarios and prints what came of each as a line of JSON."""
-    stores.PART_ROWS = PART_ROWS
+    stores.PART_ROWS = chunks.CHUNK_ROWS = PART_ROWS
     place = pathlib.Path(folder)
     register(place)
     for what, mixture, number in zip(*[iter(words)] * 3, strict=True):

@@ -261,3 +261,26 @@ def test_a_task_that_was_trained_in_any_way_is_not_held_out():
         "c.held_out_templates": "held-out templates",
         "d": "held-out tasks",
     }
+
+
+def test_held_out_text_is_a_group_of_its_own_and_no_part_of_the_mean():
+    text = [reports.of_text(scored(f"web_{i}", loss, "loss", "loss")) for i, loss in enumerate((2.0, 3.0))]
+    chat = scored("chat", 1.0, "loss", "loss")
+    figures = reports.metrics_of([scored("likes", 80.0), chat, *text])
+    assert figures["mean/score"] == 80.0 and figures["web_1/score"] == 3.0
+    assert reports.metrics_of([chat, *text])["mean/score"] == -1.0
+    assert reports.metrics_of(text)["mean/score"] == -2.5
+    said = reports.one_line([scored("likes", 80.0), chat, *text])
+    assert (
+        said == "mean score 80.0 over 1 task, mean loss 1.0000 over 1 task, mean pretraining loss 2.5000 over 2 tasks"
+    )
+    assert reports.one_line(text) == "mean pretraining loss 2.5000 over 2 tasks"
+    before = [dataclasses.replace(one, score=one.score - 0.5) for one in text]
+    as_kept = lambda scores: [dataclasses.asdict(one) for one in scores]
+    result = reports.table(as_kept([scored("likes", 80.0), chat, *text]), as_kept(before), ["likes", "web_0"], 9)
+    group = result["groups"]["held-out pretraining: loss"]
+    assert (group["before"], group["after"], group["tasks"]) == (2.0, 2.5, 2)
+    assert result["groups"]["seen templates"]["tasks"] == 1
+    shown = reports.render(result)
+    assert shown.index("HELD-OUT PRETRAINING: LOSS") < shown.index("web_0")
+    assert "HELD-OUT PRETRAINING" in reports.render(reports.table(as_kept([chat, *text]), None, [], 9))

@@ -19,7 +19,7 @@ import numpy as np
 
 from flan_jax.data.hygiene import words
 from flan_jax.data.planning.order import mix
-from flan_jax.data.preparing import forks
+from flan_jax.data.preparing import chunks, forks
 from flan_jax.data.preparing.jobs import Job, is_one_piece
 from flan_jax.data.request import Request
 from flan_jax.data.stores import mirror, remote
@@ -109,8 +109,8 @@ def rows_of(piece: Piece, request: Request) -> Iterator[Said]:
         return
     start, stop = 0, None
     if piece.number is not None:
-        start = piece.number * stores.PART_ROWS
-        stop = start + stores.PART_ROWS
+        rows = chunks.rows_of(piece.job, piece.number, request)
+        start, stop = rows.start, rows.stop
     grouped = _grouped(ids_of(piece), piece.first)
     place = {row_id: number for number, (row_id, _, _) in enumerate(grouped)}
     done = 0

@@ -26,7 +26,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flan_jax.data.preparing import forks
-from flan_jax.data.preparing.jobs import Job, is_one_piece, parts_of
+from flan_jax.data.preparing.chunks import parts_of
+from flan_jax.data.preparing.jobs import Job, is_one_piece
 from flan_jax.data.preparing.registering import register_tasks
 from flan_jax.data.preparing.writing import finish_store, write_part, write_whole
 from flan_jax.data.request import Request, WorkerSetup

@@ -17,6 +17,7 @@ from flan_jax.files import opened
 OPERATIONS = {
     "resolve": "flan_jax.data.preparing.resolving:resolve_in_child",
     "check evals": "flan_jax.data.preparing.resolving:check_evals_in_child",
+    "members": "flan_jax.data.preparing.resolving:members_in_child",
     "select": "flan_jax.data.hygiene.selecting:select_in_child",
     "leaks": "flan_jax.data.hygiene.leaks:leaks_in_child",
     "overlaps": "flan_jax.data.hygiene.reporting:overlaps_in_child",

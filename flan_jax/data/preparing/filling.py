@@ -3,8 +3,8 @@
     job     one store: (task, draw)          a lock is held for as long as it is worked on
     piece   one part of it, or all of it     what a process is given to do
 
-A part covers a fixed range of the source's rows, so it comes out the same whoever writes it. Tasks that cannot be cut
-by rows (tasks of other code, whose preprocessors may join rows; anything with a limit) are one piece.
+A part covers a fixed range of the source's rows (see `chunks`), so it comes out the same whoever writes it. Tasks that
+cannot be cut by rows (tasks of other code, whose preprocessors may join rows; anything with a limit) are one piece.
 """
 
 import collections
@@ -13,8 +13,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flan_jax.data.preparing import forks
-from flan_jax.data.preparing.jobs import Job, is_one_piece, parts_of
+from flan_jax.data.preparing import chunks, forks
+from flan_jax.data.preparing.jobs import Job, is_one_piece
 from flan_jax.data.preparing.writing import finish_store, write_piece
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.data.stores import mirror
@@ -54,7 +54,8 @@ def fill_stores(
 ) -> None:
     """Fills stores, those that stand there whole excepted, on all cores or by Apache Beam.
 
-    What is done stays done whatever happens: the next call goes on from the parts that were written.
+    What has a budget is always filled by the cores: how many parts it has is known when the first is there. What is
+    done stays done whatever happens: the next call goes on from the parts that were written.
 
     Args:
       jobs: which.
@@ -66,7 +67,7 @@ def fill_stores(
     Raises:
       UserError: a bad row, a full disk, …
     """
-    if setup.beam_options is not None:
+    if setup.beam_options is not None and request.budget is None:
         from flan_jax.data.preparing import beam
 
         beam.fill_stores(jobs, request, setup, progress, what)
@@ -81,7 +82,7 @@ class _Open:
     def __init__(self, job: Job, lock: stores.Lock, request: Request):
         self.job, self.lock = job, lock
         self.one_piece = is_one_piece(job, request)
-        self.known = 1 if self.one_piece else parts_of(job, request)  # pieces, where that is known
+        self.known = 1 if self.one_piece else chunks.parts_of(job, request)  # pieces, where that is known
         self.given, self.back, self.ended = 0, 0, False
         self.written = 0
 
@@ -176,6 +177,8 @@ class _Filling:
                 continue
             one, result = self._running.pop(future), future.result()
             one.back += 1
+            if one.known is None and one.back == 1 and self._request.budget is not None:
+                one.known = self._bounded(one.job, result.trainable)
             one.ended = one.ended or result.last
             one.written += result.parts
             self._examples += result.examples
@@ -187,6 +190,14 @@ class _Filling:
             else:
                 finish_store(one.job, one.written, self._request)
                 self._end(one)
+
+    def _bounded(self, job: Job, trainable: int) -> int | None:
+        """How many parts a store gets whose first is written, if there is room for them."""
+        known = chunks.parts_wanted(job, self._request, trainable)
+        path = stores.part_path(job.target, 0)
+        if known is not None and path.exists():
+            chunks.refuse_full_disk(job, self._request, path.stat().st_size, known)
+        return known
 
     def _end(self, one: _Open) -> None:
         one.lock.release()
@@ -202,7 +213,7 @@ class _Filling:
 
 
 def _is_large(job: Job, request: Request) -> bool:
-    return not is_one_piece(job, request) and parts_of(job, request) != 1
+    return not is_one_piece(job, request) and chunks.parts_of(job, request) != 1
 
 
 def _needs_this_process(job: Job) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from flan_jax.data.preparing import chunks
 from flan_jax.data.preparing.forks import workers
 from flan_jax.data.preparing.jobs import Job, draws_in
 from flan_jax.data.request import Request
@@ -163,8 +164,8 @@ def _other_example(job: Job, number: int, request: Request) -> str | None:
         left = {store.id(i): i for i in chosen}
         only = set(map(source_row, left)) if ours else None
         options = {**request.reading(), "draw": job.draw, "only": only, "with_text": False}
-        if number:
-            options |= {"start": number * stores.PART_ROWS, "stop": (number + 1) * stores.PART_ROWS}
+        if rows := chunks.rows_of(job, number, request) if ours else range(0):
+            options |= {"start": rows.start, "stop": rows.stop} if rows.start else {}
         for example in examples.examples(job.task, request.split, request.lengths, **options):
             if (index := left.pop(str(example.id), None)) is not None and (what := _difference(store, index, example)):
                 return f"example {example.id!r} has other {what} now than its store holds"

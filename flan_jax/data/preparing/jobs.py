@@ -42,14 +42,6 @@ def store_folder(task: str, fingerprint: str, request: Request) -> str:
     return os.path.join(request.store_dir, re.sub(r"[^\w.:-]", "_", task), f"{split}-{key}")
 
 
-def parts_of(job: Job, request: Request) -> int | None:
-    """How many parts a store will have, where its source knows its rows; None where it does not."""
-    from flan_jax.tasks import examples
-
-    rows = examples.num_rows(job.task, request.split)
-    return None if rows is None else max(1, -(-rows // stores.PART_ROWS))
-
-
 def is_one_piece(job: Job, request: Request) -> bool:
     """Whether a store can only be written in one go."""
     from flan_jax.tasks import examples

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flan_jax.data import registrations
-from flan_jax.data.objectives import refuse_unfit
+from flan_jax.data.objectives import refuse_not_text, refuse_unfit
 from flan_jax.data.preparing import freshness
 from flan_jax.data.preparing.filling import fill_stores
 from flan_jax.data.preparing.jobs import Job, store_folder
 from flan_jax.data.preparing.proof import MEND
 from flan_jax.data.preparing.registering import watched_files
 from flan_jax.data.request import Request, WorkerSetup
+from flan_jax.data.resolve import PRETRAINING
 from flan_jax.data.stores import store as stores
 from flan_jax.data.wrong_masks import wrong_in, wrong_words
 from flan_jax.errors import UserError, counted, nearest, together
@@ -33,6 +34,8 @@ def resolve_in_child(
     names = members_of(request, setting)
     if architecture:
         refuse_unfit(_objectives(names), architecture, setting)
+    if setting == PRETRAINING:
+        refuse_not_text(_objectives(names), setting)
     vocabulary, vocabulary_files = shared_vocabulary.shared(names, mixture)
     files = watched_files(setup.modules) + list(setup.data_files) + vocabulary_files + task_folders.rests_on()
     for name in names:
@@ -122,7 +125,7 @@ def _corpus_source(task: str) -> Any:
 def _unlike_declared(name: str, request: Request, manifest: Mapping[str, Any]) -> list[str]:
     """What to say where a corpus gives another number of examples than its task declares, by more than 1%."""
     source = _corpus_source(name)
-    if request.limit is not None or source is None:
+    if request.limit is not None or request.budget is not None or source is None:
         return []
     # Rows at hand tell nothing: one may make several examples.
     declared, kept = source.corpus.count(request.split), manifest["count"]
@@ -180,6 +183,22 @@ def check_evals_in_child(
     watched: list[Any] = [[file, filesystem.watched(file)] for file in sorted(set(files))]
     watched += opened.found(began, except_in=request.store_dir, known=set(files))
     return {"names": names, "objectives": _objectives(names), "watched": watched}
+
+
+def members_in_child(
+    *, setup: WorkerSetup, progress: Callable[..., None], request: Request, setting: str
+) -> dict[str, Any]:
+    """Answers `members`; see `flan_jax.data.resolve.members`."""
+    from flan_jax.tasks import examples, task_folders
+
+    began = opened.mark()
+    files = watched_files(setup.modules) + list(setup.data_files) + task_folders.rests_on()
+    watched: list[Any] = [[file, filesystem.watched(file)] for file in sorted(set(files))]
+    names = members(request.mixture, setting)
+    objectives = _objectives(names)
+    found = {name: {"splits": examples.splits(name), "objective": objectives[name]} for name in names}
+    watched += opened.found(began, except_in=request.store_dir, known=set(files))
+    return {"members": found, "watched": watched}
 
 
 def _objectives(names: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from flan_jax.data.preparing import freshness
+from flan_jax.data.preparing import chunks, freshness
 from flan_jax.data.preparing.jobs import Job
 from flan_jax.data.preparing.proof import Proof
 from flan_jax.data.request import Request
@@ -26,11 +26,13 @@ class Written:
     Attributes:
       parts: how many parts stand there now.
       examples: in them.
+      trainable: tokens in them that bear loss.
       last: whether the source has no rows after them; False where that is not known.
     """
 
     parts: int
     examples: int
+    trainable: int
     last: bool
 
 
@@ -42,14 +44,14 @@ def write_part(job: Job, number: int, request: Request) -> Written:
     facts = _sound(path)
     # What the fingerprint cannot see may have changed since the part was written.
     if facts is None or freshness.stale_part(job, number, request) is not None:
-        start = number * stores.PART_ROWS
+        rows = chunks.rows_of(job, number, request)
         opened.settle(rendered_by.functions(job.task))
-        found, tally, wrong = _examples(job, request, start=start, stop=start + stores.PART_ROWS)
+        found, tally, wrong = _examples(job, request, start=rows.start, stop=rows.stop)
         writer = _writer(job)
         for example in _as_in_first(job, number, request, found) if job.draw else found:
             writer.add(example)
-        if not tally.read and number:
-            return Written(0, 0, last=True)
+        if not tally.read and number and chunks.ends_with(request, job, 0):
+            return Written(0, 0, 0, last=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         if facts is not None:
             mirror.remove(path)  # it must not be taken for what the files of now give
@@ -57,7 +59,8 @@ def write_part(job: Job, number: int, request: Request) -> Written:
         facts = writer.write(mirror.staged(path), dataclasses.asdict(tally), wrong)
         mirror.publish(path)
     # Tasks read an example or more from each row.
-    return Written(1, facts["count"], last=facts["tally"]["read"] < stores.PART_ROWS)
+    last = chunks.ends_with(request, job, facts["tally"]["read"])
+    return Written(1, facts["count"], facts["tokens"]["trainable"], last)
 
 
 def _as_in_first(job: Job, number: int, request: Request, found: Iterator[Any]) -> Iterator[Any]:
@@ -68,8 +71,8 @@ def _as_in_first(job: Job, number: int, request: Request, found: Iterator[Any]) 
     drawn = {str(example.id): example for example in found}
     first_job = dataclasses.replace(job, draw=0)
     if not stores.whole(first_job.target):
-        start = number * stores.PART_ROWS
-        for example in _examples(first_job, request, start=start, stop=start + stores.PART_ROWS)[0]:
+        rows = chunks.rows_of(job, number, request)
+        for example in _examples(first_job, request, start=rows.start, stop=rows.stop)[0]:
             yield drawn.get(str(example.id), example)
     elif number < len(stores.read_manifest(first_job.target)["parts"]):
         first = freshness.OnePart(stores.part_path(first_job.target, number))
@@ -87,18 +90,19 @@ def write_whole(job: Job, request: Request) -> Written:
     found, tally, wrong = _examples(job, request)
     job.target.mkdir(parents=True, exist_ok=True)
     before: dict[str, int] = {}
-    number = examples = 0
+    number = examples = trainable = 0
     while True:
         writer = _writer(job)
         for example in itertools.islice(found, stores.PART_ROWS):
             writer.add(example)
-        if number and not writer.count:
-            return Written(number, examples, last=True)
+        enough = request.budget is not None and trainable >= request.budget
+        if number and (enough or not writer.count):
+            return Written(number, examples, trainable, last=True)
         now = dataclasses.asdict(tally)
         path = stores.part_path(job.target, number)
         _write_files(job, number, request)
         counts = {key: value - before.get(key, 0) for key, value in now.items()}
-        writer.write(mirror.staged(path), counts, wrong[:])
+        trainable += writer.write(mirror.staged(path), counts, wrong[:])["tokens"]["trainable"]
         wrong.clear()
         mirror.publish(path)
         before = now

@@ -58,17 +58,19 @@ def played(folder, *scenarios):
 
 
 def test_after_a_fault_at_any_point_the_bytes_are_those_of_an_undisturbed_run(tmp_path):
-    kill, full, stale, random_moments, race, other_code = played(
+    kill, text, full, stale, random_moments, race, other_code = played(
         tmp_path,
         *["kill", "ours", 1],
+        *["kill", "tale", 4],
         *["full", "ours", 1],
         *["stale", "ours", 1],
         *["random", "large", 5],
         *["race", "large", 4],
         *["kill", "shout", 9],  # TensorFlow starts anew in every fork
     )
-    for found in (kill, full, stale, random_moments, race, other_code):
+    for found in (kill, text, full, stale, random_moments, race, other_code):
         assert found["faults"] == [], found["what"]
+    assert len([name for name in text["files"] if name.endswith(".bin")]) in (2, 3)  # of six chunks
     parts = [name for name in kill["files"] if name.endswith(".bin")]
     assert len(parts) == 4 and len([name for name in kill["files"] if name.endswith(".json")]) == 3
     # Each part and each manifest has at least these points, and so has the resolved answer.
