@@ -8,7 +8,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flan_jax import huge_pages, library_noise
@@ -30,12 +30,28 @@ ENTRY_POINTS: dict[str, str] = {
 }
 
 
+OF_STAGES: dict[str, str] = {
+    "train": "flan_jax.stages:train_runs",
+    "plan": "flan_jax.commands.plan:plan_stages",
+    "prepare": "flan_jax.commands.prepare:prepare_stages",
+}
+
+
 def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any], bindings: Sequence[str]) -> int | None:
     own = own_arguments(command, options)
     from flan_jax.config import plain_flags, resolving  # not for `--help`, nor for what was refused by now
 
     mixture = macros.pop("MIXTURE", None) if command == "eval" else None  # there it says what to score
-    config = resolving.resolve(command, options, macros, bindings)
+    if command in OF_STAGES:
+        runs = resolving.resolve_runs(options, macros, bindings, command)
+        if len(runs) > 1:
+            from flan_jax import stage_tasks  # as `setup` below
+
+            stage_tasks.refuse_unknown(runs)
+            return _entry(OF_STAGES[command])(runs, **own)
+        config = runs[0]
+    else:
+        config = resolving.resolve(command, options, macros, bindings)
     if command == "eval":
         own["mixture"] = mixture
     if options.data:
@@ -44,8 +60,12 @@ def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any],
         from flan_jax import setup  # without JAX, which `train` imports: a wrong name is told in no time
 
         setup.refuse_unknown(config)
-    module, _, function = ENTRY_POINTS[command].partition(":")
-    return getattr(importlib.import_module(module), function)(config, **own)
+    return _entry(ENTRY_POINTS[command])(config, **own)
+
+
+def _entry(point: str) -> Callable[..., int | None]:
+    module, _, function = point.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def main(argv: Sequence[str]) -> int:

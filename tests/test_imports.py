@@ -18,7 +18,7 @@ ORDER = (
     *("errors", "names", "annotations", "progress", "tables", "huge_pages", "library_noise"),
     *("files", "text", "tasks", "parallel", "data", "models", "config", "training"),
     *("setup", "plan_table", "run_lock", "run_folder", "run_checkpoint"),
-    *("inference", "evaluation", "commands", "train", "stages", "main"),
+    *("inference", "evaluation", "stage_tasks", "commands", "train", "stages", "main"),
 )
 # Rooms below, which are none of a room's business nevertheless.
 FORBIDDEN = {
