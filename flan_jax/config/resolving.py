@@ -82,10 +82,10 @@ def resolve_runs(
     configs: list[RunConfig] = []
     found: dict[str, list[str]] = {}
     for number, (name, stage) in enumerate(zip(names, stages, strict=True)):
-        run_stages.replaying(stage, configs)
         after = command == "train" and configs
         starts = run_stages.start_of(stage, stages[number - 1], configs[-1]) if after else []
         try:
+            run_stages.replaying(stage, configs)
             configs.append(_resolved(command, options, stage, starts))
         except UserError as fault:
             found[name] = fault.each()

@@ -148,12 +148,17 @@ def in_folders(stages: Sequence[Statements], names: Sequence[str], run_dir: str)
 
 
 def replaying(stage: Statements, before: Sequence[RunConfig]) -> None:
-    """Lets a stage that replays, and does not say what, replay all that the stages before it train on."""
+    """Lets a stage that replays, and does not say what, replay all that the stages before it train on.
+
+    Raises:
+      UserError: it is the first.
+    """
     if value_in(stage, "REPLAY_FRACTION", 0.0) == 0 or value_in(stage, "REPLAY") is not None:
         return
-    if before:
-        every = dict.fromkeys(name for config in before for name in names_in(config.mixture))
-        stage.bindings.append(Binding("REPLAY", "", ",".join(every), "", "STAGES", PLAIN_FLAGS))
+    if not before:
+        raise UserError("REPLAY_FRACTION is set, and there is no stage before it to replay; name what in REPLAY")
+    every = dict.fromkeys(name for config in before for name in names_in(config.mixture))
+    stage.bindings.append(Binding("REPLAY", "", ",".join(every), "", "STAGES", PLAIN_FLAGS))
 
 
 def start_of(stage: Statements, before: Statements, config: RunConfig) -> list[Binding]:

@@ -126,4 +126,4 @@ def _sentence(column: str, lost: Mapping[str, Any]) -> str:
     size = shown.format(abs(lost["forgotten"]))
     if not is_loss:
         size += f" ± {lost['standard_error']:.1f}"
-    return said + (f"{size} forgotten." if lost["forgotten"] > 0 else f"{size} better than before: nothing forgotten.")
+    return said + (f"{size} forgotten." if lost["forgotten"] > 0 else f"{size} better: nothing forgotten.")

@@ -13,7 +13,15 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flan_jax.config.kept import load_run
-from flan_jax.config.origins import EarlierRun, HuggingFaceFolder, Origin, T5XCheckpoint, is_run, origin_of, run_of_adapters
+from flan_jax.config.origins import (
+    EarlierRun,
+    HuggingFaceFolder,
+    Origin,
+    T5XCheckpoint,
+    is_run,
+    origin_of,
+    run_of_adapters,
+)
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.models import hugging_face

@@ -1,34 +1,41 @@
 """Small daily talks in the words of the starter suite: greetings, likes and wishes, each of two exchanges.
 
-User: Hello, I am Anna. I like my goat.
-Assistant:
+Question: Hello, I am Anna. I like my goat.
+Answer:
 → Hello Anna! How is the goat?
-  User: It is happy and it wants bread.
-  Assistant: Then give it bread, Anna.
+  Question: It is happy and it wants bread.
+  Answer: Then give the goat more bread, Anna.
 
     starter_chats     three tasks; every answer is an example, whose inputs are all that was said before it
 
-What is answered follows from what was said, so that a small model learns it in some hundred steps. The talks have the
-words of `starter.model`; what they are to show is forgetting, see gin_configs/runs/stages.gin.
+What is answered follows from what was said, so that a small model learns it in some hundred steps. What the talks are
+to show is forgetting: gin_configs/runs/stages.gin trains on them after the tasks of `starter`.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from flan_jax.mixtures.starter import draws
 from flan_jax.mixtures.starter.lexicon import ANIMALS, COLOURS, FOODS, PEOPLE, VEHICLES
 from flan_jax.tasks import ChatTask, generator, mixture
 
+# Of one opening there is one talk, so that what is scored of its first answer is not trained on.
+_NUM_ROWS = {"train": 1_000, "validation": 100}
+_ROLE_NAMES = (("system", "System"), ("user", "Question"), ("assistant", "Answer"), ("tool", "Tool"))
+
 
 def _talk(*said: str) -> draws.Row:
-    """A row of what user and assistant say in turn; its text decides its split."""
+    """A row of what user and assistant say in turn."""
     roles = ("user", "assistant")
     messages = [{"role": roles[number % 2], "content": text} for number, text in enumerate(said)]
-    return {"messages": messages, "text": " ".join(said)}
+    return {"messages": messages, "opening": said[0]}
 
 
 def _pet(draw: draws.Draws) -> draws.Row:
     person, animal, food = draw.pick(PEOPLE), draw.pick(ANIMALS), draw.pick(FOODS)
-    hello = draw.pick(("Hello, I am {}. I like my {}.", "I am {}. I have a {}.", "Hello! {} is my name. This is my {}."))
+    hello = draw.pick(
+        ("Hello, I am {}. I like my {}.", "I am {}. I have a {}.", "Hello! {} is my name. This is my {}.")
+    )
     wish = draw.pick(("It is happy and it wants {}.", "It is hungry. It likes {}.", "Good. It took all the {}."))
     return _talk(
         hello.format(person, animal),
@@ -59,16 +66,17 @@ def _meal(draw: draws.Draws) -> draws.Row:
     )
 
 
-def _task(name: str, make: Callable[[draws.Draws], draws.Row]) -> ChatTask:
-    def talks(split: str) -> Iterator[draws.Row]:
-        return draws.rows(name, "text", make, split)
+def _talks(name: str, make: Callable[[draws.Draws], draws.Row], split: str) -> Iterator[draws.Row]:
+    return draws.rows(name, "opening", make, split, _NUM_ROWS)
 
+
+def _task(name: str, make: Callable[[draws.Draws], draws.Row]) -> ChatTask:
     return ChatTask(
         name=name,
-        source=generator(talks, num_rows=draws.NUM_ROWS),
-        each_turn=True,
+        source=generator(partial(_talks, name, make), num_rows=_NUM_ROWS),
+        role_names=_ROLE_NAMES,
+        each_turn=True,  # which an encoder-decoder needs
         cluster="chats",
-        cap=2_000,
     )
 
 
