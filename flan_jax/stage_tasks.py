@@ -31,6 +31,12 @@ def refuse_unknown(configs: Sequence[RunConfig]) -> None:
         setup.refuse_unknown(like)
 
 
+def before_they_begin(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Stages as their data can be read before what they start from is there: by the first one's vocabulary."""
+    vocabulary = setup.vocabulary_of(configs[0]) or None
+    return [configs[0], *(dataclasses.replace(config, vocabulary=vocabulary) for config in configs[1:])]
+
+
 def check_stages(configs: Sequence[RunConfig], worker: Worker) -> dict[str, list[str]]:
     """Refuses stages that name tasks which are not there, or replay what no stage before them trains on.
 

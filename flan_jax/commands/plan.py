@@ -10,7 +10,7 @@ from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
 from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.plan_table import estimated_table, plan_table, render_plan
-from flan_jax.stage_tasks import check_stages, name_of
+from flan_jax.stage_tasks import before_they_begin, check_stages, name_of
 
 
 def plan_command(config: RunConfig, as_json: bool = False, estimate: bool = False) -> int:
@@ -33,7 +33,7 @@ def plan_stages(configs: Sequence[RunConfig], as_json: bool = False, estimate: b
     with setup.worker_of(configs[0]) as worker:
         check_stages(configs, worker)
     tables = {}
-    for number, config in enumerate(configs, 1):
+    for number, config in enumerate(before_they_begin(configs), 1):
         tables[name_of(config)] = table = _table(config, estimate)
         if not as_json:
             print(f"Stage {number} of {len(configs)}, {name_of(config)}\n{render_plan(table)}\n", flush=True)

@@ -13,7 +13,7 @@ from flan_jax.data.stores.store import open_store
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError, counted
 from flan_jax.evaluation.check import check_eval_mixture
-from flan_jax.stage_tasks import check_stages
+from flan_jax.stage_tasks import before_they_begin, check_stages
 
 
 def prepare_command(
@@ -59,7 +59,7 @@ def prepare_stages(
     """Prepares the mixtures of stages, one after the other; see `prepare_command`."""
     with setup.worker_of(configs[0]) as worker:
         check_stages(configs, worker)
-    for config in configs:
+    for config in before_they_begin(configs):
         prepare_command(config, runner, beam_options, repair)
     return 0
 

@@ -63,8 +63,7 @@ def resolve_runs(
       options: the command's options.
       macros: what plain flags set.
       bindings: what `--gin.` flags set, as gin text.
-      command: "train", "plan" or "prepare". The latter two look at data alone, and the stage before may not be there
-        yet: they read every stage as though it started from what the first one starts from.
+      command: "train", "plan" or "prepare", whose needs are checked.
 
     Raises:
       UserError: any fault of the settings; those of all stages are told together, each with its stage.
@@ -82,8 +81,7 @@ def resolve_runs(
     configs: list[RunConfig] = []
     found: dict[str, list[str]] = {}
     for number, (name, stage) in enumerate(zip(names, stages, strict=True)):
-        after = command == "train" and configs
-        starts = run_stages.start_of(stage, stages[number - 1], configs[-1]) if after else []
+        starts = run_stages.start_of(stage, stages[number - 1], configs[-1]) if configs else []
         try:
             run_stages.replaying(stage, configs)
             configs.append(_resolved(command, options, stage, starts))

@@ -43,7 +43,7 @@ def over(config: RunConfig, state: TrainState, program: Program) -> TrainState:
         step = checkpoints.latest()
         assert step is not None  # its parameters were read
         try:
-            statistics = checkpoints.restore_optimizer(step, program.abstract["opt"])
+            statistics = checkpoints.restore_optimizer(step, program.abstract)
         except OtherState as fault:
             ours, theirs = config.optimizer.name, load_run(folder).optimizer.name
             raise UserError(

@@ -180,10 +180,10 @@ class Checkpoints:
         """Reads a step's parameters alone; see `restore`."""
         return self._read(step, {"params": abstract_params})[0]["params"]
 
-    def restore_optimizer(self, step: int, abstract_opt: Any) -> Any:
+    def restore_optimizer(self, step: int, abstract_state: Mapping[str, Any]) -> Any:
         """Reads a step's optimiser statistics alone; see `restore`."""
-        counted = {"opt": abstract_opt, "step": jax.ShapeDtypeStruct((), np.int32)}
-        return self._read(step, {"optimizer": counted})[0]["optimizer"]["opt"]
+        wanted = {"opt": abstract_state["opt"], "step": abstract_state["step"]}
+        return self._read(step, {"optimizer": wanted})[0]["optimizer"]["opt"]
 
     def wait(self) -> None:
         """Returns once the save under way is committed.

@@ -15,15 +15,15 @@ BATCH_SIZE = 4
 """
 
 
-def runs(*argv, command="train"):
+def runs(*argv):
     """What a command line with stages comes to."""
-    _, options, macros, bindings = command_line.parse([command, *argv])
-    return resolve_runs(options, macros, bindings, command)
+    _, options, macros, bindings = command_line.parse(["train", *argv])
+    return resolve_runs(options, macros, bindings)
 
 
-def stages(text="", *argv, **how):
+def stages(text="", *argv):
     write("s.gin", STAGES + text)
-    return runs("--gin_file=s.gin", *argv, **how)
+    return runs("--gin_file=s.gin", *argv)
 
 
 def test_a_setting_holds_for_all_stages_and_one_with_a_scope_for_its_own():
@@ -87,8 +87,6 @@ def test_what_the_first_stage_starts_from_says_the_model_of_all():
     one, other = stages('INIT_FROM = "runs/old"\n')
     assert one.model == other.model == model
     assert (one.init_from, other.init_from) == ("runs/old", "runs/s/1-tasks")
-    # The plan of a stage is known before the stage before it is there.
-    assert [run.init_from for run in stages('INIT_FROM = "runs/old"\n', command="plan")] == ["runs/old", "runs/old"]
 
 
 def test_a_stage_goes_on_with_the_same_adapters_and_folds_others_in():
@@ -138,6 +136,20 @@ def test_what_makes_no_stages_is_refused(text, words):
         stages(f"{text}\n")
     for word in words:
         assert word in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "mixtures", "replayed"),
+    [
+        ("stages", ("starter", "starter_chats"), "starter"),
+        ("stages_llama_1b", ("flan2021", "oasst,sharegpt"), "flan2021"),
+        ("demonstrations/forgetting", None, None),
+    ],
+)
+def test_packaged_stages_resolve(name, mixtures, replayed):
+    one, other = runs(f"--gin_file={name}.gin")
+    assert mixtures in (None, (one.mixture, other.mixture)) and other.replay.mixture == replayed
+    assert other.init_from == one.run_dir and one.eval_mixture == other.eval_mixture
 
 
 def test_a_fault_of_all_stages_is_told_once():

@@ -17,7 +17,7 @@ def test_no_opening_is_in_both_splits_and_none_is_there_twice():
 
 def test_what_is_answered_follows_from_what_was_said():
     pet, trip, meal = (talks(task, "validation")[0] for task in chats.TASKS)
-    assert pet[1].split()[1].strip("!") in pet[0] and pet[3].split()[4].strip(",") in pet[2]
+    assert pet[1].split()[1].strip("!") in pet[0] and pet[3].split()[5].strip(",") in pet[2]
     assert trip[1].split()[-1].strip("?") in trip[0] and trip[3].split()[2] in trip[2]
     assert meal[1].split()[2] in meal[0] and meal[3].split()[3] in meal[0] and meal[3].split()[1] in meal[2]
 
