@@ -87,6 +87,7 @@ def test_what_the_first_stage_starts_from_says_the_model_of_all():
     one, other = stages('INIT_FROM = "runs/old"\n')
     assert one.model == other.model == model
     assert (one.init_from, other.init_from) == ("runs/old", "runs/s/1-tasks")
+    assert [run.model for run in stages('tasks/INIT_FROM = "runs/old"\n')] == [model, model]
 
 
 def test_a_stage_goes_on_with_the_same_adapters_and_folds_others_in():
