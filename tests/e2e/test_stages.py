@@ -1,10 +1,12 @@
 """A run of stages: a folder of ordinary runs, each started from the one before, with a matrix of scores at the end."""
 
+import contextlib
 import json
 import signal
 
 import pytest
 
+from flan_jax import setup
 from tests.project import check_refused, losses, rows, wait_for
 
 STAGES = """
@@ -21,9 +23,12 @@ one/Optimizer.warmup_steps = 0
 
 
 @pytest.fixture(scope="module", autouse=True)
-def gin_file(project):
-    """The gin file, beside that of the user's ordinary run."""
+def gin_file(project, worker):
+    """The gin file, beside that of the user's ordinary run; stages in this process share the data process."""
     (project.folder / "stages.gin").write_text(STAGES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setup, "worker_of", lambda config, *_: contextlib.nullcontext(worker))
+        yield
 
 
 @pytest.fixture(scope="module")
