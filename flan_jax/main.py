@@ -31,6 +31,11 @@ ENTRY_POINTS: dict[str, str] = {
     "tasks": "flan_jax.commands.listing:tasks_command",
     "vocab": "flan_jax.commands.prepare:vocab_command",
 }
+OF_STAGES: dict[str, str] = {
+    "train": "flan_jax.stages:train_runs",
+    "plan": "flan_jax.commands.plan:plan_stages",
+    "prepare": "flan_jax.commands.prepare:prepare_stages",
+}
 
 
 def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any], bindings: Sequence[str]) -> int | None:
@@ -44,7 +49,16 @@ def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any],
     if command == "sweep":
         return _sweep(options, macros, bindings, own)
     mixture = macros.pop("MIXTURE", None) if command in ("compare", "eval") else None  # there it is what to score
-    config = resolving.resolve(command, options, macros, bindings)
+    if command in OF_STAGES:
+        runs = resolving.resolve_runs(options, macros, bindings, command)
+        if len(runs) > 1:
+            from flan_jax import stage_tasks  # as `setup` below
+
+            stage_tasks.refuse_unknown(runs)
+            return _entry(OF_STAGES[command])(runs, **own)
+        config = runs[0]
+    else:
+        config = resolving.resolve(command, options, macros, bindings)
     if command in ("compare", "eval"):
         own["mixture"] = mixture
     if options.data:
@@ -53,24 +67,23 @@ def _dispatch(command: str, options: argparse.Namespace, macros: dict[str, Any],
         from flan_jax import setup  # without JAX, which `train` imports: a wrong name is told in no time
 
         setup.refuse_unknown(config)
-    return _entry(command)(config, **own)
+    return _entry(ENTRY_POINTS[command])(config, **own)
 
 
 def _sweep(options: argparse.Namespace, macros: dict[str, Any], bindings: Sequence[str], own: dict[str, Any]) -> int:
-    from flan_jax import setup
+    from flan_jax import stage_tasks
     from flan_jax.config import plain_flags, sweeps
 
     runs = sweeps.runs_of(options, macros, bindings)
-    configs = [config for run in runs for config in run.configs]
     if options.data:
-        plain_flags.check_columns(configs[0])  # the same files in each
-    for config in configs:
-        setup.refuse_unknown(config)
-    return _entry("sweep")(runs, **own)
+        plain_flags.check_columns(runs[0].configs[0])  # the same files in each
+    for run in runs:
+        stage_tasks.refuse_unknown(run.configs)
+    return _entry(ENTRY_POINTS["sweep"])(runs, **own)
 
 
-def _entry(command: str) -> Callable[..., Any]:
-    module, _, function = ENTRY_POINTS[command].partition(":")
+def _entry(point: str) -> Callable[..., int]:
+    module, _, function = point.partition(":")
     return getattr(importlib.import_module(module), function)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_jax.annotations import fits, misfit
-from flan_jax.config.kept import CONFIG_FILE, load_run, to_json, write_equivalent
+from flan_jax.config.kept import CONFIG_FILE, STAGES_FILE, load_run, to_json, write_equivalent
 from flan_jax.config.macros import setting
 from flan_jax.config.named_functions import to_plain
 from flan_jax.config.run_config import RunConfig, value_of
@@ -47,6 +47,8 @@ class RunFolder:
 
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
+        if (self.path / STAGES_FILE).exists():
+            raise UserError(f"RUN_DIR {self.path} is the folder of a run of stages; set --run_dir elsewhere")
         try:
             (self.path / "scores").mkdir(parents=True, exist_ok=True)
         except OSError as error:

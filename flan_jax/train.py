@@ -41,7 +41,7 @@ from flan_jax.run_folder import RunFolder, changed_state
 from flan_jax.run_lock import RunLock
 from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.sentencepiece_folder import unused_template
-from flan_jax.training import start
+from flan_jax.training import carried, start
 from flan_jax.training.averaging import scored_parameters
 from flan_jax.training.checkpoints import Checkpoints, OtherState
 from flan_jax.training.disk import full_disk_named
@@ -301,10 +301,11 @@ class _Run:
         described = self.data.resolved.vocabulary
         self.frozen = start.frozen_base(self.config, described, self.mesh)
         state = start.fresh_state(self.config, described, self.program, self.mesh)
+        state = carried.over(self.config, state, self.program)
         if self.config.lora:
             say(self._about_adapters(state["params"]))
         elif self.config.init_from:
-            say(f"starting from the parameters of {self.config.init_from}; optimiser and step are new")
+            say(f"starting from the parameters of {self.config.init_from}; {carried.told(self.config)}")
         if self.config.init_from and (unused := unused_template(pathlib.Path(self.config.init_from))):
             say(unused)
         return state
@@ -351,7 +352,7 @@ class _Run:
         rows = f" and the rows of {counted(len(lora.rows), 'token')}" if lora.rows else ""
         return (
             f"training adapters of rank {lora.rank} beside {modules} modules{rows}, {count(params):,} parameters; the "
-            f"{count(self.frozen):,} of {self.config.init_from} stay as they are; optimiser and step are new"
+            f"{count(self.frozen):,} of {self.config.init_from} stay as they are; {carried.told(self.config)}"
         )
 
     def _objectives(self) -> list[str]:

@@ -18,7 +18,7 @@ ORDER = (
     *("errors", "names", "annotations", "progress", "tables", "huge_pages", "library_noise"),
     *("files", "text", "tasks", "parallel", "data", "models", "config", "training"),
     *("teacher_plan", "setup", "plan_table", "plan_comparison", "run_lock", "run_folder", "run_checkpoint"),
-    *("inference", "evaluation", "commands", "train", "stages", "sweep", "main"),
+    *("inference", "evaluation", "stage_tasks", "commands", "train", "stages", "sweep", "main"),
 )
 # Rooms below, which are none of a room's business nevertheless.
 FORBIDDEN = {

@@ -1,7 +1,7 @@
 """`flan-jax plan`: what every task will contribute, before the first step."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flan_jax import setup
@@ -11,6 +11,7 @@ from flan_jax.data.worker import Worker
 from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.plan_comparison import compared, render_comparison
 from flan_jax.plan_table import estimated_table, plan_table, render_plan
+from flan_jax.stage_tasks import before_they_begin, check_stages, name_of
 
 
 def plan_command(config: RunConfig, as_json: bool = False, estimate: bool = False) -> int:
@@ -21,11 +22,21 @@ def plan_command(config: RunConfig, as_json: bool = False, estimate: bool = Fals
       as_json: print JSON instead of the table.
       estimate: from a sample of the sources, without preparing.
     """
-    check(config)
-    with setup.worker_of(config) as worker:
-        check_eval_mixture(config, worker)
-        table = _table(config, worker, estimate, guard=True)
-    _show(table, render_plan, as_json)
+    _show(_planned(config, estimate), render_plan, as_json)
+    return 0
+
+
+def plan_stages(configs: Sequence[RunConfig], as_json: bool = False, estimate: bool = False) -> int:
+    """Prints the plans of stages, one after the other; with `as_json` one object with a plan for each stage's name."""
+    with setup.worker_of(configs[0]) as worker:
+        check_stages(configs, worker)
+    tables = {}
+    for number, config in enumerate(before_they_begin(configs), 1):
+        tables[name_of(config)] = table = _planned(config, estimate)
+        if not as_json:
+            print(f"Stage {number} of {len(configs)}, {name_of(config)}\n{render_plan(table)}\n", flush=True)
+    if as_json:
+        print(json.dumps(tables, indent=1))
     return 0
 
 
@@ -46,6 +57,14 @@ def compare_plans(configs: Mapping[str, RunConfig], as_json: bool = False, estim
             found[name] = _table(config, worker, estimate)
     _show(compared(found), render_comparison, as_json)
     return 0
+
+
+def _planned(config: RunConfig, estimate: bool) -> dict[str, Any]:
+    """The plan of a run that is looked at as `train` looks at it."""
+    check(config)
+    with setup.worker_of(config) as worker:
+        check_eval_mixture(config, worker)
+        return _table(config, worker, estimate, guard=True)
 
 
 def _table(config: RunConfig, worker: Worker, estimate: bool, guard: bool = False) -> dict[str, Any]:

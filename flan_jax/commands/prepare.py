@@ -13,6 +13,7 @@ from flan_jax.data.stores.store import open_store
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError, counted
 from flan_jax.evaluation.check import check_eval_mixture
+from flan_jax.stage_tasks import before_they_begin, check_stages
 
 
 def prepare_command(
@@ -65,6 +66,17 @@ def prepare_command(
             evals = resolve(setup.eval_request(config), worker, "EVAL_MIXTURE")
             total = sum(open_store(task.store()).count for task in evals.tasks)
             print(f"{config.eval_mixture}: {counted(len(evals.tasks), 'task')}, {counted(total, 'example')} to score")
+    return 0
+
+
+def prepare_stages(
+    configs: Sequence[RunConfig], runner: str = "local", beam_options: Sequence[str] = (), repair: bool = False
+) -> int:
+    """Prepares the mixtures of stages, one after the other; see `prepare_command`."""
+    with setup.worker_of(configs[0]) as worker:
+        check_stages(configs, worker)
+    for config in before_they_begin(configs):
+        prepare_command(config, runner, beam_options, repair)
     return 0
 
 

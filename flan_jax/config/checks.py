@@ -103,6 +103,8 @@ def faults_of(
     faults += _shape_faults(config, unclear)
     faults += _extension_faults(config, unclear)
     faults += _needed_faults(config, needs, later)
+    if config.carry and config.init_from is None and "init_from" not in later:
+        faults.append(f"Run.carry is {config.carry}, but INIT_FROM names no run that it could be carried over from")
     faults += _section_faults(config, {path.partition(".")[0] for path in unclear})
     return faults
 

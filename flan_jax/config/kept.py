@@ -16,6 +16,7 @@ from flan_jax.files import filesystem
 from flan_jax.files.text_files import read_text
 
 CONFIG_FILE = "config.json"
+STAGES_FILE = "stages.json"  # in the folder that holds the runs of stages
 USER_MIXTURE = "user_data"
 
 
@@ -90,6 +91,9 @@ def load_run(run_dir: str | Path) -> RunConfig:
         if (place / CONFIG_FILE).is_file():
             text = read_text(place / CONFIG_FILE, "the configuration of a run")
             return dataclasses.replace(from_json(text, str(place / CONFIG_FILE)), run_dir=str(place))
+    if (folder / STAGES_FILE).is_file():
+        stages = ", ".join(sorted(str(place.parent) for place in folder.glob(f"*/{CONFIG_FILE}")))
+        raise UserError(f"{str(folder)!r} holds a run of stages, each in a folder of its own; name one: {stages}")
     what = f"no {CONFIG_FILE} is in it" if folder.is_dir() else "there is no such folder"
     raise UserError(f"no run in {str(run_dir)!r}: {what}; name the folder of a run with --run_dir")
 

@@ -8,11 +8,12 @@ import dataclasses
 import os
 import pathlib
 
-from flan_jax.config.kept import load_run
+from flan_jax.config.kept import CONFIG_FILE, load_run
+from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.models import hugging_face
 from flan_jax.models.config import ModelConfig
-from flan_jax.models.hugging_face import originals, t5x
+from flan_jax.models.hugging_face import originals, peft_folders, t5x
 from flan_jax.text import kept_vocabulary, sentencepiece_folder
 from flan_jax.text.vocabulary_names import BYTES
 
@@ -68,6 +69,24 @@ class EarlierRun:
         if kept.get("kind") == "sentencepiece" and sentencepiece_folder.model_file(folder) is not None:
             return os.path.abspath(folder)
         return BYTES if kept.get("kind") == BYTES else os.path.abspath(kept["path"]) if kept.get("path") else ""
+
+
+def is_run(path: str) -> bool:
+    """Whether a folder is that of a run; a Hugging Face folder, or one of PEFT's, is not."""
+    other = hugging_face.is_folder(path) or peft_folders.is_adapter(path)
+    return not other and (pathlib.Path(path) / CONFIG_FILE).is_file()
+
+
+def run_of_adapters(path: str) -> RunConfig:
+    """The run whose adapters Lora.init_from names.
+
+    Raises:
+      UserError: it trained none.
+    """
+    run = load_run(path)
+    if not run.lora:
+        raise UserError(f"Lora.init_from is {path}, a run that trained no adapters; name it by INIT_FROM instead")
+    return run
 
 
 Origin = HuggingFaceFolder | T5XCheckpoint | EarlierRun

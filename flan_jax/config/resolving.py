@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from flan_jax.annotations import conform
-from flan_jax.config import binding, gin_calls, gin_names, plain_flags, starting_point
+from flan_jax.config import binding, gin_calls, gin_names, plain_flags, run_stages, starting_point
 from flan_jax.config.checks import faults_of, refuse
 from flan_jax.config.gin_files import find_gin_file
-from flan_jax.config.gin_statements import UNDER_FILES, Statements
+from flan_jax.config.gin_statements import UNDER_FILES, Binding, Statements
 from flan_jax.config.macros import SECTIONS
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError, together
@@ -45,14 +45,72 @@ def resolve(command: str, options: argparse.Namespace, macros: Mapping[str, Any]
     Raises:
       UserError: any fault of the settings; those found together are told together.
     """
+    statements = _read(options, macros, bindings)
+    if run_stages.names_of(statements):
+        raise UserError(
+            f"{statements.final()['STAGES'].place}: STAGES is of `train`, `plan` and `prepare`; `flan-jax {command}` "
+            "looks at one run: name a stage's folder with --run_dir, such as RUN_DIR/1-NAME"
+        )
+    return _resolved(command, options, statements)
+
+
+def resolve_runs(
+    options: argparse.Namespace, macros: Mapping[str, Any], bindings: Sequence[str], command: str = "train"
+) -> list[RunConfig]:
+    """The runs that a command line means: one, or one a stage of STAGES; see `resolve` and `run_stages`.
+
+    Args:
+      options: the command's options.
+      macros: what plain flags set.
+      bindings: what `--gin.` flags set, as gin text.
+      command: "train", "plan" or "prepare", whose needs are checked.
+
+    Raises:
+      UserError: any fault of the settings; those of all stages are told together, each with its stage.
+    """
+    statements = _read(options, macros, bindings)
+    names = run_stages.names_of(statements)
+    if not names:
+        return [_resolved(command, options, statements)]
+    if options.data:
+        raise UserError("--data trains on the file itself, in one run; leave STAGES out, or register it as a task")
+    run_dir = run_stages.value_in(statements, "RUN_DIR") or starting_point.default_run_dir(options) or "runs/stages"
+    stages = run_stages.split(statements, names)
+    run_stages.scored_alike(stages)
+    run_stages.in_folders(stages, names, str(run_dir).rstrip("/"))
+    configs: list[RunConfig] = []
+    found: dict[str, list[str]] = {}
+    for number, (name, stage) in enumerate(zip(names, stages, strict=True)):
+        starts = run_stages.start_of(stage, stages[number - 1], configs[-1]) if configs else []
+        try:
+            run_stages.replaying(stage, configs)
+            configs.append(_resolved(command, options, stage, starts))
+        except UserError as fault:
+            found[name] = fault.each()
+    if len(configs) == len(names):
+        refuse(run_stages.faults_between(names, configs))
+    refuse(run_stages.together_by_stage(found, names))
+    return configs
+
+
+def _read(options: argparse.Namespace, macros: Mapping[str, Any], bindings: Sequence[str]) -> Statements:
+    """The statements of a command line."""
     statements = binding.read(options.gin_file, bindings)
     plain_flags.extend_path([os.getcwd(), *statements.folders])
     plain_flags.with_flags(statements, options, macros)
+    return statements
+
+
+def _resolved(
+    command: str, options: argparse.Namespace, statements: Statements, starts: Sequence[Binding] = ()
+) -> RunConfig:
+    """The configuration of one run; `starts` says what it starts from where that is not what says its model."""
     plain_flags.one_length(statements)
     base = starting_point.base_run(statements, command, options)
     start, model, place = starting_point.starting_model(statements, base)
     if model is not None:
         _read_model(model, place, statements)
+    statements.bindings += starts
     named = gin_names.check_names(statements, binding.registered)
     if named.faults:
         raise UserError(together(named.faults))
@@ -67,11 +125,6 @@ def resolve(command: str, options: argparse.Namespace, macros: Mapping[str, Any]
         refuse([f"SWEEP varies {varied}: `flan-jax sweep` trains these runs; for one run alone add --sweep {{}}"])
     refuse(plain_flags.missing_modules(config.modules) + faults_of(config, needs, statements.places()))
     return config
-
-
-def resolve_runs(options: argparse.Namespace, macros: Mapping[str, Any], bindings: Sequence[str]) -> list[RunConfig]:
-    """The runs that a command line of `train` means: one, or one a stage of STAGES; see `resolve`."""
-    return [resolve("train", options, macros, bindings)]
 
 
 def resolve_each(

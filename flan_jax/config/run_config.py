@@ -117,7 +117,8 @@ class RunConfig:
       data_fields: the columns of `data_files` that are inputs and targets, where rows are of no known kind.
       data_held_out: rows of each of `data_files` that are scored instead of trained on; None: a tenth, at most 50.
       stages: the names of the run's stages, in order; the settings of one are written NAME/SETTING. Empty: one run.
-      carry: what a stage starts with of the one before, beside its parameters: "optimizer", "averages".
+      carry: what a run takes over of the one that it starts from (a stage: of the one before) beside its parameters:
+        "optimizer", its statistics, with schedules begun anew; "averages".
       sweep: what `flan-jax sweep` varies: for each setting the values that it takes in turn; see `config.sweeps`.
       bindings: the gin statements that were given beside the macros, imports among them.
       operative: the gin text of all that was bound, written to the run folder.

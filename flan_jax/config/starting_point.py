@@ -9,11 +9,12 @@ from pathlib import Path
 
 from flan_jax.config.gin_statements import UNDER_FILES, Binding, Reference, Statements
 from flan_jax.config.kept import CONFIG_FILE, load_run
-from flan_jax.config.origins import EarlierRun, origin_of
+from flan_jax.config.origins import EarlierRun, is_run, origin_of, run_of_adapters
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.models.config import ModelConfig
 from flan_jax.models.hugging_face import peft_folders
+from flan_jax.models.lora_config import LoraConfig
 
 DEFAULT_MODEL = "t5_starter"
 OF_A_RUN = ("eval", "compare", "export", "generate", "average")  # commands that start from a run's folder
@@ -91,9 +92,10 @@ def starting_model(statements: Statements, base: RunConfig | None) -> tuple[RunC
 
 
 def _with_adapter(statements: Statements) -> None:
-    """Where a run starts from an adapter of PEFT's kind, adds its settings beneath all else, and names its base.
+    """Where a run starts from an adapter, adds its settings beneath all else, and names its base.
 
-    INIT_FROM may be the adapter's folder, or its base with Lora.init_from for the adapter.
+    INIT_FROM may be the adapter's folder, of PEFT's kind, or its base with Lora.init_from for the adapter: a folder of
+    PEFT's or that of a run which trained it.
 
     Raises:
       UserError: it cannot be used, or its base is not here or not its base.
@@ -105,6 +107,12 @@ def _with_adapter(statements: Statements) -> None:
         base = peft_folders.base_of(adapter)
         statements.bindings.append(dataclasses.replace(start, value=base))
         statements.bindings.append(Binding("Lora", "init_from", start.value, "", start.place, start.rank))
+    elif named is not None and isinstance(named.value, str) and is_run(named.value):
+        run = run_of_adapters(named.value)
+        if start is None:
+            statements.bindings.append(Binding("INIT_FROM", "", run.init_from, "", named.place, named.rank))
+        _beneath(statements, run.lora)
+        return
     elif named is not None and isinstance(named.value, str):
         adapter = peft_folders.read_adapter(named.value)
         if start is None:
@@ -115,7 +123,12 @@ def _with_adapter(statements: Statements) -> None:
     else:
         return
     place = statements.final()["INIT_FROM"].place
-    lora = peft_folders.fitted(adapter, _model_of(base, place), base)
+    _beneath(statements, peft_folders.fitted(adapter, _model_of(base, place), base))
+
+
+def _beneath(statements: Statements, lora: LoraConfig) -> None:
+    """Adds the settings of an adapter beneath all else."""
+    place = statements.final()["INIT_FROM"].place
     beneath = [Binding("LORA", "", lora.rank, "", place, UNDER_FILES)]
     for name in ("alpha", "dropout", "rs_lora", "targets"):
         beneath.append(Binding("Lora", name, getattr(lora, name), "", place, UNDER_FILES))

@@ -41,8 +41,9 @@ class LoraConfig:
         does, and needs the extra `quant`.
       block: inputs that share a scale in "int4" and "nf4"; a kernel whose inputs it does not divide takes the largest
         size below that does. An "int8" kernel has a scale for each output.
-      init_from: a folder of PEFT's kind; the run goes on from its adapter, or with rank 0 from the model with it folded
-        in. INIT_FROM is then its base. (INIT_FROM may name the adapter's folder as well, if that names its base.)
+      init_from: a folder of PEFT's kind, or of a run that trained adapters; the run goes on from that adapter, or with
+        rank 0 from the model with it folded in. INIT_FROM is then its base. (INIT_FROM may name a folder of PEFT's as
+        well, if that names its base; where it names a run of adapters, these are folded in.)
       rows: ids of tokens whose rows of the embedding, and of a head of its own, are trained too, in full; those of new
         SPECIAL_TOKENS are filled in. This costs a gradient of the whole table, as large as the table in float32.
     """

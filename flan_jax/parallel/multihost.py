@@ -11,7 +11,7 @@ COORDINATOR, PROCESSES, PROCESS = "FLAN_JAX_COORDINATOR", "FLAN_JAX_PROCESSES", 
 
 
 def initialize(environment: Mapping[str, str] | None = None) -> bool:
-    """Joins this process to the others of its run; call it before anything else touches a device.
+    """Joins this process to the others of its run, once; call it before anything else touches a device.
 
     With FLAN_JAX_COORDINATOR (host:port of process 0), FLAN_JAX_PROCESSES and FLAN_JAX_PROCESS set, those say who is
     who. On a TPU pod, where the machine's own settings name several workers, JAX finds them. Otherwise nothing is done.
@@ -25,6 +25,8 @@ def initialize(environment: Mapping[str, str] | None = None) -> bool:
     Raises:
       UserError: when only some of the three variables are set, or are not what they should be.
     """
+    if jax.distributed.is_initialized():
+        return True
     environment = os.environ if environment is None else environment
     given = {name: environment[name] for name in (COORDINATOR, PROCESSES, PROCESS) if environment.get(name)}
     if given:

@@ -189,6 +189,11 @@ class Checkpoints:
         """Tells a step's files from those of any other, by their checksums; from `latest` or `best`."""
         return hashlib.sha256((self.folder / str(step) / CHECKSUMS).read_bytes()).hexdigest()[:16]
 
+    def restore_optimizer(self, step: int, abstract_state: Mapping[str, Any]) -> Any:
+        """Reads a step's optimiser statistics alone; see `restore`."""
+        wanted = {"opt": abstract_state["opt"], "step": abstract_state["step"]}
+        return self._read(step, {"optimizer": wanted})[0]["optimizer"]["opt"]
+
     def wait(self) -> None:
         """Returns once the save under way is committed.
 

@@ -67,6 +67,21 @@ def known_base(config: RunConfig, place: str, found: str) -> None:
         atomic.write_json(pathlib.Path(config.run_dir) / BASE_FILE, wanted)
 
 
+def check_same_base(config: RunConfig, run: RunConfig) -> None:
+    """Refuses to go on with another run's adapters beside another base than they were trained beside.
+
+    Args:
+      config: the run that goes on, whose own folder notes its base.
+      run: the one whose adapters they are.
+    """
+    ours, theirs = _read_note(config.run_dir), _read_note(run.run_dir)
+    if ours and theirs and ours["fingerprint"] != theirs["fingerprint"]:
+        raise UserError(
+            f"the adapters of {run.run_dir} were trained beside {theirs['folder']}, and INIT_FROM {config.init_from} "
+            "is not the same model; name that with --init_from"
+        )
+
+
 class Fingerprint:
     """A digest of parameters: the same on any mesh, and another after any change of a name, a shape or a bit."""
 

@@ -13,7 +13,15 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from flan_jax.config.kept import load_run
-from flan_jax.config.origins import EarlierRun, HuggingFaceFolder, Origin, T5XCheckpoint, origin_of
+from flan_jax.config.origins import (
+    EarlierRun,
+    HuggingFaceFolder,
+    Origin,
+    T5XCheckpoint,
+    is_run,
+    origin_of,
+    run_of_adapters,
+)
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.models import hugging_face
@@ -144,13 +152,18 @@ def with_adapter(params: Any, config: RunConfig, mesh: Mesh) -> Any:
 
 
 def _read_adapter(config: RunConfig, mesh: Mesh) -> tuple[LoraConfig, Any]:
-    """The adapter of `Lora.init_from` as its folder has it.
+    """The adapter of `Lora.init_from` as its folder has it, of PEFT's kind or a run's.
 
     Raises:
       UserError: it is for another base, or the run's own settings would make another adapter of it.
     """
-    folder = peft_folders.read_adapter(str(config.lora.init_from))
-    lora = peft_folders.fitted(folder, config.model, str(config.init_from))
+    place = str(config.lora.init_from)
+    run = run_of_adapters(place) if is_run(place) else None
+    if run is None:
+        folder = peft_folders.read_adapter(place)
+        lora = peft_folders.fitted(folder, config.model, str(config.init_from))
+    else:
+        lora = run.lora
     asked = {"LORA": "rank", "Lora.alpha": "effective_alpha", "Lora.rs_lora": "rs_lora", "Lora.rows": "rows"}
     changed = [
         f"{setting} is {getattr(config.lora, name)}, its own is {getattr(lora, name)}"
@@ -161,10 +174,13 @@ def _read_adapter(config: RunConfig, mesh: Mesh) -> tuple[LoraConfig, Any]:
         changed.append(f"Lora.targets is {config.lora.targets}, its own is {lora.targets}")
     if config.lora and changed:
         raise UserError(
-            f"the adapter in {folder.path} cannot go on as another one: {'; '.join(changed)}; leave those settings "
+            f"the adapter in {place} cannot go on as another one: {'; '.join(changed)}; leave those settings "
             "out, or give --lora 0 to fold it in and train the whole model"
         )
-    return lora, peft_params.load_adapter(folder, config.model, lora, mesh)
+    if run is None:
+        return lora, peft_params.load_adapter(folder, config.model, lora, mesh)
+    frozen.check_same_base(config, run)
+    return lora, trained_params(run.run_dir, adapters.parts(config.model, lora)[1], mesh)[0]
 
 
 def _folded(adapter: Any, base: Any, lora: LoraConfig, model: ModelConfig, mesh: Mesh) -> Any:

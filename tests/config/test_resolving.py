@@ -16,8 +16,12 @@ def test_files_give_way_to_gin_flags_and_these_to_plain_flags():
     assert run.model.embed_dim == 64 and run.model.local_heads  # over t5_starter.gin, which set both
 
 
-# A demonstration is of `sweep`: see test_sweeps.py.
-PACKAGED = sorted(path for path in config_folder().rglob("*.gin") if path.parent.name != "demonstrations")
+# A demonstration is of `sweep`, and stages are several runs: see test_run_stages.py.
+PACKAGED = sorted(
+    path
+    for path in config_folder().rglob("*.gin")
+    if path.parent.name != "demonstrations" and not path.stem.startswith("stages")
+)
 
 
 @pytest.mark.parametrize("path", PACKAGED, ids=lambda path: path.stem)

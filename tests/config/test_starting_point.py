@@ -8,6 +8,7 @@ from flan_jax import setup
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import UserError
 from flan_jax.models.config import ModelConfig
+from flan_jax.models.lora_config import LoraConfig
 from tests.config.caller import SHAPE, resolved, save_run, write
 from tests.models.hugging_face.written import write as write_model
 
@@ -62,3 +63,13 @@ def test_eval_and_generate_start_from_the_saved_run():
     assert resolved("inspect", "--run_dir", "runs/first").mixture == "saved"
     write("first.gin", 'MIXTURE = "other"\n')  # the command line that trained serves as well
     assert resolved("eval", "--gin_file=first.gin").batch_size == 5
+
+
+def test_the_adapters_of_a_run_bring_their_settings_and_base_along():
+    save_run("runs/base")
+    save_run("runs/lora", init_from="runs/base", lora=LoraConfig(rank=4, alpha=6.0, targets="query"))
+    found = resolved("train", *SHAPE, "--gin.Lora.init_from='runs/lora'")
+    assert (found.init_from, found.lora.rank, found.lora.alpha, found.lora.targets) == ("runs/base", 4, 6.0, "query")
+    assert resolved("train", *SHAPE, "--gin.Lora.init_from='runs/lora'", "--lora", "0").lora.rank == 0  # folded in
+    with pytest.raises(UserError, match="Lora.init_from is runs/base, a run that trained no adapters"):
+        resolved("train", *SHAPE, "--gin.Lora.init_from='runs/base'")

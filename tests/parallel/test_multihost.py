@@ -10,7 +10,7 @@ from flan_jax.parallel import multihost
 CHILD = """
 import jax, jax.numpy as jnp
 from flan_jax.parallel.multihost import initialize
-assert initialize()
+assert initialize() and initialize()  # the stages of a run each ask for it
 from jax.experimental.multihost_utils import process_allgather
 total = int(process_allgather(jnp.array([jax.process_index() + 1])).sum())
 print("sum", total, jax.process_count(), jax.device_count())
