@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from flan_jax import __version__
-from flan_jax.config.macros import MACROS, T5X_NAMES, WANTED, read_fields, read_number, read_steps, read_whole
+from flan_jax.config.macros import MACROS, T5X_NAMES, WANTED, read_fields, read_whole
+from flan_jax.config.own_options import OWN
 from flan_jax.errors import UserError, nearest
 
 EPILOGS: dict[str, str] = {
@@ -196,108 +197,11 @@ def _add_data(files: Any) -> None:
 
 
 def _add_own(command: str, parser: argparse.ArgumentParser) -> None:
-    def option(flag: str, read: Callable[[str], Any], metavar: str, help: str, default: Any = None) -> None:
-        parser.add_argument(flag, type=_reader(flag, read), metavar=metavar, help=help, default=default)
-
-    if command == "import":
-        parser.add_argument(
-            "folder", metavar="HF_FOLDER", help="a folder with config.json, safetensors and a tokenizer"
-        )
-        option("--output", str, "FOLDER", "the run's folder (runs/ and the folder's name)")
-        option("--base", str, "FOLDER", "where HF_FOLDER is an adapter of PEFT's: its base, if it does not name one")
-    if command == "export":
-        parser.add_argument("run", metavar="RUN", help="the folder of a run")
-        parser.add_argument("folder", metavar="HF_FOLDER", help="the folder to make")
-        parser.add_argument(
-            "--dtype",
-            choices=("float32", "bfloat16", "float16"),
-            help="of the weights (float32; as they came where nothing was trained)",
-        )
-        parser.add_argument(
-            "--adapter", action="store_true", help="write the run's adapters alone, as a folder that PEFT loads"
-        )
-    if command == "average":
-        parser.add_argument("run", metavar="RUN", help="the folder of a run")
-        parser.add_argument("output", metavar="OUTPUT", help="the folder to make")
-        option("--last", read_whole, "N", "take the N newest checkpoints (all that are there)")
-        option("--checkpoints", read_steps, "STEP,STEP", "take the checkpoints of these steps")
-    if command in ("eval", "export", "generate", "inspect"):
-        option("--step", read_whole, "N", "the step looked at (a checkpoint's; the latest by default)")
-    if command in ("eval", "inspect"):
-        option("--split", str, "NAME", "the split of the data")
-    if command == "eval":
-        parser.add_argument("--each_template", action="store_true", help="score each row under each of its templates")
-    if command == "sweep":
-        option("--write", str, "FILE", "write a launch command for each run, to be started elsewhere; train nothing")
-        parser.add_argument("--report", action="store_true", help="print the table of what is finished; train nothing")
-        parser.add_argument(
-            "--show",
-            action="append",
-            default=[],
-            metavar="TASK",
-            help="show this task's score too, beside the groups'; may be given again",
-        )
-    if command == "compare":
-        parser.add_argument("before", metavar="BEFORE", help="the folder of the run that AFTER started from")
-        parser.add_argument("after", metavar="AFTER", help="the folder of the run that is judged")
-        parser.add_argument(
-            "--repeats",
-            action="append",
-            default=[],
-            metavar="RUN",
-            help="a run of AFTER's recipe with another seed, for the noise floor; may be given again",
-        )
-        parser.add_argument("--forgot", action="store_true", help="end with 1 if something was forgotten")
-        parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
-    if command == "generate":
-        option("--prompt", str, "TEXT", "one prompt; the answer is printed")
-        option("--prompts", str, "FILE", "a JSONL file of prompts; run again, it goes on where it stopped")
-        option("--output", str, "FILE", "where the answers to --prompts go, as JSONL")
-        parser.add_argument("--score", action="store_true", help="give the log-probability of each row's targets")
-        option("--max_new_tokens", read_whole, "N", "the longest answer, in tokens")
-        option("--temperature", read_number, "X", "0 (the default) takes the likeliest token, 1 samples as trained")
-        option("--top_k", read_whole, "N", "with --temperature: among the N likeliest tokens; 0: all")
-        option("--top_p", read_number, "X", "with --temperature: among the likeliest tokens that hold this probability")
-        option("--num_beams", read_whole, "N", "answers followed at once, the best of which is given; 1: no search")
-        option("--length_penalty", read_number, "X", "with beams: above 0 (1) favours long answers, below 0 short ones")
-        parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="a text that ends an answer")
-        parser.add_argument("--scores", action="store_true", help="give the log-probabilities of each answer too")
-    if command == "plan":
-        parser.add_argument("--json", action="store_true", help="print the plan as JSON")
-        parser.add_argument("--estimate", action="store_true", help="from a sample of the sources, without preparing")
-        parser.add_argument(
-            "--compare",
-            nargs=2,
-            metavar=("A.gin", "B.gin"),
-            help="show the plans of two gin files side by side; all other flags hold for both",
-        )
-    if command == "prepare":
-        option("--teacher", str, "RUN", "a run, or a Hugging Face folder, that reads all of it, for Distillation")
-        parser.add_argument("--repair", action="store_true", help="first read the stores to the last byte; mend them")
-        option("--difficulty", str, "RUN", "measure by this run's model how difficult each example is (Curriculum.by)")
-        parser.add_argument(
-            "--runner", choices=("local", "beam"), default="local", help="what prepares: this machine, or Apache Beam"
-        )
-        parser.add_argument("beam_options", nargs="*", metavar="-- FLAGS", help="what follows -- is for Apache Beam")
-    if command == "inspect":
-        option("--task", str, "NAME", "show this task, straight from its source")
-        option("--num", read_whole, "N", "how many examples or rows", 3)
-        parser.add_argument("--dropped", action="store_true", help="show what Hygiene leaves out, and why")
-    if command == "tasks":
-        parser.add_argument("query", nargs="?", default="", help="show only names or clusters that hold this word")
-        parser.add_argument("--check", action="store_true", help="look for faults in the templates of these tasks")
-        parser.add_argument(
-            "--overlap",
-            nargs=2,
-            metavar=("TRAIN", "EVAL"),
-            help="show which rows of one mixture share words in a row, or a prompt, with rows of the other",
-        )
-        option("--ngram", read_whole, "N", "with --overlap: how many words in a row (13; 8 shows more)")
-        option("--num", read_whole, "N", "with --overlap: how many rows are shown of each pair of tasks (3)")
-    if command == "vocab":
-        option("--size", read_whole, "N", "how many pieces", 8000)
-        option("--output", str, "FILE", "where the model goes", "vocabulary.model")
-        option("--max_examples", read_whole, "N", "learn from so many examples at most, all tasks alike", 10_000)
+    for name, how in OWN.get(command, ()):
+        how = dict(how)
+        if (read := how.pop("read", None)) is not None:
+            how["type"] = _reader(name, read)
+        parser.add_argument(name, **how)
 
 
 def make_parser(command: str | None = None) -> argparse.ArgumentParser:
