@@ -1,6 +1,7 @@
 """Names of mixtures and tasks as settings give them: one or several with commas between, and names that mean many."""
 
 import fnmatch
+from collections.abc import Iterable
 
 
 def names_in(text: str) -> list[str]:
@@ -14,10 +15,16 @@ def names_in(text: str) -> list[str]:
     return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
 
 
-def is_named(by: str, task: str, cluster: str = "") -> bool:
-    """Whether a setting means a task: by its name, a pattern of names, or its cluster.
+def meaning(words: Iterable[str], task: str, cluster: str = "", objective: str = "") -> list[str]:
+    """Those of a setting's words that mean a task, the most special first.
 
-    >>> is_named("flan.*", "flan.boolq"), is_named("nli", "rte", cluster="nli"), is_named("rte", "rte.inverted")
-    (True, True, False)
+    A word is a task's name, a pattern of names, a cluster or an objective, and is as special in this order; of patterns
+    the longest is.
+
+    >>> meaning(["nli", "*", "rte*", "rte"], "rte", cluster="nli"), meaning(["nli", "rte"], "rte.inverted")
+    (['rte', 'rte*', '*', 'nli'], [])
     """
-    return by in (task, cluster) or fnmatch.fnmatchcase(task, by)
+    words = list(words)
+    patterns = sorted((word for word in words if fnmatch.fnmatchcase(task, word)), key=len, reverse=True)
+    special = (task, *patterns, cluster, objective)
+    return [word for word in dict.fromkeys(special) if word and word in words]

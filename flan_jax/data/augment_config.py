@@ -12,7 +12,7 @@ class AugmentConfig:
 
     Attributes:
       inverted: has the inverted task of each task that has one trained on too, at this share of the task's own rate;
-        or such shares by a task's name, a pattern of names ("nli_*") or a cluster, of which the last that fits counts.
+        or such shares by a task's name, a pattern of names ("nli_*") or a cluster, of which the most special counts.
         An inversion that MIXTURE holds already has this rate in the place of its own; 0 leaves it out. Of a task's
         NAME.with_inverted so many examples are worded by inverted templates for each one that is not.
       templates: each task words its rows by so many of its training templates, the first ones; None: by all. Of

@@ -10,17 +10,16 @@ Each line goes by what the line before it gives.
 """
 
 import dataclasses
-import fnmatch
 import math
 from collections.abc import Mapping, Sequence
 
 from flan_jax.data.mixing_config import BalanceConfig
 from flan_jax.data.resolve import Resolved, ResolvedTask
 from flan_jax.errors import UserError, counted, nearest, together
+from flan_jax.names import meaning
 
 _NEAR = 1e-9  # what sums of shares that people write may be off
 _NAMED = 12  # tasks or clusters that an error names
-_IN_PATTERNS = "*?["
 
 
 def balanced(resolved: Resolved, settings: BalanceConfig) -> Resolved:
@@ -72,11 +71,8 @@ def _rates(tasks: Sequence[ResolvedTask], settings: BalanceConfig) -> list[float
 
 def _weight(task: ResolvedTask, weights: Mapping[str, float]) -> float:
     """The most specific weight of a task: of its name, of the longest pattern, of its cluster, or 1."""
-    fitting = [name for name in weights if _is_pattern(name) and fnmatch.fnmatchcase(task.name, name)]
-    for name in (task.name, max(fitting, key=len, default=""), _cluster(task)):
-        if name and name in weights:
-            return weights[name]
-    return 1.0
+    words = meaning(weights, task.name, _cluster(task))
+    return weights[words[0]] if words else 1.0
 
 
 def _shares(tasks: Sequence[ResolvedTask], rates: Sequence[float], settings: BalanceConfig) -> list[float]:
@@ -148,24 +144,18 @@ def _cluster(task: ResolvedTask) -> str:
     return task.about.get("cluster") or ""
 
 
-def _is_pattern(name: str) -> bool:
-    return any(sign in name for sign in _IN_PATTERNS)
-
-
 def _refuse_unknown(resolved: Resolved, settings: BalanceConfig) -> None:
     """Refuses weights and budgets that are of nothing in the mixture."""
     mixture = resolved.request.mixture
     names = [*(task.name for task in resolved.tasks), *resolved.missing]
     clusters = sorted({_cluster(task) for task in resolved.tasks} - {""})
 
-    def fits(name: str) -> bool:
-        return name in names or name in clusters or (_is_pattern(name) and bool(fnmatch.filter(names, name)))
-
+    known = [*((task.name, _cluster(task)) for task in resolved.tasks), *((name, "") for name in resolved.missing)]
     faults = [
         f"Balance.weights names {name!r}, which is no task, pattern of tasks or cluster of MIXTURE {mixture!r}"
         f"{nearest(name, [*names, *clusters])}"
         for name in settings.weights
-        if not fits(name)
+        if not any(meaning([name], *one) for one in known)
     ]
     faults += [
         f"Balance.budgets names {name!r}, and {_clusters_of(mixture, clusters)}{nearest(name, clusters)}"

@@ -26,7 +26,7 @@ from flan_jax.data.selection import kept_indices
 from flan_jax.data.stores import store as stores
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError, nearest
-from flan_jax.names import is_named
+from flan_jax.names import meaning
 
 _WINDOWS = 20  # that a pass, and a run in which tasks join, are cut into at least
 _TIES = 4  # what the hash is for; plan and index have their own
@@ -79,10 +79,11 @@ def joins_of(resolved: Resolved, settings: CurriculumConfig) -> list[float]:
     parts = settings.joins or tuple(number / len(names) for number in range(len(names)))
     known = [(task.name, task.about.get("cluster", "")) for task in resolved.tasks]
     for name in names:
-        if not any(is_named(name, *one) for one in known):
+        if not any(meaning([name], *one) for one in known):
             near = nearest(name, {word for one in known for word in one})
             raise UserError(f"Curriculum.tasks names {name!r}, no task, pattern or cluster of {mixture!r}{near}")
-    joins = [next((at for name, at in zip(names, parts, strict=True) if is_named(name, *one)), 0.0) for one in known]
+    part_of = dict(zip(names, parts, strict=True))
+    joins = [part_of[words[0]] if (words := meaning(names, *one)) else 0.0 for one in known]
     if min((join for join, task in zip(joins, resolved.tasks, strict=True) if not task.beside), default=0.0) > 0:
         raise UserError(
             f"Curriculum.tasks names every task of {mixture!r} and the first joins when {parts[0]:.0%} of the run is "

@@ -5,7 +5,6 @@ divides by the sum of weights once, so nothing else has to know of them.
 """
 
 import dataclasses
-import fnmatch
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from flan_jax.data.objectives import PLAIN_TEXT
 from flan_jax.data.resolve import ResolvedTask
 from flan_jax.data.rows import Batch
 from flan_jax.errors import UserError, nearest
+from flan_jax.names import meaning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +66,7 @@ def task_factors(tasks: Sequence[ResolvedTask], weights: Mapping[str, float], pl
 
     Args:
       tasks: those of the plan, in its order.
-      weights: factors by a task's name, a pattern of names, a cluster or an objective. The most special word counts, in
-        this order; of several patterns, the first.
+      weights: factors by a task's name, a pattern of names, a cluster or an objective; the most special counts.
       plain_text: factor of all tasks whose objective is one on plain text, times what `weights` says.
 
     Returns:
@@ -79,13 +78,13 @@ def task_factors(tasks: Sequence[ResolvedTask], weights: Mapping[str, float], pl
     used: set[str] = set()
     factors = []
     for task in tasks:
-        word = next((word for word in _words(task, weights) if word in weights), None)
-        used |= set(_words(task, weights)) & set(weights)
-        factors.append(1.0 if word is None else weights[word])
+        words = meaning(weights, task.name, *_kinds(task))
+        used |= set(words)
+        factors.append(weights[words[0]] if words else 1.0)
         if task.about.get("objective") in PLAIN_TEXT:
             factors[-1] *= plain_text
     if unknown := [word for word in weights if word not in used]:
-        known = {word for task in tasks for word in _words(task, ())}
+        known = {word for task in tasks for word in (task.name, *_kinds(task)) if word}
         raise UserError(
             f"Loss.task_weights names {unknown[0]!r}, which is no task, pattern, cluster or objective of what is "
             f"trained on{nearest(unknown[0], sorted(known))}; wanted one of those, or leave it out"
@@ -93,8 +92,6 @@ def task_factors(tasks: Sequence[ResolvedTask], weights: Mapping[str, float], pl
     return np.array(factors, np.float32) if any(factor != 1 for factor in factors) else None
 
 
-def _words(task: ResolvedTask, given: Mapping[str, float] | Sequence[str]) -> list[str]:
-    """The words that mean a task, the most special first."""
-    patterns = [word for word in given if fnmatch.fnmatchcase(task.name, word)]
-    about = [str(task.about[key]) for key in ("cluster", "objective") if task.about.get(key)]
-    return [task.name, *patterns, *about]
+def _kinds(task: ResolvedTask) -> tuple[str, str]:
+    """A task's cluster and objective."""
+    return task.about.get("cluster") or "", task.about.get("objective") or ""

@@ -6,11 +6,11 @@ augmented task is the same declaration with other values, so its fingerprint say
 
 import collections
 import dataclasses
-import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flan_jax.errors import UserError, counted, nearest
+from flan_jax.names import meaning
 from flan_jax.tasks import registry
 from flan_jax.tasks.recipe import Recipe
 from flan_jax.tasks.templates import Template
@@ -89,7 +89,7 @@ def inversions(names: Sequence[str], wanted: Inverted) -> dict[str, Inversion]:
             f"templates; declare some, or leave it out"
         )
     for word, share in shares.items():
-        if share and not any(_fits(word, name) for name in can):
+        if share and not any(_words([word], name) for name in can):
             clusters = {_declared(name).cluster for name in can}
             raise UserError(
                 f"Augment.inverted names {word!r}, and no task of MIXTURE that has inverted templates is called so or "
@@ -104,14 +104,16 @@ def _shares(wanted: Inverted) -> Mapping[str, float]:
 
 
 def _share_of(name: str, wanted: Inverted) -> float | None:
-    """The share that a task has: the last that fits."""
-    return next((share for word, share in reversed(list(_shares(wanted).items())) if _fits(word, name)), None)
+    """The share that a task has, or None."""
+    shares = _shares(wanted)
+    words = _words(shares, name)
+    return shares[words[0]] if words else None
 
 
-def _fits(word: str, name: str) -> bool:
-    """Whether a word is the name of a task or of its declaration, a pattern of one, or its cluster."""
+def _words(given: Iterable[str], name: str) -> list[str]:
+    """Those words that mean a task, by its own name or that of its declaration; see `names.meaning`."""
     declared = _declared(name)
-    return any(fnmatch.fnmatchcase(one, word) for one in (name, declared.name)) or declared.cluster == word
+    return [word for one in (name, declared.name) for word in meaning(given, one, declared.cluster)]
 
 
 def _declared(name: str) -> Any:
