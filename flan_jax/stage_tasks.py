@@ -27,8 +27,8 @@ def name_of(config: RunConfig) -> str:
 def refuse_unknown(configs: Sequence[RunConfig]) -> None:
     """Refuses mixtures that are not registered, as far as that is known without a data process."""
     for config in configs:  # asked as the first stage is: what a later one starts from may not be there yet
-        like = dataclasses.replace(configs[0], mixture=config.mixture, eval_mixture=config.eval_mixture)
-        setup.refuse_unknown(like)
+        named = {name: getattr(config, name) for name in ("mixture", "eval_mixture", "pretraining", "replay")}
+        setup.refuse_unknown(dataclasses.replace(configs[0], **named))
 
 
 def before_they_begin(configs: Sequence[RunConfig]) -> list[RunConfig]:
