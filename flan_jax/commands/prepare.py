@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from flan_jax import setup
 from flan_jax.config.checks import check
@@ -69,14 +70,12 @@ def prepare_command(
     return 0
 
 
-def prepare_stages(
-    configs: Sequence[RunConfig], runner: str = "local", beam_options: Sequence[str] = (), repair: bool = False
-) -> int:
-    """Prepares the mixtures of stages, one after the other; see `prepare_command`."""
+def prepare_stages(configs: Sequence[RunConfig], **options: Any) -> int:
+    """Prepares the mixtures of stages, one after the other, with the options of `prepare_command`."""
     with setup.worker_of(configs[0]) as worker:
         check_stages(configs, worker)
     for config in before_they_begin(configs):
-        prepare_command(config, runner, beam_options, repair)
+        prepare_command(config, **options)
     return 0
 
 

@@ -166,7 +166,7 @@ class LossConfig:
     label_smoothing: float = 0.0
     function: Callable[..., Any] | None = None
     chunk: int | Literal["auto"] = "auto"
-    task_weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    task_weights: dict[str, float] = dataclasses.field(default_factory=dict, hash=False)
     prompt_weight: float = 0.0
 
     def faults(self) -> list[str]:
