@@ -77,7 +77,7 @@ class RunFolder:
         except FileNotFoundError:
             return []
         said = plans.differences(old["plan"], data.plan.describe())
-        said += _changed_lanes(old.get("lanes"), data.lanes and data.lanes.describe())
+        said += _changed_lanes(old.get("lanes"), data.lanes.describe() if data.lanes else None)
         if old["table"]["batch_size"] != config.batch_size:
             said.append(f"BATCH_SIZE was {old['table']['batch_size']}, is {config.batch_size}")
         said += _changed_weights(self.earlier(), config)
@@ -222,7 +222,8 @@ def _fault_of_scores(kept: Any) -> str:
 def _changed_lanes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
     """Says in words how rows of their own, and how often steps train on them, differ between two runs."""
     if old is None or new is None:
-        return [] if old is new else ["plain text was in rows " + ("of MIXTURE's" if old is None else "of its own")]
+        had = "none were and some are" if old is None else "some were and none are"
+        return [] if old is new else [f"Pretraining.rows is another: {had} kept for plain text alone"]
     said = []
     for was, now in zip(old["beside"], new["beside"], strict=True):
         said += plans.differences(was["plan"], now["plan"])
@@ -349,14 +350,15 @@ def _fault_of_lanes(lanes: Any, table: Mapping[str, Any]) -> str:
     beside: Any = lanes.get("beside")
     if not fits(beside, list[dict[str, Any]]) or not beside:
         return "lanes.beside is of another kind"
-    if fault := misfit(lanes.get("order"), _ORDER, (), "lanes.order."):
+    if not fits(lanes.get("order"), dict[str, Any]):
+        return "lanes.order is of another kind"
+    if fault := misfit(lanes["order"], _ORDER, (), "lanes.order."):
         return fault
     if len(lanes["order"]["shares"]) != len(beside) + 1:
         return f"lanes.order has {len(lanes['order']['shares'])} shares, of {len(beside) + 1} lanes"
     for number, lane in enumerate(beside):
-        prefix = f"lanes.beside.{number}."
-        if fault := misfit(lane, _LANE, (), prefix) or _fault_of_plan({**lane, "table": table}):
-            return fault if fault.startswith(prefix) else prefix + fault
+        if fault := misfit(lane, _LANE) or _fault_of_plan({**lane, "table": table}):
+            return f"in lanes.beside.{number}: {fault}"
     return ""
 
 

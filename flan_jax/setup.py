@@ -96,6 +96,10 @@ class Data:
         """Ends the preparing of draws; see `Draws.close`."""
         (self.lanes or self.draws).close()
 
+    def lane_steps(self, steps: int) -> list[int]:
+        """How many of the run's first steps train on rows of each lane."""
+        return self.lanes.order.steps_by(steps) if self.lanes else [steps]
+
     def parts(self) -> list[str]:
         """What part of the run each of the plan's tasks is of; empty where nothing stands beside its mixture."""
         by_name = {task.name: task.part for task in self.resolved.tasks}
@@ -400,7 +404,7 @@ def open_data(
     tokens = _tokens(config, resolved, shape) if config.curriculum.orders else 0.0
     resolved = easy_first(resolved, config.curriculum, worker)
     resolved, courses = in_order(resolved, courses, config.curriculum, tokens)
-    mixed, text = lanes.apart(resolved, parts) if apart else (resolved, None)
+    mixed, text = lanes.divided(resolved, parts) if apart else (resolved, None)
     plan = mixed.plan(shape.capacities, config.data.pack, config.data.window, courses)
     order: Sequence[str] = ()
     windows = None

@@ -102,11 +102,12 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
         _check_step(step, steps, str(folder))
     shape = setup.shape_of(config)
     _check_same(config, folder, kept, shape.capacities)
-    loader: Loader | LanesLoader = _kept_loader(folder, kept, shape, config.batch_size)
+    first = _kept_loader(folder, kept, shape, config.batch_size)
+    loader: Loader | LanesLoader = first
     if lanes := kept.get("lanes"):
         text_shape = setup.text_shape_of(config)
         beside = [_kept_loader(folder, one, text_shape, one["batch_size"]) for one in lanes["beside"]]
-        loader = LanesLoader([loader, *beside], StepOrder.from_description(lanes["order"]))
+        loader = LanesLoader([first, *beside], StepOrder.from_description(lanes["order"]))
     described = vocabulary.kept(folder)
     if described is None:
         raise UserError(

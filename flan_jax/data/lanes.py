@@ -51,9 +51,6 @@ class Lane:
     batch_size: int
     first_task: int = 0
 
-    #: See `setup.Data.windows`: how often rows come is told by the first windows.
-    windows: None = None
-
     @property
     def shape(self) -> RowShape:
         """The shape of a row."""
@@ -194,7 +191,7 @@ def without_schedules(parts: Sequence[Part]) -> list[Part]:
     return [part if isinstance(part.share, int | float) else dataclasses.replace(part, share=0.5) for part in parts]
 
 
-def apart(resolved: Resolved, parts: Sequence[Part]) -> tuple[Resolved, Resolved]:
+def divided(resolved: Resolved, parts: Sequence[Part]) -> tuple[Resolved, Resolved]:
     """Divides what is trained on by its rows.
 
     Args:
