@@ -445,7 +445,7 @@ def _lanes(
     plan = text.plan(shape.capacities, config.data.pack, config.data.window)
     batch_size, first_task = text_batch_of(config), len(first.plan.tasks)
     other = lanes.open_lane(resolved, plan, shape, batch_size, worker, folder, first_task)
-    means = {task.name: task.mean_tokens()[1] for task in resolved.tasks}
+    means = {task.name: task.mean_tokens() for task in resolved.tasks}
     trainable = [lane.trainable_a_step(means) for lane in (first, other)]
     first_steps = lambda: _steps_of(config, first.index)
     return Lanes([first, other], *lanes.ordered(config.pretraining.fraction, trainable, config.steps, first_steps))

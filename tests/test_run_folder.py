@@ -33,7 +33,7 @@ def data(tmp_path):
     described = {"kind": "sentencepiece", "size": 9, "eos_id": 1, "fingerprint": "v", "path": str(tmp_path / "model")}
     resolved = types.SimpleNamespace(tasks=[], vocabulary=described)
     reader = types.SimpleNamespace(folders=["/stores/t/x"], selections=[None])
-    return types.SimpleNamespace(plan=plan, resolved=resolved, reader=reader, teacher=None)
+    return types.SimpleNamespace(plan=plan, resolved=resolved, reader=reader, teacher=None, lanes=None)
 
 
 def write(folder, data):

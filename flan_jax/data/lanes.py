@@ -56,11 +56,19 @@ class Lane:
         """The shape of a row."""
         return self.reader.shape
 
-    def trainable_a_step(self, means: Mapping[str, float]) -> float:
-        """Trainable tokens that a step has on average, given those of an example of each task."""
-        windows = min(_WINDOWS, max(1, int(self.plan.windows_of(1))))
-        trainable = self.plan.counts_by(windows) @ np.array([means[task.name] for task in self.plan.tasks])
-        return self.batch_size * float(trainable) / max(1, self.index.end(windows - 1))
+    def trainable_a_step(self, means: Mapping[str, tuple[float, float]]) -> float:
+        """Trainable tokens that a step has on average: the tokens that its rows hold, times the part that bears loss.
+
+        Args:
+          means: of each task, the tokens of an example and how many of them bear loss; see `ResolvedTask.mean_tokens`.
+        """
+        windows, held, rows = min(_WINDOWS, max(1, int(self.plan.windows_of(1)))), 0, 0
+        for number in range(windows):
+            rows = self.index.end(number)
+            window = self.index.window(number)
+            held += int(self.index.lengths_of(window.task, window.draw, window.index).sum())
+        tokens, trainable = self.plan.counts_by(windows) @ np.array([means[task.name] for task in self.plan.tasks])
+        return self.batch_size * held / max(1, rows) * float(trainable) / max(float(tokens), 1e-9)
 
 
 class Lanes:

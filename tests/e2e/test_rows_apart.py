@@ -1,0 +1,106 @@
+"""Plain text in rows of its own: one run of two compiled steps, which goes on exactly."""
+
+import json
+import shutil
+
+import pytest
+
+from flan_jax import train as training
+from tests.project import check_refused, plan_of, rows
+
+pytestmark = pytest.mark.usefixtures("warm")
+APART = ("--mixture", "parity_with_sentinels", "--pretraining", "held_prose", "--pretraining_fraction", 0.4)
+# Longer than FEATURE_LENGTHS in targets, so that its examples and its scores would not fit those rows.
+APART += ("--gin.Pretraining.rows={'inputs': 32, 'targets': 24}", "--gin.Pretraining.tokens=600", "--log_period", 1)
+STEPS = ("--steps", 12)
+SAVED = ("--gin_file", "run.gin", "--gin.SAVE_PERIOD=5")
+
+
+@pytest.fixture(scope="module")
+def apart(project, tmp_path_factory):
+    """A run's folder, what it said, and the jitted steps of its programs."""
+    programs, make = [], training.make_program
+
+    def kept(*args, **how):
+        programs.append(make(*args, **how))
+        return programs[-1]
+
+    folder = tmp_path_factory.mktemp("apart") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "make_program", kept)
+        done = project("train", *SAVED, "--run_dir", folder, *APART, *STEPS)
+        assert done.code == 0, done.err
+    return folder, done.out, [program.step.jitted for program in programs]
+
+
+def test_a_step_is_compiled_for_each_kind_of_rows_and_trains_on_one(apart):
+    folder, said, (jitted,) = apart
+    assert jitted._cache_size() == 2
+    found = rows(folder)
+    kinds = [tuple(row["by_part"]) for row in found]
+    assert set(kinds) == {("instruction",), ("pretraining",)} and len(kinds) == 12
+    learnt = [sum(row["weight_sum"] for row, kind in zip(found, kinds, strict=True) if kind == (name,)) for name in
+              ("instruction", "pretraining")]  # fmt: skip
+    step = max(row["weight_sum"] for row in found)
+    assert learnt[1] == pytest.approx(0.4 * sum(learnt), abs=step)
+    table = plan_of(folder)["table"]
+    of_each = [kinds.count((name,)) for name in ("instruction", "pretraining")]
+    assert [lane["steps"] for lane in table["lanes"]] == of_each and table["rows"] == 8 * of_each[0] + 8 * of_each[1]
+    assert f"{of_each[0]} steps of 8 rows (64 inputs + 16 targets tokens)" in said
+    assert f"{of_each[1]} steps of 8 rows of plain text alone (32 inputs + 24 targets tokens)" in said
+    for part, weight in zip(table["parts"], learnt, strict=True):
+        assert part["trainable"] == pytest.approx(weight, rel=0.05)
+
+
+def test_a_run_goes_on_exactly_in_every_lane(apart, project, tmp_path):
+    whole, _, _ = apart
+    # As if it had been killed after step 5: with the windows that are known since, and without.
+    for number, keeps_index in enumerate((True, False)):
+        cut = shutil.copytree(whole, tmp_path / f"cut-{number}")
+        for step in (10, 12):
+            shutil.rmtree(cut / "checkpoints" / str(step))
+        assert len(list(cut.glob("rows-*.index"))) == 2
+        for index in cut.glob("rows-*.index"):
+            _ = keeps_index or index.unlink()
+        done = project("train", *SAVED, "--run_dir", cut, *APART, *STEPS)
+        assert done.code == 0 and "going on from step 5 of 12" in done.out, done.err
+        assert rows(cut) == rows(whole)
+
+
+def test_inspect_shows_the_rows_of_the_steps_lane(apart, project):
+    folder, _, _ = apart
+    for step, row in enumerate(rows(folder), 1):
+        shown = project("inspect", "--run_dir", folder, "--step", step, "--num", 1)
+        is_text = "pretraining" in row["by_part"]
+        lengths = "32 inputs + 24 targets" if is_text else "64 inputs + 16 targets"
+        assert shown.code == 0 and f"step {step}: rows 0 to 0 of 8, {lengths} tokens each" in shown.out
+        assert ("held_prose" in shown.out, "parity_with_sentinels" in shown.out) == (is_text, not is_text)
+
+
+def test_epochs_are_of_the_mixture_also_in_an_estimate(project):
+    planned = {}
+    for how in ((), ("--estimate",)):
+        done = project("plan", "--gin_file", "run.gin", *APART, "--epochs", 4, "--json", *how)
+        assert done.code == 0, done.err
+        planned[how] = json.loads(done.out)
+    exact, estimate = planned.values()
+    assert [lane["steps"] for lane in exact["lanes"]] == pytest.approx(
+        [lane["steps"] for lane in estimate["lanes"]], 0.2
+    )
+    assert exact["tasks"][0]["epochs"] == pytest.approx(4, abs=0.6)
+    assert sum(row["rate"] for row in exact["tasks"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("--gin.Pretraining.rows={'inputs': 40, 'targets': 24}",), ("Pretraining.rows was", "'inputs': 32")),
+        (("--gin.Pretraining.rows=None",), ("Pretraining.rows is another: some were and none are",)),
+        (("--gin.Pretraining.batch_size=16",), ("the batch of plain text's rows was 8, is 16", "share of the steps")),
+        (("--gin.Pretraining.batch_size=3", "--microbatches", 2), ("set Pretraining.batch_size to a multiple of 2",)),
+        (("--replay", "parity_with_sentinels", "--replay_fraction", "0:0.1,1:0.2"), ("are wanted as numbers then",)),
+        (("--gin.Curriculum.by='length'",), ("Curriculum puts the tasks of one kind of rows in order",)),
+    ],
+)
+def test_another_plan_and_what_does_not_go_together_are_refused(apart, project, settings, words):
+    check_refused(project("train", *SAVED, "--run_dir", apart[0], *APART, *STEPS, *settings), *words)
