@@ -99,6 +99,16 @@ def test_what_shapes_batches_is_in_the_fingerprint():
     assert len({each.fingerprint for each in [lanes, *others]}) == 4
 
 
+def test_a_checkpoint_finds_its_place_in_every_lane_again():
+    _, lanes = steps_of(0.6, 2000)
+    state = lanes.state(1900)
+    assert [one["step"] for one in state] == lanes.order.steps_by(1900) and all(one["window"] > 4 for one in state)
+    _, fresh = steps_of(0.6, 0)
+    assert fresh.fingerprint == lanes.fingerprint and fresh.state(1900) != state
+    fresh.anchor(state)
+    assert fresh.state(1900) == state
+
+
 def test_a_task_in_rows_of_both_kinds_is_refused():
     both = resolved({"nli": 1.0, "web": 1.0})
     whole, _ = blended(both, [text(0.3)], RunLength(99, SHAPE))
