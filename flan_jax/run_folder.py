@@ -222,8 +222,8 @@ def _fault_of_scores(kept: Any) -> str:
 def _changed_lanes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
     """Says in words how rows of their own, and how often steps train on them, differ between two runs."""
     if old is None or new is None:
-        had = "none were and some are" if old is None else "some were and none are"
-        return [] if old is new else [f"Pretraining.rows is another: {had} kept for plain text alone"]
+        was, now = ("was not", "is") if old is None else ("was", "is not")
+        return [] if old is new else [f"plain text {was} in rows of its own, by Pretraining.rows, and {now}"]
     said = []
     for was, now in zip(old["beside"], new["beside"], strict=True):
         said += plans.differences(was["plan"], now["plan"])

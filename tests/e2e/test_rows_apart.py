@@ -10,9 +10,10 @@ from tests.project import check_refused, plan_of, rows
 
 pytestmark = pytest.mark.usefixtures("warm")
 APART = ("--mixture", "parity_with_sentinels", "--pretraining", "held_prose", "--pretraining_fraction", 0.4)
-# Longer than FEATURE_LENGTHS in targets, so that its examples and its scores would not fit those rows.
+APART += ("--feature_lengths", "inputs=20,targets=16", "--gin.Pretraining.batch_size=16")  # shorter than the text is
 APART += ("--gin.Pretraining.rows={'inputs': 32, 'targets': 24}", "--gin.Pretraining.tokens=600", "--log_period", 1)
 STEPS = ("--steps", 12)
+LENGTHS = "--gin.Pretraining.lengths={'inputs': 32, 'targets': 24}"  # those of the rows, of which the stores are
 SAVED = ("--gin_file", "run.gin", "--gin.SAVE_PERIOD=5")
 
 
@@ -45,9 +46,9 @@ def test_a_step_is_compiled_for_each_kind_of_rows_and_trains_on_one(apart):
     assert learnt[1] == pytest.approx(0.4 * sum(learnt), abs=step)
     table = plan_of(folder)["table"]
     of_each = [kinds.count((name,)) for name in ("instruction", "pretraining")]
-    assert [lane["steps"] for lane in table["lanes"]] == of_each and table["rows"] == 8 * of_each[0] + 8 * of_each[1]
-    assert f"{of_each[0]} steps of 8 rows (64 inputs + 16 targets tokens)" in said
-    assert f"{of_each[1]} steps of 8 rows of plain text alone (32 inputs + 24 targets tokens)" in said
+    assert [lane["steps"] for lane in table["lanes"]] == of_each and table["rows"] == 8 * of_each[0] + 16 * of_each[1]
+    assert f"{of_each[0]} steps of 8 rows (20 inputs + 16 targets tokens)" in said
+    assert f"{of_each[1]} steps of 16 rows of plain text alone (32 inputs + 24 targets tokens)" in said
     for part, weight in zip(table["parts"], learnt, strict=True):
         assert part["trainable"] == pytest.approx(weight, rel=0.05)
 
@@ -72,8 +73,8 @@ def test_inspect_shows_the_rows_of_the_steps_lane(apart, project):
     for step, row in enumerate(rows(folder), 1):
         shown = project("inspect", "--run_dir", folder, "--step", step, "--num", 1)
         is_text = "pretraining" in row["by_part"]
-        lengths = "32 inputs + 24 targets" if is_text else "64 inputs + 16 targets"
-        assert shown.code == 0 and f"step {step}: rows 0 to 0 of 8, {lengths} tokens each" in shown.out
+        lengths = "16, 32 inputs + 24 targets" if is_text else "8, 20 inputs + 16 targets"
+        assert shown.code == 0 and f"step {step}: rows 0 to 0 of {lengths} tokens each" in shown.out
         assert ("held_prose" in shown.out, "parity_with_sentinels" in shown.out) == (is_text, not is_text)
 
 
@@ -101,9 +102,9 @@ def test_an_estimate_plans_as_the_stores_do(apart, project):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (("--gin.Pretraining.rows={'inputs': 40, 'targets': 24}",), ("Pretraining.rows was", "'inputs': 32")),
-        (("--gin.Pretraining.rows=None",), ("Pretraining.rows is another: some were and none are",)),
-        (("--gin.Pretraining.batch_size=16",), ("the batch of plain text's rows was 8, is 16", "share of the steps")),
+        ((LENGTHS, "--gin.Pretraining.rows={'inputs': 40, 'targets': 24}"), ("Pretraining.rows was", "'inputs': 32")),
+        (("--pretraining_fraction", 0), ("plain text was in rows of its own, by Pretraining.rows, and is not",)),
+        (("--gin.Pretraining.batch_size=8",), ("the batch of plain text's rows was 16, is 8", "share of the steps")),
         (("--gin.Pretraining.batch_size=3", "--microbatches", 2), ("set Pretraining.batch_size to a multiple of 2",)),
         (("--replay", "parity_with_sentinels", "--replay_fraction", "0:0.1,1:0.2"), ("are wanted as numbers then",)),
         (("--gin.Distillation.teacher='runs/large'",), ("Distillation.teacher reads one kind of rows",)),
