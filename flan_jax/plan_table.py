@@ -93,32 +93,32 @@ def _rates_seen(lanes: Sequence[Any], seen: Sequence[np.ndarray]) -> list[tuple[
     ]
 
 
-def _seen(data: Lane, rows: int, windows: float | None) -> np.ndarray:
+def _seen(lane: Lane, rows: int, windows: float | None) -> np.ndarray:
     """Examples of each task in a lane's first rows: counted where a few windows hold them, else extrapolated.
 
     Args:
-      data: the lane.
+      lane: the lane.
       rows: of the run.
       windows: about how many they are, where the first ones do not tell.
     """
     ends = [0]
     while len(ends) <= _WINDOWS and (len(ends) == 1 or ends[-1] < rows):
-        ends.append(data.index.end(len(ends) - 1))
+        ends.append(lane.index.end(len(ends) - 1))
     whole = len(ends) - 2
     if rows <= ends[-1]:
-        window = data.index.window(whole)
+        window = lane.index.window(whole)
         entries = window.task[: window.first[rows - ends[whole]]]
-        return data.plan.counts_by(whole) + np.bincount(entries, minlength=len(data.plan.tasks))
+        return lane.plan.counts_by(whole) + np.bincount(entries, minlength=len(lane.plan.tasks))
     if windows is None:
         windows = (whole + 1) * rows / ends[-1]
-        windows = _windows_of(data, rows, int(windows)) if data.plan.courses else windows
-    return _by_window(data.plan, windows)
+        windows = _windows_of(lane, rows, int(windows)) if lane.plan.courses else windows
+    return _by_window(lane.plan, windows)
 
 
-def _windows_of(data: Lane, rows: int, about: int) -> float:
+def _windows_of(lane: Lane, rows: int, about: int) -> float:
     """How many windows hold so many rows, where shares change and windows hold more or fewer: by some of them."""
     step, window, before = max(1, about // _SAMPLED_WINDOWS), 0, 0
-    while before + (here := len(data.index.window(window))) * step < rows:
+    while before + (here := len(lane.index.window(window))) * step < rows:
         window, before = window + step, before + here * step
     return window + (rows - before) / here
 

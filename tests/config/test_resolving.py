@@ -39,7 +39,7 @@ def test_every_packaged_gin_file_resolves(path):
         of_run |= {"flan2021_t5_base": "flan2021_zero_and_few_shot", "flan2021_llama_8b": "flan2021"}
         of_run |= {"pretrained": "starter_text_span_corruption", "merged_llama_1b": "flan2021"}
         of_run |= {"natural_instructions": "natural_instructions", "super_natural_instructions": "super_ni"}
-        of_run |= {"balanced_flan2021_llama_1b": "flan2021"}
+        of_run |= {"balanced_flan2021_llama_1b": "flan2021", "merged_rows_llama_1b": "flan2021"}
         if path.parent.name == "demonstrations":  # named after what it shows
             of_run[path.stem] = run.mixture
         assert run.mixture == of_run.get(path.stem, path.stem if path.stem.startswith("flan2021") else "starter")
