@@ -14,11 +14,13 @@ from flan_jax.data.balance import balanced
 from flan_jax.data.beside import parts_beside
 from flan_jax.data.blending import blended
 from flan_jax.data.curriculum import FirstTokens
+from flan_jax.data.lanes import Lane, divided, ordered, without_schedules
 from flan_jax.data.objectives import refuse_not_text, refuse_unfit
 from flan_jax.data.planning.packing import pack
 from flan_jax.data.planning.plan import SHARE_BITS, Plan
 from flan_jax.data.request import Request
 from flan_jax.data.resolve import PRETRAINING, Resolved, ResolvedTask
+from flan_jax.data.rows import RowShape
 from flan_jax.data.worker import Worker
 from flan_jax.data.wrong_masks import WRONG_MASKS, wrong_in, wrong_words
 from flan_jax.errors import counted
@@ -44,21 +46,19 @@ def plan_table(config: RunConfig, data: setup.Data, steps: int) -> dict[str, Any
       examples, "share" of the tokens that bear loss.
     """
     by_name = {task.name: task for task in data.resolved.tasks}
-    members = [by_name[task.name] for task in data.plan.tasks]
+    members = [by_name[task.name] for task in data.tasks]
     means = [task.mean_tokens() for task in members]
-    seen = _seen(data, steps * config.batch_size)
-    first = data.index.window(0)
-    used = data.index.lengths_of(first.task, first.draw, first.index).sum(axis=0)
-    filled = {
-        name: int(n) / (len(first) * size) for n, (name, size) in zip(used, data.shape.capacities.items(), strict=True)
-    }
+    lanes = list(zip(data.each_lane(config), data.lane_steps(steps), strict=True))
+    seen_of = [_seen(lane, of_lane * lane.batch_size, data.windows) for lane, of_lane in lanes]
+    seen = np.concatenate(seen_of)
+    rates = [rate for rate, _ in _rates_seen([lane for lane, _ in lanes], seen_of)]
+    laid_out = [_laid_out(lane, of_lane) for lane, of_lane in lanes]
     if any(task.in_order for task in members):
         spent = FirstTokens(members)(seen) / np.maximum(seen, 1e-9)[:, None]
         means = [(float(tokens), float(trained)) for tokens, trained in spent]
-    parts = zip(members, data.plan.tasks, seen, means, strict=True)
-    rows = [_row(task, planned.share, examples, mean) for task, planned, examples, mean in parts]
+    rows = [_row(*facts) for facts in zip(members, rates, seen, means, strict=True)]
     forms = collections.Counter(task.about.get("form", "plain") for task in members)
-    table = _finish(config, rows, steps, filled, data.resolved.vocabulary, forms, exact=True)
+    table = _finish(config, rows, steps, laid_out, data.resolved.vocabulary, forms, exact=True)
     found = None if data.selection is None else selection.summary(data.selection)
     order = {"order": [*data.order, *_not_seen(data, rows)]} if data.order else {}
     table |= _parts(config, members, rows) | {"prepared_text": part_shares.prepared_text(data.resolved)}
@@ -74,27 +74,51 @@ def _not_seen(data: setup.Data, rows: list[dict[str, Any]]) -> list[str]:
     return [f"the run ends within the first pass of {_some(cut)}: what comes last in it is not seen"] if cut else []
 
 
-def _seen(data: setup.Data, rows: int) -> np.ndarray:
-    """Examples of each task in the run's first rows: counted where a few windows hold them, else extrapolated."""
+def _laid_out(lane: Lane, steps: int) -> dict[str, Any]:
+    """How a lane's steps are laid out: rows, their lengths, and how full they are."""
+    first = lane.index.window(0)
+    used = lane.index.lengths_of(first.task, first.draw, first.index).sum(axis=0)
+    capacities = lane.shape.capacities
+    full = {name: int(n) / (len(first) * size) for n, (name, size) in zip(used, capacities.items(), strict=True)}
+    return {"steps": steps, "batch_size": lane.batch_size, "row": capacities, "full": full}
+
+
+def _rates_seen(lanes: Sequence[Any], seen: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+    """The part of the run's examples that each task of all lanes has, and how many of its own are seen."""
+    whole = max(sum(float(each.sum()) for each in seen), 1e-9)
+    return [
+        (task.share / 2**SHARE_BITS * (float(each.sum()) / whole), float(count))
+        for lane, each in zip(lanes, seen, strict=True)
+        for task, count in zip(lane.plan.tasks, each, strict=True)
+    ]
+
+
+def _seen(lane: Lane, rows: int, windows: float | None) -> np.ndarray:
+    """Examples of each task in a lane's first rows: counted where a few windows hold them, else extrapolated.
+
+    Args:
+      lane: the lane.
+      rows: of the run.
+      windows: about how many they are, where the first ones do not tell.
+    """
     ends = [0]
     while len(ends) <= _WINDOWS and (len(ends) == 1 or ends[-1] < rows):
-        ends.append(data.index.end(len(ends) - 1))
+        ends.append(lane.index.end(len(ends) - 1))
     whole = len(ends) - 2
     if rows <= ends[-1]:
-        window = data.index.window(whole)
+        window = lane.index.window(whole)
         entries = window.task[: window.first[rows - ends[whole]]]
-        return data.plan.counts_by(whole) + np.bincount(entries, minlength=len(data.plan.tasks))
-    windows = data.windows
+        return lane.plan.counts_by(whole) + np.bincount(entries, minlength=len(lane.plan.tasks))
     if windows is None:
         windows = (whole + 1) * rows / ends[-1]
-        windows = _windows_of(data, rows, int(windows)) if data.plan.courses else windows
-    return _by_window(data.plan, windows)
+        windows = _windows_of(lane, rows, int(windows)) if lane.plan.courses else windows
+    return _by_window(lane.plan, windows)
 
 
-def _windows_of(data: setup.Data, rows: int, about: int) -> float:
+def _windows_of(lane: Lane, rows: int, about: int) -> float:
     """How many windows hold so many rows, where shares change and windows hold more or fewer: by some of them."""
     step, window, before = max(1, about // _SAMPLED_WINDOWS), 0, 0
-    while before + (here := len(data.index.window(window))) * step < rows:
+    while before + (here := len(lane.index.window(window))) * step < rows:
         window, before = window + step, before + here * step
     return window + (rows - before) / here
 
@@ -105,13 +129,13 @@ def _by_window(plan: Plan, windows: float) -> np.ndarray:
     return plan.counts_by(low) + (windows - low) * (plan.counts_by(low + 1) - plan.counts_by(low))
 
 
-def _row(task: ResolvedTask, share: int, seen: float, means: tuple[float, float]) -> dict[str, Any]:
+def _row(task: ResolvedTask, rate: float, seen: float, means: tuple[float, float]) -> dict[str, Any]:
     return {
         "task": task.name,
         "cluster": task.about.get("cluster") or None,
         "examples": task.count,
         "cap": task.cap,
-        "rate": share / 2**SHARE_BITS,
+        "rate": rate,
         "seen": round(float(seen)),
         "epochs": float(seen) / task.count,
         "tokens": round(float(seen) * means[0]),
@@ -140,7 +164,7 @@ def _finish(
     config: RunConfig,
     rows: list[dict[str, Any]],
     steps: int,
-    full: dict[str, float],
+    lanes: Sequence[dict[str, Any]],
     vocabulary: Mapping[str, Any],
     forms: Mapping[str, int],
     exact: bool,
@@ -154,9 +178,9 @@ def _finish(
         "estimate": not exact,
         "steps": steps,
         "batch_size": config.batch_size,
-        "rows": steps * config.batch_size,
-        "row": setup.shape_of(config).capacities,
-        "full": full,
+        "rows": sum(lane["steps"] * lane["batch_size"] for lane in lanes),
+        "row": lanes[0]["row"],
+        "full": lanes[0]["full"],
         "vocabulary": {"name": vocabulary.get("path") or vocabulary["kind"], "size": vocabulary["size"]},
         "forms": dict(forms),
         "added": extended.notes(in_chats="chat" in forms) if extended else [],
@@ -167,6 +191,8 @@ def _finish(
             setup.model_for(config, vocabulary["size"]), config.optimizer, config.store_dir, setup.lora_for(config)
         ),
     }
+    if len(lanes) > 1:
+        table["lanes"] = list(lanes)
     if config.augment:
         table["augment"] = config.augment.described()
     table |= _settings_of_the_loss(config, rows, vocabulary["size"])
@@ -235,28 +261,68 @@ def estimated_table(config: RunConfig, worker: Worker) -> dict[str, Any]:
     length = setup.run_length(config)
     resolved, parts = parts_beside(resolved, config.pretraining, config.replay, length, of_samples)
     lengths_of = lambda task: np.array(members[task.name]["lengths"])
-    resolved, courses = blended(resolved, parts, length, lengths_of)
-    shape = setup.shape_of(config)
-    plan = resolved.plan(shape.capacities, config.data.pack, config.data.window, courses)
-    known = [members[task.name]["lengths"] for task in plan.tasks]
-    task, index, _ = plan.examples(0)
-    lengths = np.array([known[t][i % len(known[t])] for t, i in zip(task, index, strict=True)])
-    budgets = shape.budgets(lengths[:, 0], lengths[:, 1])
-    capacities = np.array(list(shape.capacities.values()))
-    made = int(pack(budgets, capacities).max()) + 1 if config.data.pack else len(budgets)
-    full = budgets.sum(axis=0) / (made * capacities)
-    windows = plan.windows_of(config.epochs) if config.epochs else (config.steps or 0) * config.batch_size / made
-    steps = config.steps or max(1, math.ceil(windows * made / config.batch_size))
-    seen = _by_window(plan, windows) if courses else windows * plan.counts_by(1).astype(float)
-    facts = {task.name: (task.share, float(count)) for task, count in zip(plan.tasks, seen, strict=True)}
-    rows = [_row(task, *facts.get(task.name, (0, 0.0)), task.mean_tokens()) for task in resolved.tasks]
-    filled = dict(zip(shape.capacities, full.tolist(), strict=True))
+    apart = config.pretraining.apart
+    resolved, courses = blended(resolved, without_schedules(parts) if apart else parts, length, lengths_of)
+    mixed, text = divided(resolved, parts) if apart else (resolved, None)
+    how = config.data.pack, config.data.window
+    plan = mixed.plan(setup.shape_of(config).capacities, *how, courses)
+    kinds = [_SampledRows(plan, setup.shape_of(config), config.batch_size, members)]
+    if text is not None:
+        shape = setup.text_shape_of(config)
+        kinds.append(_SampledRows(text.plan(shape.capacities, *how), shape, setup.text_batch_of(config), members))
+    first_steps = lambda: max(1, math.ceil(plan.windows_of(config.epochs or 0) * kinds[0].rows / config.batch_size))
+    steps = config.steps or first_steps()
+    of_each = [steps]
+    if text is not None:
+        trainable = [kind.trainable_a_step() for kind in kinds]
+        order, steps = ordered(config.pretraining.fraction, trainable, config.steps, first_steps)
+        of_each = order.steps_by(steps)
+    windows = [of_kind * kind.batch_size / kind.rows for of_kind, kind in zip(of_each, kinds, strict=True)]
+    if config.epochs:
+        windows[0] = plan.windows_of(config.epochs)
+    seen = [_by_window(plan, windows[0]) if courses else windows[0] * plan.counts_by(1).astype(float)]
+    seen += [many * kind.plan.counts_by(1) for many, kind in zip(windows[1:], kinds[1:], strict=True)]
+    facts = dict(zip((task.name for kind in kinds for task in kind.plan.tasks), _rates_seen(kinds, seen), strict=True))
+    rows = [_row(task, *facts.get(task.name, (0.0, 0.0)), task.mean_tokens()) for task in resolved.tasks]
+    laid_out = [kind.laid_out(of_kind) for kind, of_kind in zip(kinds, of_each, strict=True)]
     forms = collections.Counter(member["form"] for member in members.values())
-    table = _finish(config, rows, steps, filled, resolved.vocabulary, forms, exact=False)
+    table = _finish(config, rows, steps, laid_out, resolved.vocabulary, forms, exact=False)
     table |= _parts(config, list(resolved.tasks), rows)
     if config.curriculum.orders:
         table["order"] = ["Curriculum is no part of this estimate"]
     return {**table, "from_samples": [member["name"] for member in members.values() if member["from_sample"]]}
+
+
+class _SampledRows:
+    """Rows of one shape as samples of their examples fill them.
+
+    Args:
+      plan: of the rows.
+      shape: theirs.
+      batch_size: rows that a step takes.
+      members: of each task, what its sample came to.
+    """
+
+    def __init__(self, plan: Plan, shape: RowShape, batch_size: int, members: Mapping[str, Mapping[str, Any]]):
+        self.plan, self.shape, self.batch_size = plan, shape, batch_size
+        self._trainable = np.array([float(np.mean(members[task.name]["trainable"])) for task in plan.tasks])
+        known = [members[task.name]["lengths"] for task in plan.tasks]
+        task, index, _ = plan.examples(0)
+        lengths = np.array([known[t][i % len(known[t])] for t, i in zip(task, index, strict=True)])
+        budgets = shape.budgets(lengths[:, 0], lengths[:, 1])
+        capacities = np.array(list(shape.capacities.values()))
+        #: That the first window makes.
+        self.rows = int(pack(budgets, capacities).max()) + 1 if plan.packed else len(budgets)
+        self._full = budgets.sum(axis=0) / (self.rows * capacities)
+
+    def trainable_a_step(self) -> float:
+        """Trainable tokens that a step has on average."""
+        return self.batch_size / self.rows * float(self.plan.counts_by(1) @ self._trainable)
+
+    def laid_out(self, steps: int) -> dict[str, Any]:
+        """As `_laid_out` tells of a lane."""
+        full = dict(zip(self.shape.capacities, self._full.tolist(), strict=True))
+        return {"steps": steps, "batch_size": self.batch_size, "row": self.shape.capacities, "full": full}
 
 
 def _of_sample(sampled: Mapping[str, Any], budget: int | None) -> ResolvedTask:
@@ -275,8 +341,6 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         summed = {key: sum(row[key] for row in rest) for key in table["total"]}
         shown.append(_cells({"task": f"… {len(rest)} more tasks", "cap": None, "epochs": None, **summed}))
     shown.append(_cells({"task": counted(len(rows), "task"), "cap": None, "epochs": None, **table["total"]}))
-    full = ", ".join(f"{name} {share:.1%}" for name, share in table["full"].items())
-    row = " + ".join(f"{length} {name}" for name, length in table["row"].items())
     model = table["model"]
     adapters = model["trained"] if model["trained"] != model["parameters"] else 0
     beside = f" that stay as they are, {adapters:,} in adapters" if adapters else ""
@@ -284,7 +348,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         f"Plan of {table['mixture']!r}" + (" (an estimate from a sample)" if table["estimate"] else ""),
         tables.table(_HEADS, shown, rule_before=[len(shown) - 1]),
         *_cluster_table(table, most),
-        f"{table['steps']:,} steps of {table['batch_size']} rows ({row} tokens); positions that hold tokens: {full}",
+        *_steps_told(table),
         read_as(table["vocabulary"], table["forms"]),
         *table.get("added", []),
         *([f"augmented: {'; '.join(table['augment'])}"] if table.get("augment") else []),
@@ -306,6 +370,18 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         minutes, speed = table["seconds"] / 60, table["tokens_per_second"]
         lines.append(f"about {minutes:.0f} min at the {speed:,.0f} tokens/s of this run's last steps")
     return "\n".join(lines)
+
+
+def _steps_told(table: Mapping[str, Any]) -> list[str]:
+    """The steps and their rows, in a line for each kind of rows."""
+    lines = []
+    for number, lane in enumerate(table.get("lanes", [table])):
+        full = ", ".join(f"{name} {share:.1%}" for name, share in lane["full"].items())
+        row = " + ".join(f"{length} {name}" for name, length in lane["row"].items())
+        of = ("", " of plain text alone")[number]
+        said = f"{lane['steps']:,} steps of {lane['batch_size']} rows{of} ({row} tokens)"
+        lines.append(f"{said}; positions that hold tokens: {full}")
+    return lines
 
 
 def _of_the_loss(table: Mapping[str, Any]) -> list[str]:

@@ -77,6 +77,7 @@ class RunFolder:
         except FileNotFoundError:
             return []
         said = plans.differences(old["plan"], data.plan.describe())
+        said += _changed_lanes(old.get("lanes"), data.lanes.describe() if data.lanes else None)
         if old["table"]["batch_size"] != config.batch_size:
             said.append(f"BATCH_SIZE was {old['table']['batch_size']}, is {config.batch_size}")
         said += _changed_weights(self.earlier(), config)
@@ -103,6 +104,8 @@ class RunFolder:
         plan: dict[str, Any] = {"plan": data.plan.describe(), "folders": data.reader.folders, "table": table}
         if any(data.reader.selections):
             plan["selections"] = data.reader.selections
+        if data.lanes is not None:
+            plan["lanes"] = data.lanes.describe()
         if data.teacher is not None:
             plan["teacher"] = data.teacher.key
         # Where every task is a chat of one form, a bare prompt is put in that form when the run is asked.
@@ -178,7 +181,12 @@ def _because_of_length(old: Mapping[str, Any], config: RunConfig, data: Data) ->
             said.append(
                 f"{setting(path)} is {schedule}, a schedule over the whole run, which was {before} steps and is {steps}"
             )
-    folders = dict(zip((task["name"] for task in old["plan"]["tasks"]), old["folders"], strict=True))
+    every = [old, *old.get("lanes", {}).get("beside", ())]
+    folders = {
+        task["name"]: folder
+        for lane in every
+        for task, folder in zip(lane["plan"]["tasks"], lane["folders"], strict=True)
+    }
     return said + part_shares.why_other(folders, data.resolved)
 
 
@@ -209,6 +217,24 @@ def _fault_of_scores(kept: Any) -> str:
         if fault := misfit(task, _SCORE, _LATER, f"tasks.{number}."):
             return fault
     return ""
+
+
+def _changed_lanes(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
+    """Says in words how rows of their own, and how often steps train on them, differ between two runs."""
+    if old is None or new is None:
+        was, now = ("was not", "is") if old is None else ("was", "is not")
+        return [] if old is new else [f"plain text {was} in rows of its own, by Pretraining.rows, and {now}"]
+    said = []
+    for was, now in zip(old["beside"], new["beside"], strict=True):
+        said += plans.differences(was["plan"], now["plan"])
+        said += [
+            f"{name} was {was[key]}, is {now[key]}"
+            for key, name in (("rows", "Pretraining.rows"), ("batch_size", "the batch of plain text's rows"))
+            if was[key] != now[key]
+        ]
+    if old["order"] != new["order"]:
+        said.append("plain text has another share of the steps")
+    return said
 
 
 def _changed_weights(earlier: RunConfig | None, config: RunConfig) -> list[str]:
@@ -245,6 +271,12 @@ def _named(plain: Any) -> str:
     return f"@{plain['function'].replace(':', '.')}" if isinstance(plain, dict) and "function" in plain else repr(plain)
 
 
+def trained_tasks(run_dir: pathlib.Path) -> list[str]:
+    """The names of the tasks that a run trained on; raises as `read_plan` does."""
+    kept = read_plan(run_dir)
+    return [task["name"] for lane in (kept, *kept.get("lanes", {}).get("beside", ())) for task in lane["plan"]["tasks"]]
+
+
 def read_plan(run_dir: pathlib.Path) -> dict[str, Any]:
     """What a run's folder keeps of its plan.
 
@@ -270,6 +302,8 @@ _TASK: dict[str, Any] = {"name": str, "count": int, "share": int, "fingerprint":
 _TASK |= {"beside": bool, "in_order": bool}
 _TABLE: dict[str, Any] = {"batch_size": int, "steps": int, "vocabulary": dict[str, Any], "forms": dict[str, int]}
 _KEPT: dict[str, Any] = {"plan": dict[str, Any], "folders": list[str], "table": dict[str, Any]}
+_LANE: dict[str, Any] = {"rows": dict[str, int], "batch_size": int}
+_ORDER: dict[str, Any] = {"shares": list[int], "courses": list[list[Any]]}
 
 
 def _fault_of_plan(kept: Any) -> str:
@@ -306,6 +340,25 @@ def _fault_of_plan(kept: Any) -> str:
         return "selections are of another kind"
     if not fits(kept.get("prompt_format", ""), str) or not fits(kept.get("prompt_eos", False), bool):
         return "prompt_format or prompt_eos is of another kind"
+    return _fault_of_lanes(kept["lanes"], kept["table"]) if "lanes" in kept else ""
+
+
+def _fault_of_lanes(lanes: Any, table: Mapping[str, Any]) -> str:
+    """What keeps the lanes of a plan from being any; nothing where they are."""
+    if not fits(lanes, dict[str, Any]):
+        return "lanes are of another kind"
+    beside: Any = lanes.get("beside")
+    if not fits(beside, list[dict[str, Any]]) or not beside:
+        return "lanes.beside is of another kind"
+    if not fits(lanes.get("order"), dict[str, Any]):
+        return "lanes.order is of another kind"
+    if fault := misfit(lanes["order"], _ORDER, (), "lanes.order."):
+        return fault
+    if len(lanes["order"]["shares"]) != len(beside) + 1:
+        return f"lanes.order has {len(lanes['order']['shares'])} shares, of {len(beside) + 1} lanes"
+    for number, lane in enumerate(beside):
+        if fault := misfit(lane, _LANE) or _fault_of_plan({**lane, "table": table}):
+            return f"in lanes.beside.{number}: {fault}"
     return ""
 
 

@@ -5,17 +5,18 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from flan_jax.config import origins
 from flan_jax.config.run_config import RunConfig
-from flan_jax.data import registrations, teaching
+from flan_jax.data import lanes, registrations, teaching
 from flan_jax.data.balance import balanced
 from flan_jax.data.beside import parts_beside
 from flan_jax.data.blending import RunLength, blended, virtual_time
 from flan_jax.data.curriculum import FirstTokens, easy_first, in_order, order_notes, tokens_a_row, window_of
 from flan_jax.data.draws import Draws
+from flan_jax.data.lanes import Lane, Lanes, LanesLoader
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.loss_weights import LossWeights, task_factors
 from flan_jax.data.planning import plan as plans
@@ -46,6 +47,7 @@ class Data:
       order: what a plan tells of a curriculum.
       windows: about how many windows the run goes through, where its first ones do not tell, as the later ones hold
         others; None elsewhere.
+      lanes: where plain text has rows of its own: the first is what `plan`, `index`, `reader` and `draws` are of.
     """
 
     resolved: Resolved
@@ -60,31 +62,79 @@ class Data:
     windows: float | None = None
     loss_weights: LossWeights = LossWeights()
     teacher: teaching.TeacherColumns | None = None
+    lanes: Lanes | None = None
 
     @property
     def shape(self) -> RowShape:
         """The shape of a row."""
         return self.reader.shape
 
+    @property
+    def tasks(self) -> list[plans.PlannedTask]:
+        """All that is trained on, numbered as in batches."""
+        return [task for lane in (self.lanes.lanes if self.lanes else [self]) for task in lane.plan.tasks]
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal fingerprints mean equal batches."""
+        return self.lanes.fingerprint if self.lanes else self.plan.fingerprint
+
+    def state(self, step: int, batch_size: int) -> dict[str, Any]:
+        """What a checkpoint keeps of the data after a step; see `RowIndex.state`."""
+        if self.lanes:
+            return {"step": step, "lanes": self.lanes.state(step)}
+        return self.index.state(step, batch_size)
+
+    def anchor(self, state: Mapping[str, Any]) -> None:
+        """Takes what a checkpoint with this fingerprint kept as known."""
+        if self.lanes:
+            self.lanes.anchor(state["lanes"])
+        else:
+            self.index.anchor(state["window"], state["rows_before"])
+
+    def close(self) -> None:
+        """Ends the preparing of draws; see `Draws.close`."""
+        (self.lanes or self.draws).close()
+
+    def lane_steps(self, steps: int) -> list[int]:
+        """How many of the run's first steps train on rows of each lane."""
+        return self.lanes.order.steps_by(steps) if self.lanes else [steps]
+
     def parts(self) -> list[str]:
         """What part of the run each of the plan's tasks is of; empty where nothing stands beside its mixture."""
         by_name = {task.name: task.part for task in self.resolved.tasks}
-        parts = [by_name[task.name] or "instruction" for task in self.plan.tasks]
+        parts = [by_name[task.name] or "instruction" for task in self.tasks]
         return parts if any(by_name.values()) else []
 
-    def loader(self, config: RunConfig, local_rows: range | None = None) -> Loader:
-        """Batches of this data for a run, or for the rows that one of its hosts owns."""
-        return Loader(
-            self.plan,
-            self.reader,
-            config.batch_size,
-            local_rows=local_rows,
-            index=self.index,
-            threads=config.data.threads,
-            prefetch=config.data.prefetch,
-            loss_weights=self.loss_weights,
-            teacher=self.teacher,
-        )
+    def loader(self, config: RunConfig, local_rows: Callable[[int], range] = range) -> Loader | LanesLoader:
+        """Batches of this data for a run, or for the rows that one of its hosts owns.
+
+        Args:
+          config: the run.
+          local_rows: gives those of a batch of so many.
+        """
+        loaders = [
+            Loader(
+                lane.plan,
+                lane.reader,
+                lane.batch_size,
+                local_rows=local_rows(lane.batch_size),
+                index=lane.index,
+                threads=config.data.threads,
+                prefetch=config.data.prefetch,
+                loss_weights=self.loss_weights,
+                teacher=self.teacher,
+                first_task=lane.first_task,
+            )
+            for lane in self.each_lane(config)
+        ]
+        return LanesLoader(loaders, self.lanes.order) if self.lanes else loaders[0]
+
+    def each_lane(self, config: RunConfig) -> Sequence[Lane]:
+        """The lanes; one, where all is in the same rows."""
+        if self.lanes:
+            return self.lanes.lanes
+        return [Lane(self.plan, self.index, self.reader, self.draws, config.batch_size)]
 
     def steps(self, config: RunConfig) -> int:
         """How many steps the run takes: STEPS, or as many as EPOCHS needs."""
@@ -92,12 +142,25 @@ class Data:
             return config.steps
         if config.epochs is None:
             raise UserError("neither STEPS nor EPOCHS is set; set one of them")
-        return max(1, math.ceil(self.index.rows_in(config.epochs) / config.batch_size))
+        return self.lanes.steps if self.lanes else _steps_of(config, self.index)
 
 
 def shape_of(config: RunConfig) -> RowShape:
     """The shape of a run's rows, as its model reads them."""
     return row_shape(config.model.architecture, config.feature_lengths, config.model.begin_id)
+
+
+def text_shape_of(config: RunConfig) -> RowShape:
+    """The shape of the rows that a run's plain text is in: its own, or all others'."""
+    lengths = config.pretraining.rows or config.feature_lengths
+    return row_shape(config.model.architecture, lengths, config.model.begin_id)
+
+
+def text_batch_of(config: RunConfig) -> int:
+    """How many rows a step takes of plain text that has rows of its own."""
+    if config.pretraining.batch_size is not None:
+        return config.pretraining.batch_size
+    return lanes.batch_beside(config.batch_size, shape_of(config), text_shape_of(config))
 
 
 def worker_of(config: RunConfig, beam_options: Sequence[str] | None = None) -> Worker:
@@ -336,11 +399,13 @@ def open_data(
             parts[number] = dataclasses.replace(part, resolved=kept)
             selection = selection and found and selection.with_tasks_of(found)
             leaks += _leaks(config, kept, worker, part.setting) if guard else []
-    resolved, courses = blended(resolved, parts, length)
+    apart = config.pretraining.apart
+    resolved, courses = blended(resolved, lanes.without_schedules(parts) if apart else parts, length)
     tokens = _tokens(config, resolved, shape) if config.curriculum.orders else 0.0
     resolved = easy_first(resolved, config.curriculum, worker)
     resolved, courses = in_order(resolved, courses, config.curriculum, tokens)
-    plan = resolved.plan(shape.capacities, config.data.pack, config.data.window, courses)
+    mixed, text = lanes.divided(resolved, parts) if apart else (resolved, None)
+    plan = mixed.plan(shape.capacities, config.data.pack, config.data.window, courses)
     order: Sequence[str] = ()
     windows = None
     if config.curriculum.orders:
@@ -348,28 +413,52 @@ def open_data(
         window = window_of(config.curriculum, config.data.window, plan.epoch_size, passes)
         plan = resolved.plan(shape.capacities, config.data.pack, window, courses)
         order, windows = order_notes(resolved, config.curriculum, plan), plan.windows_of(passes)
-    reader = Reader(resolved.folders(plan), shape, resolved.selections(plan))
-    keeper = Draws(resolved, plan, worker)
-    path = folder / f"rows-{plan.fingerprint}.index" if folder else None
-    index = RowIndex(plan, keeper.wait_for(reader.lengths), path)
+    lane = lanes.open_lane(resolved, plan, shape, config.batch_size, worker, folder)
+    beside = None if text is None else _lanes(config, resolved, lane, text, worker, folder)
     codec = Codec(resolved.vocabulary, worker.call, config.mixture)
-    factors = loss_weights_of(config, resolved, plan)
-    data = Data(resolved, plan, index, reader, keeper, codec, selection, leaks, order, windows, factors)
-    if draws == "ahead":
-        keeper.start(_windows(data, config))
-    elif draws == "all":
-        keeper.prepare(keeper.reached(_windows(data, config)))
+    data = Data(
+        resolved, plan, lane.index, lane.reader, lane.draws, codec, selection, leaks, order, windows, lanes=beside
+    )
+    data = dataclasses.replace(data, loss_weights=loss_weights_of(config, resolved, data.tasks))
+    for lane, reached in zip(data.each_lane(config), _windows(data, config), strict=True):
+        if draws == "ahead":
+            lane.draws.start(reached)
+        elif draws == "all":
+            lane.draws.prepare(lane.draws.reached(reached))
     return data
 
 
-def loss_weights_of(config: RunConfig, resolved: Resolved, plan: plans.Plan) -> LossWeights:
+def _lanes(
+    config: RunConfig, resolved: Resolved, first: Lane, text: Resolved, worker: Worker, folder: pathlib.Path | None
+) -> Lanes:
+    """The lanes of a run whose plain text has rows of its own.
+
+    Args:
+      config: the run.
+      resolved: the tasks of all lanes.
+      first: MIXTURE's lane.
+      text: the tasks of the other.
+      worker: the run's.
+      folder: the run's.
+    """
+    shape = text_shape_of(config)
+    plan = text.plan(shape.capacities, config.data.pack, config.data.window)
+    batch_size, first_task = text_batch_of(config), len(first.plan.tasks)
+    other = lanes.open_lane(resolved, plan, shape, batch_size, worker, folder, first_task)
+    means = {task.name: task.mean_tokens() for task in resolved.tasks}
+    trainable = [lane.trainable_a_step(means) for lane in (first, other)]
+    first_steps = lambda: _steps_of(config, first.index)
+    return Lanes([first, other], *lanes.ordered(config.pretraining.fraction, trainable, config.steps, first_steps))
+
+
+def loss_weights_of(config: RunConfig, resolved: Resolved, planned: Sequence[plans.PlannedTask]) -> LossWeights:
     """What becomes of the stored loss weights, by `Loss` and `Pretraining`.
 
     Raises:
       UserError: `Loss.task_weights` names what is not trained on.
     """
     by_name = {task.name: task for task in resolved.tasks}
-    tasks = [by_name[task.name] for task in plan.tasks]
+    tasks = [by_name[task.name] for task in planned]
     factors = task_factors(tasks, config.loss.task_weights, config.pretraining.loss_weight)
     return LossWeights(factors, config.loss.prompt_weight)
 
@@ -416,7 +505,11 @@ def selected(config: RunConfig, resolved: Resolved, worker: Worker) -> tuple[Res
 
 def run_length(config: RunConfig) -> RunLength:
     """How long a run is, as shares of its tokens go by it; one that is only prepared may have no length."""
-    rows = None if config.steps is None else config.steps * config.batch_size
+    each = config.batch_size
+    if config.pretraining.apart:  # as many as hold the tokens of a step of text
+        tokens, of_text = (sum(shape.capacities.values()) for shape in (shape_of(config), text_shape_of(config)))
+        each = max(each, math.ceil(text_batch_of(config) * of_text / tokens))
+    rows = None if config.steps is None else config.steps * each
     return RunLength(rows, shape_of(config), config.epochs, config.data.pack)
 
 
@@ -453,10 +546,18 @@ def _passes(
     return virtual_time(tokens, rates, FirstTokens(resolved.tasks).total) / plan.epoch_size
 
 
-def _windows(data: Data, config: RunConfig) -> int:
-    """About how many windows the run will reach; a draw that is misjudged is prepared when it is met."""
+def _steps_of(config: RunConfig, index: RowIndex) -> int:
+    """How many steps EPOCHS of a plan take."""
+    return max(1, math.ceil(index.rows_in(config.epochs or 0) / config.batch_size))
+
+
+def _windows(data: Data, config: RunConfig) -> list[int]:
+    """About how many windows of each lane the run reaches; a draw that is misjudged is prepared when it is met."""
+    if data.lanes:
+        each = zip(data.lanes.lanes, data.lanes.rows(), strict=True)
+        return [math.ceil(rows / max(1, lane.index.end(0))) + 1 for lane, rows in each]
     if data.windows is not None:
-        return max(1, math.ceil(data.windows))
+        return [max(1, math.ceil(data.windows))]
     if config.steps is None:
-        return max(1, math.ceil(data.plan.windows_of(config.epochs or 0)))
-    return math.ceil(config.steps * config.batch_size / max(1, data.index.end(0))) + 1
+        return [max(1, math.ceil(data.plan.windows_of(config.epochs or 0)))]
+    return [math.ceil(config.steps * config.batch_size / max(1, data.index.end(0))) + 1]

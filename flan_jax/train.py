@@ -68,6 +68,9 @@ def train(config: RunConfig) -> int:
     multihost.initialize()
     mesh = meshes.make_mesh(config.mesh)
     meshes.check_batch(config.batch_size, config.microbatches, mesh)
+    if config.pretraining.apart:
+        what = "Pretraining.batch_size"
+        meshes.check_batch(setup.text_batch_of(config), config.microbatches, mesh, what)
     check_patterns(config)
     folder = RunFolder(config.run_dir)
     with full_disk_named(folder.path), RunLock(folder.path) as lock, setup.worker_of(config) as worker:
@@ -86,7 +89,7 @@ def train(config: RunConfig) -> int:
         with closing(Checkpoints(folder.checkpoints, **dataclasses.asdict(config.checkpoints))) as checkpoints:
             run = _Run(config, data, mesh, folder, checkpoints)
             run.evaluator = Evaluator(config, worker, data.codec, run.inference_model)
-            with closing(data.draws):
+            with closing(data):
                 return run.go(table)
 
 
@@ -105,7 +108,7 @@ class _Run:
         self.config, self.data, self.mesh = config, data, mesh
         self.folder, self.checkpoints = folder, checkpoints
         self.steps = data.steps(config)
-        self.tasks = [task.name for task in data.plan.tasks]
+        self.tasks = [task.name for task in data.tasks]
         self.program = make_program(
             mesh,
             config.model,
@@ -169,7 +172,7 @@ class _Run:
     def _loop(self, state: Any, done: int, before: RunState) -> int:
         """The steps from `done` on; see the module's docstring for the order."""
         config = self.config
-        loader = self.data.loader(config, meshes.local_rows(config.batch_size, self.mesh))
+        loader = self.data.loader(config, lambda rows: meshes.local_rows(rows, self.mesh))
         bar = Progress("training", self.steps, done, every=config.log_period)
         with bar, closing(self._metrics_writer(done)) as writer:
             groups = self._objectives(), config.log_period, self.steps, self.skipped, self.data.parts()
@@ -222,8 +225,8 @@ class _Run:
         writer.sync()
         reached = RunState(
             step=done,
-            plan=self.data.plan.fingerprint,
-            data=self.data.index.state(done, self.config.batch_size),
+            plan=self.data.fingerprint,
+            data=self.data.state(done, self.config.batch_size),
             seed=self.config.seed,
             task_sums=log.task_sums.tolist(),
             skipped=(self.skipped.total, self.skipped.in_a_row),
@@ -326,8 +329,8 @@ class _Run:
                 f"{'; '.join(changed)}. Undo that, or take another --run_dir"
             ) from fault
         reached = RunState.of(extra)
-        if reached.data is not None and reached.plan == self.data.plan.fingerprint:
-            self.data.index.anchor(reached.data["window"], reached.data["rows_before"])
+        if reached.data is not None and reached.plan == self.data.fingerprint:
+            self.data.anchor(reached.data)
         say(f"going on from step {done} of {self.steps} in {where}")
         if earlier and earlier.steps not in (None, self.steps):
             before = describe_schedule(earlier.optimizer, earlier.steps)

@@ -13,7 +13,7 @@ from flan_jax.config.run_config import RunConfig
 from flan_jax.data.planning.plan import Plan, PlannedTask, shares_of
 from flan_jax.errors import UserError
 from flan_jax.evaluation.scoring import TaskScore
-from flan_jax.run_folder import RunFolder, read_plan
+from flan_jax.run_folder import RunFolder, read_plan, trained_tasks
 from flan_jax.text import kept_vocabulary as vocabulary
 from tests.data.faults import Faults, forked
 from tests.tokenizer_folders import byte_level
@@ -33,7 +33,7 @@ def data(tmp_path):
     described = {"kind": "sentencepiece", "size": 9, "eos_id": 1, "fingerprint": "v", "path": str(tmp_path / "model")}
     resolved = types.SimpleNamespace(tasks=[], vocabulary=described)
     reader = types.SimpleNamespace(folders=["/stores/t/x"], selections=[None])
-    return types.SimpleNamespace(plan=plan, resolved=resolved, reader=reader, teacher=None)
+    return types.SimpleNamespace(plan=plan, resolved=resolved, reader=reader, teacher=None, lanes=None)
 
 
 def write(folder, data):
@@ -128,6 +128,20 @@ def test_another_vocabulary_takes_the_place_of_the_one_before(tmp_path, data):
     assert (folder.path / "vocabulary.model").read_bytes() == b"another"
 
 
+def lanes_of(kept, order=None, **changes):
+    """Lanes of a plan whose text has the rows of its mixture, all but what is changed."""
+    lane = {"plan": kept["plan"], "folders": kept["folders"], "rows": {"inputs": 8, "targets": 8}, "batch_size": 4}
+    return {"order": order or {"shares": [1, 1], "courses": []}, "beside": [{**lane, **changes}]}
+
+
+def test_the_tasks_of_all_lanes_are_trained(tmp_path, data):
+    write(RunFolder(tmp_path), data)
+    kept = read_plan(tmp_path)
+    assert trained_tasks(tmp_path) == ["t"]
+    (tmp_path / "plan.json").write_text(json.dumps(kept | {"lanes": lanes_of(kept)}))
+    assert trained_tasks(tmp_path) == ["t", "t"]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -142,6 +156,13 @@ def test_another_vocabulary_takes_the_place_of_the_one_before(tmp_path, data):
         (lambda kept: kept["plan"].update(capacities={"inputs": 0}), "below 1"),
         (lambda kept: kept.update(plan=[]), r"plan is '\[\]'"),
         (lambda kept: kept.update(table={}), "it lacks table.batch_size"),
+        (lambda kept: kept.update(lanes=[]), "lanes are of another kind"),
+        (lambda kept: kept.update(lanes={"beside": []}), "lanes.beside is of another kind"),
+        (lambda kept: kept.update(lanes=lanes_of(kept, order=[5])), "lanes.order is of another kind"),
+        (lambda kept: kept.update(lanes=lanes_of(kept, order={"shares": []})), "it lacks lanes.order.courses"),
+        (lambda kept: kept.update(lanes=lanes_of(kept, order={"shares": [1], "courses": []})), "1 shares, of 2 lanes"),
+        (lambda kept: kept.update(lanes=lanes_of(kept, rows=5)), "in lanes.beside.0: rows is '5'"),
+        (lambda kept: kept.update(lanes=lanes_of(kept, folders=[])), "in lanes.beside.0: it has 1 task and 0 folders"),
     ],
 )
 def test_a_plan_that_someone_edited_is_told_as_such(tmp_path, data, change, words):

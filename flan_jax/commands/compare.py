@@ -24,7 +24,7 @@ from flan_jax.evaluation.run import Evaluator
 from flan_jax.files import atomic
 from flan_jax.inference.loading import load_model
 from flan_jax.names import names_in
-from flan_jax.run_folder import RunFolder, read_plan
+from flan_jax.run_folder import RunFolder, trained_tasks
 from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.training.checkpoints import Checkpoints
 
@@ -160,6 +160,6 @@ def _kept(run: RunConfig, like: RunConfig, mixture: str, repeated: bool) -> tupl
 def _trained(config: RunConfig) -> list[str]:
     """The tasks that a run trained on; none for one that was imported."""
     try:
-        return [task["name"] for task in read_plan(pathlib.Path(config.run_dir))["plan"]["tasks"]]
+        return trained_tasks(pathlib.Path(config.run_dir))
     except FileNotFoundError:
         return []

@@ -10,9 +10,12 @@ from flan_jax.config.checks import check
 from flan_jax.config.kept import CONFIG_FILE, load_run
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import registrations
+from flan_jax.data.lanes import LanesLoader
 from flan_jax.data.loader import Loader, Reader
 from flan_jax.data.planning import plan as plans
 from flan_jax.data.planning.row_index import RowIndex
+from flan_jax.data.planning.step_order import StepOrder
+from flan_jax.data.rows import RowShape
 from flan_jax.errors import UserError, counted
 from flan_jax.plan_table import FORMS, read_as
 from flan_jax.run_folder import read_plan
@@ -97,12 +100,14 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
     kept = read_plan(folder)
     if steps := config.steps or kept["table"].get("steps"):
         _check_step(step, steps, str(folder))
-    plan = plans.Plan.from_description(kept["plan"])
     shape = setup.shape_of(config)
     _check_same(config, folder, kept, shape.capacities)
-    reader = Reader(kept["folders"], shape, kept.get("selections", ()))
-    index = RowIndex(plan, reader.lengths, folder / f"rows-{plan.fingerprint}.index")
-    loader = Loader(plan, reader, config.batch_size, index=index)
+    first = _kept_loader(folder, kept, shape, config.batch_size)
+    loader: Loader | LanesLoader = first
+    if lanes := kept.get("lanes"):
+        text_shape = setup.text_shape_of(config)
+        beside = [_kept_loader(folder, one, text_shape, one["batch_size"]) for one in lanes["beside"]]
+        loader = LanesLoader([first, *beside], StepOrder.from_description(lanes["order"]))
     described = vocabulary.kept(folder)
     if described is None:
         raise UserError(
@@ -114,6 +119,14 @@ def _inspect_run(config: RunConfig, folder: pathlib.Path, step: int, num: int) -
     return 0
 
 
+def _kept_loader(folder: pathlib.Path, kept: Mapping[str, Any], shape: RowShape, batch_size: int) -> Loader:
+    """Batches of a plan that a run's folder keeps, as far as they are looked at."""
+    plan = plans.Plan.from_description(kept["plan"])
+    reader = Reader(kept["folders"], shape, kept.get("selections", ()))
+    index = RowIndex(plan, reader.lengths, folder / f"rows-{plan.fingerprint}.index")
+    return Loader(plan, reader, batch_size, index=index)
+
+
 def _check_same(
     config: RunConfig, folder: pathlib.Path, kept: Mapping[str, Any], capacities: Mapping[str, int]
 ) -> None:
@@ -123,6 +136,10 @@ def _check_same(
         "MIXTURE": (mixture, config.mixture),
         "BATCH_SIZE": (kept["table"]["batch_size"], config.batch_size),
         "FEATURE_LENGTHS, in tokens of a row,": (kept["plan"]["capacities"], dict(capacities)),
+        "Pretraining.rows": (
+            kept["lanes"]["beside"][0]["rows"] if "lanes" in kept else None,
+            config.pretraining.rows if config.pretraining.apart else None,
+        ),
     }
     changed = [f"{name} was {was!r}, is {now!r}" for name, (was, now) in compared.items() if was != now]
     if changed:
@@ -137,10 +154,11 @@ def _check_step(step: int, steps: int, run: str) -> None:
         raise UserError(f"--step is {step}, and {run} has {counted(steps, 'step')}; give one of 1 to {steps}")
 
 
-def _print_rows(loader: Loader, codec: Codec, step: int, num: int, facts: dict[str, Any]) -> None:
+def _print_rows(every: Loader | LanesLoader, codec: Codec, step: int, num: int, facts: dict[str, Any]) -> None:
     """Prints the first `num` rows of a step: a drawing of each row, then its examples."""
+    loader, within = every.at(step - 1)
     rows = range(min(num, loader.batch_size))
-    contents = loader.contents(step - 1, rows)
+    contents = loader.contents(within, rows)
     capacity = " + ".join(f"{size} {name}" for name, size in loader.reader.shape.capacities.items())
     print(f"step {step}: rows {rows.start} to {rows.stop - 1} of {loader.batch_size}, {capacity} tokens each")
     for number, (row, segments) in enumerate(zip(contents, loader.segments(contents), strict=True)):

@@ -97,6 +97,11 @@ def teach(config: RunConfig, data: setup.Data, folder: str) -> None:
     Raises:
       UserError: see `open_teacher`; the disk is too small; …
     """
+    if data.lanes is not None:
+        raise UserError(
+            f"--teacher reads one kind of rows, and Pretraining.rows is {config.pretraining.rows}; leave one of both "
+            "out"
+        )
     top_k, vocab_size = config.distillation.top_k, data.codec.size
     note = teaching.note_path(config.store_dir, folder, top_k)
     mesh = meshes.make_mesh(config.mesh)

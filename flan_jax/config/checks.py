@@ -14,7 +14,7 @@ from flan_jax.config.macros import SECTIONS, path_of, setting
 from flan_jax.config.named_functions import signature_fault
 from flan_jax.config.run_config import RunConfig, value_of
 from flan_jax.config.training_settings import FORMS
-from flan_jax.data.mixing_config import shares_faults
+from flan_jax.data.mixing_config import is_off, shares_faults
 from flan_jax.errors import UserError, together
 from flan_jax.files import filesystem
 from flan_jax.text.vocabulary_names import NAMES
@@ -268,6 +268,8 @@ def _section_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:
         faults += shares_faults(config.pretraining, config.replay)
     if not {"pretraining", "feature_lengths", "model"} & set(unclear):
         faults += _text_faults(config)
+    if not {"pretraining", "replay", "curriculum", "distillation"} & set(unclear):
+        faults += _rows_faults(config)
     return faults
 
 
@@ -291,8 +293,8 @@ def _stopping_faults(config: RunConfig) -> list[str]:
 
 
 def _text_faults(config: RunConfig) -> list[str]:
-    """Plain text whose examples would not fit into the rows that it shares."""
-    lengths, rows = config.pretraining.lengths, config.feature_lengths
+    """Plain text whose examples would not fit into their rows."""
+    lengths, rows = config.pretraining.lengths, config.pretraining.rows or config.feature_lengths
     if lengths is None or config.pretraining.faults() or set(rows) != set(lengths):
         return []
     ours, theirs = lengths, rows
@@ -300,7 +302,33 @@ def _text_faults(config: RunConfig) -> list[str]:
         ours, theirs = {"": sum(lengths.values())}, {"": sum(rows.values())}
     if all(ours[name] <= theirs[name] for name in ours):
         return []
-    return [f"Pretraining.lengths is {lengths}, wanted no more than rows of FEATURE_LENGTHS {rows} hold"]
+    setting = "FEATURE_LENGTHS" if config.pretraining.rows is None else "Pretraining.rows"
+    return [f"Pretraining.lengths is {lengths}, wanted no more than rows of {setting} {rows} hold"]
+
+
+def _rows_faults(config: RunConfig) -> list[str]:
+    """What does not go together with rows of their own for plain text."""
+    rows = config.pretraining.rows
+    if config.pretraining.faults() or not config.pretraining.apart or rows is None:
+        return []
+    faults, said = [], f"Pretraining.rows is {rows}"
+    if max(rows.values()) > _MOST_LENGTH:
+        faults.append(f"{said}, wanted {_MOST_LENGTH:,} tokens or less for each")
+    if (tokens := (config.pretraining.batch_size or 0) * sum(rows.values())) > _MOST_TOKENS:
+        made = f"Pretraining.batch_size {config.pretraining.batch_size:,} x Pretraining.rows {rows} makes {tokens:,}"
+        faults.append(f"{made} tokens a step, wanted {_MOST_TOKENS:,} or less")
+    if config.curriculum.orders:
+        faults.append(f"{said}, and Curriculum puts the tasks of one kind of rows in order; leave one of both out")
+    if config.distillation:
+        faults.append(f"{said}, and Distillation.teacher reads one kind of rows; leave one of both out")
+    if not is_off(config.replay.fraction) and not all(
+        isinstance(share, int | float) for share in (config.pretraining.fraction, config.replay.fraction)
+    ):
+        faults.append(
+            f"{said}, and PRETRAINING_FRACTION {config.pretraining.fraction} and REPLAY_FRACTION "
+            f"{config.replay.fraction} are wanted as numbers then; make them that, or leave Pretraining.rows out"
+        )
+    return faults
 
 
 def _function_faults(config: RunConfig, unclear: Collection[str]) -> list[str]:

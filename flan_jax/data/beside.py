@@ -15,7 +15,7 @@ _SLACK = 1.1  # more text than its mean length asks for
 
 def text_request(request: Request, settings: PretrainingConfig) -> Request:
     """What is asked of PRETRAINING's tasks, by what is asked of MIXTURE."""
-    lengths = settings.lengths or request.lengths
+    lengths = settings.example_lengths(request.lengths)
     return dataclasses.replace(request, mixture=settings.mixture or request.mixture, lengths=lengths)
 
 

@@ -162,7 +162,7 @@ def blended(
         return resolved, []
     tasks = _merged(resolved, parts)
     shared = [_of_part(resolved), *(_of_part(part.resolved) for part in parts)]
-    stages = _stages([part.share for part in parts])
+    stages = even_stages([part.share for part in parts])
     rates = [_rates(tasks, shared, [1 - math.fsum(shares), *shares]) for _, shares in stages]
     tasks = {name: dataclasses.replace(task, rate=rates[0][name]) for name, task in tasks.items()}
     missing = {
@@ -239,12 +239,12 @@ def _rates(tasks: Mapping[str, ResolvedTask], parts: Sequence[_Shared], shares: 
     }
 
 
-def _stages(schedules: Sequence[Schedule]) -> list[tuple[float, list[float]]]:
+def even_stages(schedules: Sequence[Schedule]) -> list[tuple[float, list[float]]]:
     """(part of the run that is done, the shares from there on), changing shares cut into pieces of even ones.
 
-    >>> _stages([0.1])
+    >>> even_stages([0.1])
     [(0.0, [0.1])]
-    >>> [(at, round(share, 2)) for at, [share] in _stages([((0.0, 0.4), (0.5, 0.4), (1.0, 0.4))])]
+    >>> [(at, round(share, 2)) for at, [share] in even_stages([((0.0, 0.4), (0.5, 0.4), (1.0, 0.4))])]
     [(0.0, 0.4)]
     """
     turns = points_of(*schedules)

@@ -5,7 +5,7 @@ import concurrent.futures
 import functools
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 
@@ -158,6 +158,7 @@ class Loader:
       prefetch: batches made ahead.
       loss_weights: what becomes of the loss weights that the stores hold.
       teacher: what a teacher thinks of the examples, which batches hold then too.
+      first_task: the number that the plan's first task has in batches; see `flan_jax.data.lanes`.
     """
 
     def __init__(
@@ -172,12 +173,18 @@ class Loader:
         prefetch: int = 4,
         loss_weights: LossWeights | None = None,
         teacher: TeacherColumns | None = None,
+        first_task: int = 0,
     ):
         self.plan, self.reader, self.batch_size = plan, reader, batch_size
+        self.first_task = first_task
         self.loss_weights, self.teacher = loss_weights or LossWeights(), teacher
         self.local_rows = range(batch_size) if local_rows is None else local_rows
         self.index = index or RowIndex(plan, reader.lengths)
         self.threads, self.prefetch = max(1, threads), max(1, prefetch)
+
+    def at(self, step: int) -> tuple["Loader", int]:
+        """The loader that a step's rows come from, and which of its steps it is: this one's own."""
+        return self, step
 
     def contents(self, step: int, rows: range | None = None) -> list[list[tuple[int, int, int, int]]]:
         """What each row of a step holds: (task, index in the store, draw, epoch) of every example."""
@@ -221,12 +228,12 @@ class Loader:
 
     def _read(self, task: np.ndarray, index: np.ndarray, draw: np.ndarray, _: np.ndarray, row: np.ndarray) -> Batch:
         places = self.reader.places(task, draw, index)
-        batch = self.reader.rows(places, row.astype(np.int32), task, len(self.local_rows))
+        batch = self.reader.rows(places, row.astype(np.int32), task + self.first_task, len(self.local_rows))
         if self.teacher is not None:  # first: its columns stand where the store's own weights are
             batch = self.teacher.added(batch, row, task, draw, self.reader.stored(task, index))
         return self.loss_weights.applied(batch, self.reader.shape.begin)
 
-    def from_step(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
+    def from_step(self, start: int, stop: int) -> Generator[tuple[int, Batch], None, None]:
         """Batches of steps [start, stop), in order. An error in a thread is raised at its step."""
         ahead: collections.deque = collections.deque()
         planning = threading.Lock()  # windows are planned in one thread at a time, and only once

@@ -9,6 +9,7 @@ or pairs of (part of the run that is done, share), between which it changes even
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 Schedule = float | tuple[tuple[float, float], ...]
@@ -126,13 +127,16 @@ class BalanceConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingConfig:
-    """Plain text beside the instructions, in the same rows.
+    """Plain text beside the instructions, in the same rows or in rows of its own.
 
     Attributes:
       mixture: tasks of plain text, which stand beside those of MIXTURE; None: those that MIXTURE holds already.
       fraction: the share of trainable tokens that they have: a number, or a schedule.
-      lengths: {"inputs", "targets"}, bounds on one example of theirs; None: FEATURE_LENGTHS. They pack into the same
-        rows.
+      lengths: {"inputs", "targets"}, bounds on one example of theirs; None: as long as their rows.
+      rows: {"inputs", "targets"}, the lengths of rows of their own, for the tasks of `mixture`: then a step trains on
+        rows of one kind, and is compiled for each; None: they pack into the rows of MIXTURE, of FEATURE_LENGTHS.
+      batch_size: how many of those a step takes; None: the multiple of BATCH_SIZE that comes closest to the tokens of a
+        step of MIXTURE.
       tokens: how many trainable tokens of each task of `mixture` are prepared, in chunks of its corpus that the seed
         draws; None: what the run comes to.
       loss_weight: factor of the loss of all tasks whose objective is one on plain text; 0: they are read, not learnt.
@@ -142,19 +146,40 @@ class PretrainingConfig:
     mixture: str | None = None
     fraction: Schedule = 0.0
     lengths: dict[str, int] | None = None
+    rows: dict[str, int] | None = None
+    batch_size: int | None = None
     tokens: int | None = None
     loss_weight: float = 1.0
     eval: bool = True
+
+    @property
+    def apart(self) -> bool:
+        """Whether any plain text is trained on in rows of its own."""
+        return self.rows is not None and not is_off(self.fraction)
+
+    def example_lengths(self, feature_lengths: Mapping[str, int]) -> Mapping[str, int]:
+        """Bounds on one example, beside the rows of FEATURE_LENGTHS."""
+        return self.lengths or self.rows or feature_lengths
 
     def faults(self) -> list[str]:
         """Every fault of these settings that shows without data."""
         faults = schedule_faults("fraction", self.fraction)
         if not 0 <= self.loss_weight < math.inf:
             faults.append(f"loss_weight is {self.loss_weight}, wanted 0 or more, and finite")
-        if self.lengths is not None and (
-            set(self.lengths) != {"inputs", "targets"} or min(self.lengths.values(), default=0) < 1
-        ):
-            faults.append(f"lengths is {self.lengths}, wanted a length of 1 or more for 'inputs' and for 'targets'")
+        for name in ("lengths", "rows"):
+            value: dict[str, int] | None = getattr(self, name)
+            if value is not None and (set(value) != {"inputs", "targets"} or min(value.values(), default=0) < 1):
+                faults.append(f"{name} is {value}, wanted a length of 1 or more for 'inputs' and for 'targets'")
+        if self.rows is not None and self.mixture is None:
+            faults.append(
+                f"rows is {self.rows}, and PRETRAINING names no task that they are of; set it, or leave rows out"
+            )
+        if self.batch_size is not None and self.rows is None:
+            faults.append(
+                f"batch_size is {self.batch_size}, and rows is None: text is in the rows of MIXTURE; set both"
+            )
+        if self.batch_size is not None and self.batch_size < 1:
+            faults.append(f"batch_size is {self.batch_size}, wanted 1 or more")
         if self.tokens is not None and self.tokens < 1:
             faults.append(f"tokens is {self.tokens}, wanted 1 or more")
         return faults

@@ -53,5 +53,5 @@ def held_out_text(config: RunConfig, worker: Worker, scored: Sequence[str] = ())
         return None
     how, setting = config.evaluation, PRETRAINING if config.pretraining.mixture else "MIXTURE"
     request = setup.request_of(config, ",".join(names), how.split, how.max_examples)
-    lengths = config.pretraining.lengths or request.lengths
+    lengths = config.pretraining.example_lengths(request.lengths)
     return resolve(dataclasses.replace(request, lengths=lengths), worker, setting, config.model.architecture)

@@ -8,6 +8,7 @@ from typing import Any
 from flan_jax import setup
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data.resolve import Resolved, resolve
+from flan_jax.data.rows import RowShape
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
 from flan_jax.evaluation import reports, template_scores
@@ -17,7 +18,7 @@ from flan_jax.files import atomic
 from flan_jax.inference.loading import load_model
 from flan_jax.inference.model import InferenceModel
 from flan_jax.progress import Progress
-from flan_jax.run_folder import read_plan
+from flan_jax.run_folder import trained_tasks
 from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.codec import Codec
 
@@ -54,22 +55,25 @@ class Evaluator:
         parts = [one for one in (self.resolved, self.text) if one is not None]
         with Progress("scoring", sum(len(one.tasks) for one in parts), unit="task", every=10**9) as bar:
             if self.resolved is not None:
-                found += self._scores(model, self.resolved, self.config.evaluation.measure, bar, 0)
+                found += self._scores(
+                    model, self.resolved, self.config.evaluation.measure, setup.shape_of(self.config), bar, 0
+                )
             if self.text is not None:
-                found += map(reports.of_text, self._scores(model, self.text, "loss", bar, len(found)))
+                shape = setup.text_shape_of(self.config)
+                found += map(reports.of_text, self._scores(model, self.text, "loss", shape, bar, len(found)))
         return found
 
     def _scores(
-        self, model: InferenceModel, resolved: Resolved, measure: str, bar: Progress, before: int
+        self, model: InferenceModel, resolved: Resolved, measure: str, shape: RowShape, bar: Progress, before: int
     ) -> list[TaskScore]:
-        """The scores of a mixture, when `before` tasks were scored of another."""
+        """The scores of a mixture in rows of a shape, when `before` tasks were scored of another."""
         how = self.config.evaluation
         return score(
             model,
             resolved,
             self.worker,
             self.codec,
-            shape=setup.shape_of(self.config),
+            shape=shape,
             batch_size=how.batch_size,
             ranking=how.ranking,
             measure=measure,
@@ -105,7 +109,7 @@ def evaluate_run(
         model, codec, step = load_model(config, step, worker.call)
         scores = Evaluator(config, worker, codec, model.with_params)(model.params)
     try:
-        trained = [task["name"] for task in read_plan(pathlib.Path(config.run_dir))["plan"]["tasks"]]
+        trained = trained_tasks(pathlib.Path(config.run_dir))
     except FileNotFoundError:  # imported, and not trained since
         trained = []
     result = reports.table([dataclasses.asdict(s) for s in scores], None, trained, step)

@@ -50,13 +50,14 @@ def make_mesh(shape: Mapping[str, int] = DEFAULT_SHAPE, devices: Sequence[Any] |
     return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(sizes), devices=devices)
 
 
-def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
+def check_batch(batch_size: int, microbatches: int, mesh: Mesh, setting: str = "BATCH_SIZE") -> None:
     """Refuses a global batch that the mesh and the accumulation cannot split evenly.
 
     Args:
       batch_size: rows of a step, over all hosts.
       microbatches: parts that a step's gradient is accumulated over.
       mesh: the mesh of the run.
+      setting: what says the batch, for the error.
 
     Raises:
       UserError: names the batch, its parts and the nearest sizes that would do.
@@ -68,7 +69,7 @@ def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
         advice = f"{below} or {below + parts}" if below > 0 else f"{parts}"
         raise UserError(
             f"A batch of {batch_size} rows cannot be split into {microbatches} microbatches over {devices} devices "
-            f"({axes}): set BATCH_SIZE to a multiple of {parts}, such as {advice}, or change MESH or "
+            f"({axes}): set {setting} to a multiple of {parts}, such as {advice}, or change MESH or "
             "MICROBATCHES."
         )
 

@@ -42,7 +42,14 @@ def test_every_packaged_gin_file_resolves(path):
             ("augmented_flan2021_t5_base", "flan2021_t5_base", "flan2021_t5_base_rates"), "flan2021_zero_and_few_shot"
         )
         of_run |= dict.fromkeys(
-            ("balanced_flan2021_llama_1b", "flan2021_llama_8b", "merged_llama_1b", "muon_llama_1b"), "flan2021"
+            (
+                "balanced_flan2021_llama_1b",
+                "flan2021_llama_8b",
+                "merged_llama_1b",
+                "merged_rows_llama_1b",
+                "muon_llama_1b",
+            ),
+            "flan2021",
         )
         of_run |= dict.fromkeys(
             ("super_natural_instructions", "distillation_super_ni", "super_ni_gemma3_270m"), "super_ni"
