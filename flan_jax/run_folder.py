@@ -29,7 +29,8 @@ from flan_jax.data.planning import plan as plans
 from flan_jax.errors import UserError, counted
 from flan_jax.files import atomic
 from flan_jax.models.hugging_face import originals
-from flan_jax.setup import Data, vocabulary_of
+from flan_jax.run_data import Data
+from flan_jax.setup import vocabulary_of
 from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text import sentencepiece_folder
 from flan_jax.text.chat_templates import ChatTemplate

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from flan_jax.errors import counted
+
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]], rule_before: Sequence[int] = ()) -> str:
     """Lays out rows under their heads; text to the left, numbers to the right.
@@ -39,6 +41,16 @@ def _shown(cell: Any) -> str:
     if isinstance(cell, bool) or not isinstance(cell, int | float):
         return str(cell)
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.2f}"
+
+
+def few(names: Sequence[str], most: int = 4, between: str = ", ") -> str:
+    """The first few of many names of tasks.
+
+    >>> few(["a", "b", "c"], most=1), few(["a"])
+    ('a, and 2 more tasks', 'a')
+    """
+    rest = len(names) - most
+    return between.join([*names[:most], *([f"and {counted(rest, 'more task')}"] if rest > 0 else [])])
 
 
 def percent(part: float | None, digits: int = 1) -> str:

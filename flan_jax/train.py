@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flan_jax import setup
+from flan_jax import run_data, setup
 from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import NotFinite, UserError, counted
@@ -35,7 +35,8 @@ from flan_jax.files import atomic
 from flan_jax.inference.model import InferenceModel
 from flan_jax.parallel import mesh as meshes
 from flan_jax.parallel import multihost
-from flan_jax.plan_table import mask_line, plan_table, render_plan
+from flan_jax.plan_table import plan_table
+from flan_jax.plan_text import mask_line, render_plan
 from flan_jax.progress import Progress
 from flan_jax.run_folder import RunFolder, changed_state
 from flan_jax.run_lock import RunLock
@@ -77,8 +78,8 @@ def train(config: RunConfig) -> int:
         if lock.notice:
             say(lock.notice)
         check_eval_mixture(config, worker)
-        data = setup.open_data(config, worker, folder.path, draws="ahead", guard=True)
-        data = setup.with_teacher(config, data)
+        data = run_data.open_data(config, worker, folder.path, draws="ahead", guard=True)
+        data = run_data.with_teacher(config, data)
         changed = folder.check_plan(config, data)
         model, lora = setup.model_for(config, data.codec.size), setup.lora_for(config)
         config = dataclasses.replace(config, model=model, lora=lora)
@@ -104,7 +105,7 @@ class _Run:
 
     evaluator: Evaluator
 
-    def __init__(self, config: RunConfig, data: setup.Data, mesh: Any, folder: RunFolder, checkpoints: Checkpoints):
+    def __init__(self, config: RunConfig, data: run_data.Data, mesh: Any, folder: RunFolder, checkpoints: Checkpoints):
         self.config, self.data, self.mesh = config, data, mesh
         self.folder, self.checkpoints = folder, checkpoints
         self.steps = data.steps(config)

@@ -17,7 +17,18 @@ SOURCES = sorted((ROOT / "flan_jax").rglob("*.py"))
 ORDER = (
     *("errors", "names", "annotations", "progress", "tables", "huge_pages", "library_noise"),
     *("files", "text", "tasks", "parallel", "data", "models", "config", "training"),
-    *("teacher_plan", "setup", "plan_table", "plan_comparison", "run_lock", "run_folder", "run_checkpoint"),
+    *(
+        "teacher_plan",
+        "setup",
+        "run_data",
+        "plan_table",
+        "plan_estimate",
+        "plan_text",
+        "plan_comparison",
+        "run_lock",
+        "run_folder",
+        "run_checkpoint",
+    ),
     *("inference", "evaluation", "stage_tasks", "commands", "train", "stages", "sweep", "main"),
 )
 # Rooms below, which are none of a room's business nevertheless.

@@ -1,6 +1,7 @@
 """What a plan says of loss masks and of clusters; its other figures are tested against a real run, by the command."""
 
-from flan_jax.plan_table import by_cluster, mask_line, render_plan
+from flan_jax.plan_table import by_cluster
+from flan_jax.plan_text import mask_line, render_plan
 
 
 def table(*rows):

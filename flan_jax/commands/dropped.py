@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from flan_jax import setup
+from flan_jax import run_data, setup
 from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data.resolve import resolve
@@ -38,7 +38,7 @@ def show_dropped(config: RunConfig, task: str | None, num: int) -> int:
         folders = {one.name: one.store() for one in whole.tasks}
         if task is not None and task not in folders:
             raise UserError(f"--task is {task!r}, no task of {config.mixture!r}{nearest(task, folders)}")
-        _, selection = setup.selected(config, whole, worker)
+        _, selection = run_data.selected(config, whole, worker)
         assert selection is not None
         codec = Codec(whole.vocabulary, worker.call, config.mixture)
         for name, rows in itertools.groupby(dropped(selection.dropped, task), key=lambda row: row["task"]):

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flan_jax import setup
+from flan_jax import run_data, setup
 from flan_jax.commands.dropped import show_dropped
 from flan_jax.config.checks import check
 from flan_jax.config.kept import CONFIG_FILE, load_run
@@ -17,7 +17,7 @@ from flan_jax.data.planning.row_index import RowIndex
 from flan_jax.data.planning.step_order import StepOrder
 from flan_jax.data.rows import RowShape
 from flan_jax.errors import UserError, counted
-from flan_jax.plan_table import FORMS, read_as
+from flan_jax.plan_text import FORMS, read_as
 from flan_jax.run_folder import read_plan
 from flan_jax.text import kept_vocabulary as vocabulary
 from flan_jax.text.codec import Codec
@@ -53,7 +53,7 @@ def inspect_command(
         return _inspect_run(config, folder, step, num)
     check(config, needs=("mixture",))
     with setup.worker_of(config) as worker:
-        data = setup.open_data(config, worker)
+        data = run_data.open_data(config, worker)
         if config.steps is not None or config.epochs is not None:
             _check_step(step, data.steps(config), "the run")
         facts = {t.name: t.about for t in data.resolved.tasks}

@@ -4,13 +4,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flan_jax import setup
+from flan_jax import run_data, setup
 from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data.worker import Worker
 from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.plan_comparison import compared, render_comparison
-from flan_jax.plan_table import estimated_table, plan_table, render_plan
+from flan_jax.plan_estimate import estimated_table
+from flan_jax.plan_table import plan_table
+from flan_jax.plan_text import render_plan
 from flan_jax.stage_tasks import before_they_begin, check_stages, name_of
 
 
@@ -70,7 +72,7 @@ def _planned(config: RunConfig, estimate: bool) -> dict[str, Any]:
 def _table(config: RunConfig, worker: Worker, estimate: bool, guard: bool = False) -> dict[str, Any]:
     if estimate:
         return estimated_table(config, worker)
-    data = setup.open_data(config, worker, guard=guard)
+    data = run_data.open_data(config, worker, guard=guard)
     return plan_table(config, data, data.steps(config))
 
 

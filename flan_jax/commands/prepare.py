@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from flan_jax import setup
+from flan_jax import run_data, setup
 from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
 from flan_jax.config.starting_point import planned_with
@@ -54,7 +54,7 @@ def prepare_command(
 
             measured = measure_difficulty(config, difficulty, worker)
             print(f"{config.mixture}: the loss of {counted(measured, 'example')} is measured by {difficulty}")
-        data = setup.open_data(config, worker, draws="all", guard=True)
+        data = run_data.open_data(config, worker, draws="all", guard=True)
         if teacher:
             from flan_jax.commands import teacher as teaching  # with JAX, which preparing alone has no need of
 

@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from flan_jax import setup
+from flan_jax import run_data
 from flan_jax.config.origins import T5XCheckpoint, origin_of
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data import teaching
@@ -45,7 +45,7 @@ class Teacher:
     fingerprint: str
 
 
-def open_teacher(folder: str, config: RunConfig, data: setup.Data, mesh: Mesh) -> Teacher:
+def open_teacher(folder: str, config: RunConfig, data: run_data.Data, mesh: Mesh) -> Teacher:
     """Reads a teacher's model.
 
     Args:
@@ -76,7 +76,7 @@ def open_teacher(folder: str, config: RunConfig, data: setup.Data, mesh: Mesh) -
     return Teacher(InferenceModel(graph, params, mesh, data.codec.eos_ids), shape, str(read))
 
 
-def _refuse_without_inputs(data: setup.Data) -> None:
+def _refuse_without_inputs(data: run_data.Data) -> None:
     without = [task.name for task in data.resolved.tasks if task.about.get("objective") == "causal_lm"]
     if without:
         raise UserError(
@@ -85,7 +85,7 @@ def _refuse_without_inputs(data: setup.Data) -> None:
         )
 
 
-def teach(config: RunConfig, data: setup.Data, folder: str) -> None:
+def teach(config: RunConfig, data: run_data.Data, folder: str) -> None:
     """Has a teacher read every example that a run reaches, and keeps its `Distillation.top_k` likeliest tokens of each
     trained token; what it has read before stays.
 
@@ -108,7 +108,7 @@ def teach(config: RunConfig, data: setup.Data, folder: str) -> None:
     meshes.check_batch(config.batch_size, 1, mesh)
     teacher = open_teacher(folder, config, data, mesh)
     key = teaching.key_of(teacher.fingerprint, top_k)
-    wanted = setup.reached(config, data)
+    wanted = run_data.reached(config, data)
     folders = data.reader.folders
     lots = {(task, draw): teaching.lots_of(folders[task], key, draw, top_k, vocab_size) for task, draw in wanted}
     left = {place: mask & ~lots[place].read() for place, mask in wanted.items()}

@@ -12,7 +12,7 @@ class RunState:
     Attributes:
       step: steps done.
       plan: fingerprint of the data's plan.
-      data: of `setup.Data.state`: the window of the next row, and the rows before it; of each lane, where there are.
+      data: of `run_data.Data.state`: the window of the next row, and the rows before it; of each lane, where there are.
       seed: the run's.
       task_sums: sums by task since the last row of metrics that has them.
       skipped: steps that were skipped, in all and in a row.

@@ -31,11 +31,11 @@ def configuration(mixture: str, architecture: str, batch_size: int, store_dir: s
 
 def opened(run: dict[str, Any]) -> Any:
     """The configuration and data of a run, opened as `train` does; no data process starts if all is prepared."""
-    from flan_jax import setup
+    from flan_jax import run_data, setup
 
     config = configuration(**run)
     with setup.worker_of(config) as worker:
-        return config, setup.open_data(config, worker)
+        return config, run_data.open_data(config, worker)
 
 
 def first_batch(run: dict[str, Any]) -> None:

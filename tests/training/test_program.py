@@ -135,9 +135,10 @@ def test_the_train_step_compiles_for_v5e(architecture, mesh_shape, optimizer, mi
     )
     assert report.compiles, report.error
     assert report.chips == 16
-    # Donation works when the outputs take the place of the whole state: all arguments but the batch.
+    # Donation works when the outputs take the place of the whole state: all arguments but the batch, and but a learning
+    # rate and a seed, which take a few hundred bytes each.
     batch_bytes = 64 / 16 * (128 + 64) * 8 * 4
-    assert report.alias_bytes >= report.argument_bytes - 2 * batch_bytes
+    assert report.alias_bytes >= report.argument_bytes - 2 * batch_bytes - 2048
     assert report.temp_bytes < 64 * 2**20
 
 
