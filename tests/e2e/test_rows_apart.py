@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from flan_jax import train as training
+from flan_jax.training import program
 from tests.project import check_refused, plan_of, rows
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -27,11 +28,12 @@ def apart(project, tmp_path_factory):
         return programs[-1]
 
     folder = tmp_path_factory.mktemp("apart") / "run"
+    program._shared_program.cache_clear()  # another run of the same step may have had other rows
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "make_program", kept)
         done = project("train", *SAVED, "--run_dir", folder, *APART, *STEPS)
         assert done.code == 0, done.err
-    return folder, done.out, [program.step.jitted for program in programs]
+    return folder, done.out, [made.step.jitted for made in programs]
 
 
 def test_a_step_is_compiled_for_each_kind_of_rows_and_trains_on_one(apart):
