@@ -19,11 +19,7 @@ from flan_jax.teacher_plan import teacher_facts
 from flan_jax.training.footprint import footprint
 
 SUMMED = ("examples", "rate", "seen", "tokens", "trainable", "share", "truncated", "dropped")
-
-
 _WINDOWS = 4  # windows that are packed to know how full rows get
-
-
 _SAMPLED_WINDOWS = 16  # about as many are packed of a run whose shares change
 
 

@@ -8,12 +8,9 @@ from flan_jax.data import part_shares
 from flan_jax.data.wrong_masks import wrong_words
 from flan_jax.errors import counted
 from flan_jax.plan_table import SUMMED
-from flan_jax.tables import in_bytes as _bytes
 from flan_jax.teacher_plan import teacher_line
 
 _TASKS = 6  # that a line names
-
-
 _HEADS = ("task", "examples", "cap", "rate", "seen", "epochs", "tokens", "trainable", "share", "truncated", "dropped")
 
 
@@ -26,6 +23,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         shown.append(_cells({"task": f"… {len(rest)} more tasks", "cap": None, "epochs": None, **summed}))
     shown.append(_cells({"task": counted(len(rows), "task"), "cap": None, "epochs": None, **table["total"]}))
     model = table["model"]
+    state = tables.in_bytes(model["state_bytes"])
     adapters = model["trained"] if model["trained"] != model["parameters"] else 0
     beside = f" that stay as they are, {adapters:,} in adapters" if adapters else ""
     lines = [
@@ -36,7 +34,7 @@ def render_plan(table: dict[str, Any], most: int = 40) -> str:
         read_as(table["vocabulary"], table["forms"]),
         *table.get("added", []),
         *([f"augmented: {'; '.join(table['augment'])}"] if table.get("augment") else []),
-        f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {_bytes(model['state_bytes'])}",
+        f"model: {model['parameters']:,} parameters{beside}; with the optimiser's state {state}",
         *(f"optimiser: {said}" for said in model.get("groups", ())),
     ]
     lines += _of_the_loss(table)

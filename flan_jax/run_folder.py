@@ -167,6 +167,15 @@ class RunFolder:
                 (self.path / "scores" / f"step-{step}.json").unlink(missing_ok=True)
 
 
+def newest_step(run_dir: str | pathlib.Path) -> int | None:
+    """The step of the newest checkpoint in a run's folder, sound or not; None where there is none.
+
+    By the names of their folders, without opening what reads checkpoints.
+    """
+    found = (pathlib.Path(run_dir) / "checkpoints").glob("[0-9]*")
+    return max((int(step.name) for step in found if step.name.isdecimal()), default=None)
+
+
 def _asking(data: Data) -> list[Mapping[str, Any]]:
     """What is known of the tasks that put questions; of all, where none does but text is gone on with."""
     every = [task.about for task in data.resolved.tasks]

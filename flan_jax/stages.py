@@ -18,6 +18,7 @@ from flan_jax.errors import UserError, counted
 from flan_jax.evaluation import stage_scores
 from flan_jax.files import atomic
 from flan_jax.parallel import multihost
+from flan_jax.run_folder import newest_step
 from flan_jax.stage_tasks import check_stages, name_of
 from flan_jax.train import say, train
 
@@ -116,8 +117,7 @@ class StagesFolder:
 
     def _reached(self, number: int) -> int | None:
         """The step that a stage is at; None for one that has no checkpoint."""
-        checkpoints = self._folder(number) / "checkpoints"
-        return max((int(step.name) for step in checkpoints.glob("[0-9]*") if step.name.isdecimal()), default=None)
+        return newest_step(self._folder(number))
 
     def _write(self, kept: Mapping[str, Any]) -> None:
         if jax.process_index() == 0:

@@ -17,7 +17,7 @@ from flan_jax.config.sweeps import SweepRun, launch
 from flan_jax.errors import UserError, counted, path_fault, told
 from flan_jax.evaluation import sweep_scores
 from flan_jax.files import atomic
-from flan_jax.run_folder import read_plan
+from flan_jax.run_folder import newest_step, read_plan
 from flan_jax.stages import train_runs
 from flan_jax.train import say
 from flan_jax.training.metrics import read_metrics
@@ -93,9 +93,7 @@ def _is_finished(config: RunConfig) -> bool:
         steps = read_plan(folder)["table"]["steps"]
     except OSError:
         return False
-    reached = max(
-        (int(step.name) for step in (folder / "checkpoints").glob("[0-9]*") if step.name.isdecimal()), default=0
-    )
+    reached = newest_step(folder) or 0
     scored = reached if not config.eval_mixture else (_kept(folder / "results.json") or {}).get("step")
     ended = reached == steps or config.stopping.metric is not None  # by its scores, before the last step
     return same and reached > 0 and ended and scored == reached

@@ -34,7 +34,7 @@ def teacher_facts(config: RunConfig, rows: Sequence[Mapping[str, Any]], vocab_si
         "top_k": settings.top_k,
         "tokens": round(tokens),
         "bytes": round(tokens * entry_dtype(settings.top_k, vocab_size).itemsize),
-        "free": _free(config.store_dir),
+        "free": free_disk(config.store_dir),
         "read": [row["task"] for row in rows if row["task"] in note.get("tasks", ())],
     }
 
@@ -44,7 +44,7 @@ def _once(row: Mapping[str, Any], draws: int) -> float:
     return row["trainable"] * min(1.0, draws * row["examples"] / max(1, row["seen"]))
 
 
-def _free(folder: str) -> int:
+def free_disk(folder: str) -> int:
     """Bytes free where a folder is, or will be."""
     there = os.path.abspath(folder)
     while not os.path.exists(there):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +26,7 @@ from flan_jax.models.model import abstract_model
 from flan_jax.parallel import mesh as meshes
 from flan_jax.progress import Progress
 from flan_jax.tables import in_bytes
+from flan_jax.teacher_plan import free_disk
 from flan_jax.training import frozen, start
 
 
@@ -136,8 +136,7 @@ def _bytes_of(store: Store, mask: np.ndarray, lots: TeacherLots) -> float:
 
 
 def _refuse_full(store_dir: str, size: float) -> None:
-    there = pathlib.Path(store_dir)
-    free = shutil.disk_usage(there).free
+    there, free = pathlib.Path(store_dir), free_disk(store_dir)
     if size > free:
         raise UserError(
             f"what the teacher thinks takes {in_bytes(size)}, and the disk of {there} has {in_bytes(free)} left; lower "

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from flan_jax.data.objectives import PLAIN_TEXT
+from flan_jax.data.objectives import ON_TEXT
 from flan_jax.data.resolve import ResolvedTask
 from flan_jax.data.rows import Batch
 from flan_jax.errors import UserError, nearest
@@ -81,7 +81,7 @@ def task_factors(tasks: Sequence[ResolvedTask], weights: Mapping[str, float], pl
         words = meaning(weights, task.name, *_kinds(task))
         used |= set(words)
         factors.append(weights[words[0]] if words else 1.0)
-        if task.about.get("objective") in PLAIN_TEXT:
+        if task.about.get("objective") in ON_TEXT:
             factors[-1] *= plain_text
     if unknown := [word for word in weights if word not in used]:
         known = {word for task in tasks for word in (task.name, *_kinds(task)) if word}

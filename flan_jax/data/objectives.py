@@ -17,11 +17,10 @@ from collections.abc import Mapping
 
 from flan_jax.errors import UserError
 
+#: Objectives of text without instructions, as pretraining has them.
 ON_TEXT = ("span_corruption", "prefix_lm", "causal_lm", "mixture_of_denoisers")
 _OTHER_CODE = "seqio"
 _DECODERS_ONLY = ("causal_lm",)
-#: Objectives of text without instructions, as pretraining has them.
-PLAIN_TEXT = ("span_corruption", "prefix_lm", "causal_lm", "mixture_of_denoisers")
 
 
 def refuse_not_text(objectives: Mapping[str, str], setting: str) -> None:

@@ -46,7 +46,7 @@ def measure_difficulty(config: RunConfig, run_dir: str, worker: Worker) -> int:
         )
     run = dataclasses.replace(load_run(run_dir), run_dir=run_dir, mesh=config.mesh)
     setup.learn_vocabulary(config, worker)
-    request = setup.request_of(config, config.mixture, config.data.split)
+    request = setup.train_request(config)
     resolved = resolve(request, worker, architecture=run.model.architecture)
     vocabulary.check_same(resolved.vocabulary, vocabulary.kept(pathlib.Path(run_dir)), run_dir)
     model, _, step = load_model(run, None, worker.call)

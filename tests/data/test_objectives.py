@@ -2,7 +2,7 @@
 
 import pytest
 
-from flan_jax import plan_table
+from flan_jax import plan_estimate
 from flan_jax.config.run_config import RunConfig
 from flan_jax.data.objectives import refuse_unfit
 from flan_jax.data.request import Request
@@ -34,5 +34,5 @@ def test_it_is_refused_before_its_rows_are_looked_for(worker, tmp_path):
     lengths = {"feature_lengths": request.lengths, "store_dir": str(tmp_path), "steps": 5}
     config = RunConfig(mixture="own_text_causal_lm", **lengths, model=ModelConfig(architecture="encoder_decoder"))
     with pytest.raises(UserError, match="MIXTURE: task 'own_text_causal_lm' of causal"):
-        plan_table.estimated_table(config, worker)
+        plan_estimate.estimated_table(config, worker)
     assert {path.name for path in tmp_path.iterdir()} == {"resolved"}
