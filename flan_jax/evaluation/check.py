@@ -26,9 +26,9 @@ def check_eval_mixture(config: RunConfig, worker: Worker) -> None:
     if config.eval_mixture:
         beside = None if setup.learns_vocabulary(config) else config.mixture
         tasks = check_evals(setup.eval_request(config), beside, worker, config.model.architecture)
-    text, without = text_tasks(config, worker)
+    split, text, without = text_tasks(config, worker)
     if without:
-        print(f"held-out loss: {', '.join(without)} lack the split {config.evaluation.split!r}", file=sys.stderr)
+        print(f"held-out loss: {', '.join(without)} lack the split {split!r}", file=sys.stderr)
     metrics = {"Checkpoints.best_metric": config.checkpoints.best_metric, "Stopping.metric": config.stopping.metric}
     for setting, metric in metrics.items():
         if metric and (tasks or text):

@@ -1,4 +1,4 @@
-"""Plain text that is scored by loss wherever a run is scored: the split of its pretraining tasks that is held out.
+"""Plain text that is scored by loss wherever a run is scored: the held-out split of its pretraining tasks.
 
 That is PRETRAINING's, also where its share is 0, which is the control that forgetting is measured against; without
 PRETRAINING the plain text of MIXTURE, where it has a share of its own.
@@ -16,15 +16,17 @@ from flan_jax.data.resolve import PRETRAINING, Resolved, members, resolve
 from flan_jax.data.worker import Worker
 
 
-def text_tasks(config: RunConfig, worker: Worker) -> tuple[list[str], list[str]]:
-    """The tasks whose text a run is scored by, and those that lack the split.
+def text_tasks(config: RunConfig, worker: Worker) -> tuple[str, list[str], list[str]]:
+    """The split of the text that a run is scored by, its tasks, and those that lack it.
+
+    It is `Evaluation.split` where any of them has that, else "validation": text is seldom split in three.
 
     Raises:
       UserError: there are no such tasks, or they are no plain text.
     """
     settings, split = config.pretraining, config.evaluation.split
     if not settings.eval or (not settings.mixture and is_off(settings.fraction)):
-        return [], []
+        return split, [], []
     setting = PRETRAINING if settings.mixture else "MIXTURE"
     request = text_request(setup.request_of(config, config.mixture, split), settings)
     known = members(request, worker, setting)
@@ -33,8 +35,10 @@ def text_tasks(config: RunConfig, worker: Worker) -> tuple[list[str], list[str]]
         refuse_not_text(objectives, PRETRAINING)
     else:
         known = {name: about for name, about in known.items() if objectives[name] in ON_TEXT}
+    if not any(split in about["splits"] for about in known.values()):
+        split = "validation"
     there = [name for name, about in known.items() if split in about["splits"]]
-    return there, [name for name in known if name not in there]
+    return split, there, [name for name in known if name not in there]
 
 
 def held_out_text(config: RunConfig, worker: Worker, scored: Sequence[str] = ()) -> Resolved | None:
@@ -48,10 +52,11 @@ def held_out_text(config: RunConfig, worker: Worker, scored: Sequence[str] = ())
     Raises:
       UserError: a bad row, …
     """
-    names = [name for name in text_tasks(config, worker)[0] if name not in scored]
+    split, there, _ = text_tasks(config, worker)
+    names = [name for name in there if name not in scored]
     if not names:
         return None
     how, setting = config.evaluation, PRETRAINING if config.pretraining.mixture else "MIXTURE"
-    request = setup.request_of(config, ",".join(names), how.split, how.max_examples)
+    request = setup.request_of(config, ",".join(names), split, how.max_examples)
     lengths = config.pretraining.example_lengths(request.lengths)
     return resolve(dataclasses.replace(request, lengths=lengths), worker, setting, config.model.architecture)

@@ -14,6 +14,7 @@ MERGED = ("--mixture", "parity_with_sentinels", "--pretraining", "held_prose")
 def test_a_merged_run_tells_its_losses_apart_and_scores_held_out_text(project, tmp_path):
     share = ("--pretraining_fraction", "0:0.5,1:0.5")  # a schedule that does not change is none
     scored = ("--gin.Evaluation.before=True", "--gin.Checkpoints.best_metric='held_prose/score'")
+    scored += ("--gin.Evaluation.split='test'",)
     done = project.train(tmp_path / "run", *MERGED, *share, *scored, "--steps", 12, "--log_period", 4)
     assert "pretraining: " in done.out and "tokens prepared of 'held_prose'" in done.out
     kept = plan_of(tmp_path / "run")
@@ -29,7 +30,8 @@ def test_a_merged_run_tells_its_losses_apart_and_scores_held_out_text(project, t
         assert row["by_part"]["pretraining"] == row["by_objective"]["span_corruption"]
     learnt = {name: sum(row["by_part"][name]["weight_sum"] for row in found[3::4]) for name in parts}
     assert learnt["pretraining"] / sum(learnt.values()) == pytest.approx(0.5, abs=0.04)
-    # Without EVAL_MIXTURE the text alone is scored: before the first step, and after the last.
+    # Without EVAL_MIXTURE the text alone is scored, by its validation split as it has no other that is held out: before
+    # the first step, and after the last.
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     (text,) = results["tasks"]
     assert text["task"] == "held_prose" and text["group"] == "held-out pretraining" and text["unit"] == "loss"
