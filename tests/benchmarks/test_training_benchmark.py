@@ -103,3 +103,9 @@ def test_decoding_runs():
         assert set(found[name]["float32"]["sides"]) == {"ours"}
         assert found[name]["float32"]["sides"]["ours"]["tokens_per_second"] > 0
     assert found["reached"] is False and all(goal["value"] is None for goal in found["goals"].values())
+
+
+@pytest.mark.slow
+def test_each_strategy_is_timed_beside_the_plain_step():
+    found = run("strategies.py", "--only", "t5", "--rounds", "1")["t5"]
+    assert len(found) == 9 and all(seconds > 0 for seconds in found.values())
