@@ -15,12 +15,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from flan_jax import child_process
 from flan_jax.data.request import Request, WorkerSetup
 from flan_jax.errors import UserError
 from flan_jax.files import filesystem
@@ -46,10 +46,9 @@ class Worker:
         """Starts the child without waiting for it; `call` does so by itself."""
         if self._process is not None:
             return
-        # stdlib's "-m" puts the caller's folder on the path, so the user's modules are found as they are by Python.
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (lives as long as the child)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flan_jax.data.preparing.child"],
+            child_process.command("flan_jax.data.preparing.child"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

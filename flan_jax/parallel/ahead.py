@@ -24,6 +24,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from flan_jax import child_process
 from flan_jax.errors import UserError, nearest
 from flan_jax.parallel.mesh import make_mesh
 from flan_jax.parallel.rules import DEFAULT_SHAPE
@@ -155,7 +156,7 @@ def compile_in_child(
     environment["PYTHONPATH"] = os.pathsep.join([*path, *filter(None, [environment.get("PYTHONPATH")])])
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "flan_jax.parallel.ahead"],
+            child_process.command("flan_jax.parallel.ahead"),
             input=json.dumps(request),
             capture_output=True,
             text=True,
