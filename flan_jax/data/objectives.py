@@ -39,9 +39,9 @@ def refuse_not_text(objectives: Mapping[str, str], setting: str) -> None:
     if not other:
         return
     task, objective = next(iter(other.items()))
-    more = f" and {len(other) - 1} others" if len(other) > 1 else ""
+    one_of = f", one of {len(other)}," if len(other) > 1 else ""
     raise UserError(
-        f"{setting}: task {task!r}{more} is no plain text (its objective is {objective}), wanted tasks of "
+        f"{setting}: task {task!r}{one_of} is no plain text (its objective is {objective}), wanted tasks of "
         f"{', '.join(ON_TEXT)}; name such ones, as c4_span_corruption, and train on {task!r} by MIXTURE or REPLAY"
     )
 
