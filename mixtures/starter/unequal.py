@@ -23,24 +23,28 @@ _LARGE = ("list_first", "list_last", "sentence_adjective", "sentence_kind")
 _SMALL = ("day_after", "number_more", "review_sentiment", "review_topic")
 
 
-def _first(rows: Callable[[str], Iterator[draws.Row]], split: str) -> Iterator[draws.Row]:
+def first(rows: Callable[[str], Iterator[draws.Row]], split: str) -> Iterator[draws.Row]:
+    """The rows of a split that a small task has."""
     return itertools.islice(rows(split), NUM_ROWS[split])
 
 
 def _few(task: InstructionTask, rows: Callable[[str], Iterator[draws.Row]]) -> InstructionTask:
-    source = generator(partial(_first, rows), num_rows=NUM_ROWS)
+    source = generator(partial(first, rows), num_rows=NUM_ROWS)
     return dataclasses.replace(
         task, name=f"few_{task.name}", source=source, inverted_templates=(), siblings=(), cap=None
     )
 
 
 LARGE = tuple(task for task in (*word_lists.ALL, *sentences.ALL) if task.name in _LARGE)
-SMALL = tuple(
-    _few(task, rows)
+OF_SMALL = tuple(
+    (task, rows)
     for tasks, rows in ((sequences.ALL, sequences.events), (reviews.ALL, reviews.reviews))
     for task in tasks
     if task.name in _SMALL
 )
+"""The tasks of the suite that small ones are made of, and what yields their rows."""
+
+SMALL = tuple(_few(task, rows) for task, rows in OF_SMALL)
 for _task in (*LARGE, *SMALL):
     _task.register()
 
