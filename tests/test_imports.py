@@ -15,7 +15,7 @@ SOURCES = sorted((ROOT / "flan_jax").rglob("*.py"))
 
 # From the ground up: no room imports one above it, wherever the import stands. Files of flan_jax/ are rooms too.
 ORDER = (
-    *("errors", "names", "annotations", "progress", "tables", "huge_pages", "library_noise"),
+    *("errors", "names", "annotations", "progress", "tables", "child_process", "huge_pages", "library_noise"),
     *("files", "text", "tasks", "parallel", "data", "models", "config", "training"),
     *(
         "teacher_plan",
