@@ -21,6 +21,7 @@ ENTRY_POINTS: dict[str, str] = {
     "sweep": "flan_jax.sweep:sweep",
     "eval": "flan_jax.evaluation.run:evaluate_run",
     "compare": "flan_jax.commands.compare:compare_command",
+    "rescore": "flan_jax.commands.rescore:rescore_command",
     "generate": "flan_jax.commands.generate:generate",
     "import": "flan_jax.commands.import_model:import_command",
     "export": "flan_jax.commands.export_model:export_command",

@@ -7,6 +7,7 @@ hugging_face/                                config.json and tokenizer of the fo
 checkpoints/                                 Orbax
 metrics.jsonl  events.out.tfevents.*         curves
 scores/step-*.json  results.json             evals, and the final table
+samples/                                     what it was asked in evals and what it said; see `evaluation.samples`
 eval.json                                    the table of the last `flan-jax eval`
 run.lock                                     who trains in it; see `run_lock`
 """

@@ -26,7 +26,7 @@ from flan_jax import run_data, setup
 from flan_jax.config.checks import check
 from flan_jax.config.run_config import RunConfig
 from flan_jax.errors import NotFinite, UserError, counted
-from flan_jax.evaluation import reports
+from flan_jax.evaluation import reports, samples
 from flan_jax.evaluation.check import check_eval_mixture
 from flan_jax.evaluation.run import Evaluator
 from flan_jax.evaluation.scoring import TaskScore
@@ -267,11 +267,14 @@ class _Run:
     def _evaluate(self, state: Any, step: int, writer: MetricsWriter, bar: Progress | None = None) -> None:
         """Scores the eval mixture and keeps the scores; those in the run's folder say that all is done."""
         began = time.perf_counter()
-        scores = self.evaluator(scored_parameters(state, self.config.evaluation.averaged))
+        answers = self.folder.path / samples.FOLDER
+        kept_in = answers / f"step-{step}" if jax.process_index() == 0 else None
+        scores = self.evaluator(scored_parameters(state, self.config.evaluation.averaged), kept_in)
         writer.write_scores(step, reports.logged(scores, self.tasks))
         self._rank(step, scores)
         if jax.process_index() == 0:
             self.folder.write_scores(step, scores)
+            samples.keep_newest(answers, self.config.checkpoints.keep)
             tell = bar.line if bar else say
             tell(f"step {step}: {reports.one_line(scores)} ({time.perf_counter() - began:.0f} s)")
             for sentence in reports.failures([sentence for score in scores for sentence in score.failures]):

@@ -132,7 +132,7 @@ def test_every_subcommand_has_an_entry_point_that_takes_its_options():
         module, _, name = target.partition(":")
         function = getattr(main.importlib.import_module(module), name)
         positional = {"import": ["models/one"], "export": ["runs/one", "exported/one"], "compare": ["runs/a", "runs/b"]}
-        positional["average"] = ["runs/one", "runs/mean"]
+        positional |= {"average": ["runs/one", "runs/mean"], "rescore": ["runs/one"]}
         _, options, _, _ = command_line.parse([command, *positional.get(command, [])])
         own = main.own_arguments(command, options) | ({"mixture": None} if command in ("compare", "eval") else {})
         first = "runs" if command == "sweep" else "config"

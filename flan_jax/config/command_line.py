@@ -62,6 +62,11 @@ The folder is read back, and prompts must give the same ids and the same logits,
   flan-jax average runs/long runs/long-mean --checkpoints 8000,9000,10000
 
 How many checkpoints of a run stay is Checkpoints.keep; the mean is a run of its own, for eval, generate and export.""",
+    "rescore": """examples:
+  flan-jax rescore runs/quickstart --metric my_package.my_metric
+  flan-jax rescore runs/quickstart/samples/eval/my_task.jsonl --metric my_package.my_metric --json
+
+Answers are kept wherever a run is scored (Evaluation.samples); neither its model nor its data are read.""",
     "prepare": """examples:
   flan-jax prepare --gin_file=quickstart.gin
   flan-jax prepare --mixture starter --feature_lengths inputs=64,targets=16
@@ -96,6 +101,7 @@ COMMANDS: dict[str, str] = {
     "sweep": "Train a run for each combination of values of settings, and compare what they score.",
     "eval": "Score the checkpoint of a run on the tasks of a mixture.",
     "compare": "Say what a run forgot of what the model did before it.",
+    "rescore": "Score answers that a run kept by other metrics, without its model.",
     "generate": "Answer prompts with the checkpoint of a run.",
     "import": "Make a run out of a Hugging Face folder.",
     "export": "Write the checkpoint of a run as a Hugging Face folder.",

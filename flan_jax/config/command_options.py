@@ -126,6 +126,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
             *("prompt", "output", "score", "max_new_tokens", "temperature", "top_k", "top_p"),
             *("num_beams", "length_penalty", "stop", "scores", "step"),
         ),
+        "rescore": ("answers", "metric"),
         "inspect": ("task", "step", "num", "split", "dropped"),
         "plan": ("estimate",),
         "sweep": ("write", "report", "show", "words"),
@@ -135,7 +136,7 @@ def own_arguments(command: str, options: argparse.Namespace) -> dict[str, Any]:
     }
     own = {name: getattr(options, name) for name in names.get(command, ())}
     own |= {name: value for name, value in _UNSET.items() if name in own and own[name] is None}
-    if command in ("compare", "plan"):
+    if command in ("compare", "plan", "rescore"):
         own["as_json"] = options.json
     if command == "generate":
         own["prompts_file"] = options.prompts

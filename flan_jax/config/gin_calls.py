@@ -15,6 +15,7 @@ from flan_jax.config.gin_statements import Statements, references
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "tasks": ("Run.modules", "Run.module_folders"),
+    "rescore": (),
     "vocab": (
         "Run.mixture",
         "Run.modules",

@@ -78,6 +78,13 @@ OWN: dict[str, tuple[Option, ...]] = {
         _switch("--forgot", "end with 1 if something was forgotten"),
         _switch("--json", "print the comparison as JSON"),
     ),
+    "rescore": (
+        _word("answers", "ANSWERS", "a run, a folder of its samples/, or the file of one task in it"),
+        _again(
+            "--metric", "PACKAGE.FUNCTION", "a metric: (targets, predictions) -> {name: figure}; may be given again"
+        ),
+        _switch("--json", "print the figures as JSON"),
+    ),
     "generate": (
         _STEP,
         _value("--prompt", str, "TEXT", "one prompt; the answer is printed"),

@@ -91,6 +91,8 @@ class EvaluationConfig:
       before: whether to score before the first step too.
       averaged: whether a run that keeps the mean of its parameters (Optimizer.ema) is scored, asked and exported with
         that mean instead of the parameters themselves.
+      samples: the examples of each task whose prompt, answer and score are kept in the run's `samples/`; of many tasks
+        fewer, see `evaluation.samples`. 0 keeps none.
     """
 
     split: str = "validation"
@@ -103,6 +105,7 @@ class EvaluationConfig:
     measure: Literal["metrics", "loss"] = "metrics"
     before: bool = False
     averaged: bool = True
+    samples: int = 200
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """Evaluates a run: while it trains, and by `flan-jax eval`."""
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flan_jax import setup
@@ -11,7 +14,7 @@ from flan_jax.data.resolve import Resolved, resolve
 from flan_jax.data.rows import RowShape
 from flan_jax.data.worker import Worker
 from flan_jax.errors import UserError
-from flan_jax.evaluation import reports, template_scores
+from flan_jax.evaluation import reports, samples, template_scores
 from flan_jax.evaluation.held_out_text import held_out_text
 from flan_jax.evaluation.scoring import TaskScore, score
 from flan_jax.files import atomic
@@ -48,26 +51,40 @@ class Evaluator:
     def __bool__(self) -> bool:
         return self.resolved is not None or self.text is not None
 
-    def __call__(self, params: Any) -> list[TaskScore]:
-        """Scores these parameters on every task."""
+    def __call__(self, params: Any, kept_in: pathlib.Path | None = None) -> list[TaskScore]:
+        """Scores these parameters on every task.
+
+        Args:
+          params: the parameters.
+          kept_in: the folder that answers are kept in, see `samples`; None keeps none.
+        """
         model = self.model_of(params)
+        if kept_in is not None:
+            shutil.rmtree(kept_in, ignore_errors=True)
         found: list[TaskScore] = []
         parts = [one for one in (self.resolved, self.text) if one is not None]
         with Progress("scoring", sum(len(one.tasks) for one in parts), unit="task", every=10**9) as bar:
             if self.resolved is not None:
-                found += self._scores(
-                    model, self.resolved, self.config.evaluation.measure, setup.shape_of(self.config), bar, 0
-                )
+                shape = setup.shape_of(self.config)
+                found += self._scores(model, self.resolved, self.config.evaluation.measure, shape, bar, 0, kept_in)
             if self.text is not None:
                 shape = setup.text_shape_of(self.config)
                 found += map(reports.of_text, self._scores(model, self.text, "loss", shape, bar, len(found)))
         return found
 
     def _scores(
-        self, model: InferenceModel, resolved: Resolved, measure: str, shape: RowShape, bar: Progress, before: int
+        self,
+        model: InferenceModel,
+        resolved: Resolved,
+        measure: str,
+        shape: RowShape,
+        bar: Progress,
+        before: int,
+        kept_in: pathlib.Path | None = None,
     ) -> list[TaskScore]:
         """The scores of a mixture in rows of a shape, when `before` tasks were scored of another."""
         how = self.config.evaluation
+        keep = None if kept_in is None else functools.partial(_keep_samples, kept_in)
         return score(
             model,
             resolved,
@@ -79,8 +96,18 @@ class Evaluator:
             measure=measure,
             max_new_tokens=how.max_new_tokens,
             num_beams=how.num_beams,
+            samples=samples.of_each_task(how.samples, len(resolved.tasks)) if keep else 0,
+            on_samples=keep,
             on_progress=lambda done, _: bar.update(before + done),
         )
+
+
+def _keep_samples(folder: pathlib.Path, task: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keeps a task's samples; where they cannot be written, scoring goes on without them."""
+    try:
+        samples.write(folder, task, rows)
+    except OSError as error:
+        print(f"the answers to {task!r} are not kept in {folder}: {error.strerror}", file=sys.stderr)
 
 
 def evaluate_run(
@@ -107,7 +134,8 @@ def evaluate_run(
     config = dataclasses.replace(config, eval_mixture=name, evaluation=evaluation, pretraining=pretraining)
     with setup.worker_of(config) as worker:
         model, codec, step = load_model(config, step, worker.call)
-        scores = Evaluator(config, worker, codec, model.with_params)(model.params)
+        kept_in = pathlib.Path(config.run_dir) / samples.FOLDER / "eval"
+        scores = Evaluator(config, worker, codec, model.with_params)(model.params, kept_in)
     try:
         trained = trained_tasks(pathlib.Path(config.run_dir))
     except FileNotFoundError:  # imported, and not trained since

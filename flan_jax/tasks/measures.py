@@ -9,7 +9,9 @@ A metric says by the names of its arguments what it wants, as in seqio:
 seqio's metric objects (`metric_objs`) are run by seqio's own protocol, on the predictions' token ids.
 """
 
+import contextlib
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,6 +37,7 @@ class Measured:
       unit: what the score is counted in: "%" for our own metrics, else the figure's name; the metric's where it failed.
       failures: a sentence for each metric that failed.
       by_template: the score of the examples of each template, by its number; empty where there is one.
+      samples: of the first `Outputs.kept` examples what was asked and answered, see `_samples`.
     """
 
     figures: dict[str, float | None] = dataclasses.field(default_factory=dict)
@@ -42,6 +45,7 @@ class Measured:
     unit: str = ""
     failures: list[str] = dataclasses.field(default_factory=list)
     by_template: dict[str, float] = dataclasses.field(default_factory=dict)
+    samples: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +57,14 @@ class Outputs:
       tokens: the predictions' token ids, for seqio's metric objects.
       scores: the log-likelihood of each example's targets.
       prediction_scores: the log-likelihood of each prediction.
+      kept: of how many examples, from the first, what was asked and answered is told.
     """
 
     predictions: Sequence[str | None] | None = None
     tokens: Sequence[Sequence[int]] | None = None
     scores: Sequence[float] | None = None
     prediction_scores: Sequence[float] | None = None
+    kept: int = 0
 
 
 def wanted(task: seqio.Task) -> list[str]:
@@ -116,8 +122,11 @@ def measure(task: seqio.Task, found: Sequence[tuple[Any, Mapping[str, Any]]], ou
         call = lambda function=function: function(*of_function[id(function)]())
         unit = metrics.unit_of(function)
         _run(result, task.name, metrics.name_of(function), call, unit, first=number == 0)
+    alone: Callable[..., Mapping[str, Any]] | None = None
     if result.score and task.metric_fns and _wanted_by(task.metric_fns[0], given) == PREDICTIONS:
-        result.by_template = _by_template(task.metric_fns[0], result.score, found, targets, predictions)
+        alone = task.metric_fns[0]
+        result.by_template = _by_template(alone, result.score, found, targets, predictions)
+    result.samples = _samples(asked[: outputs.kept], predictions, alone, result.score or "")
     examples = [dict(known) for _, known in found]
     for number, metric in enumerate(_objects(task)):
         call = lambda metric=metric: _by_object(task, metric, examples, outputs)
@@ -147,6 +156,43 @@ def _by_template(
         if math.isfinite(figures.get(score, math.nan)):
             scores[str(number)] = figures[score]
     return scores
+
+
+def _samples(
+    asked: Sequence[tuple[str | None, tuple[Any, Mapping[str, Any]]]],
+    predictions: Sequence[Any],
+    metric: Callable[..., Mapping[str, Any]] | None,
+    score: str,
+) -> list[dict[str, Any]]:
+    """What was asked and answered, example by example, all of it fit for JSON.
+
+    Returns:
+      A dict for each of `asked`: "id", "template", "prompt"; "target" and "prediction", both as metrics compare them;
+      "answer", as it was given; and "score", that of this example alone, None where the score is no mean of such.
+    """
+    rows = []
+    for (text, (target, known)), prediction in zip(asked, predictions, strict=False):
+        value: float | None = None
+        if metric is not None:
+            with contextlib.suppress(*_FAILURES):
+                value = metrics.numbers(metric([target], [prediction])).get(score)
+        answer = known["targets_pretokenized"] if text is None else text
+        of_example = {"id": known.get("id"), "template": known.get("template"), "prompt": known["inputs_pretokenized"]}
+        of_answer = {"target": target, "prediction": prediction, "answer": answer}
+        row = {name: _plain(found) for name, found in {**of_example, **of_answer}.items()}
+        rows.append({**row, "score": value if value is not None and math.isfinite(value) else None})
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON has it; as text, where it is of a kind that JSON has not."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    try:
+        json.dumps(value)
+    except TypeError:
+        return str(value)
+    return value
 
 
 def _run(

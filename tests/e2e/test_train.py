@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from flan_jax.data.stores.store import open_store
+from flan_jax.evaluation import samples
 from tests.project import losses, plan_of, rows, scores
 
 
@@ -43,6 +44,21 @@ def test_scores_are_a_curve_over_steps(trained):
         groups = {"seen_templates": "seen templates", "held-out_templates": "held-out templates"}
         assert found[step]["by_group"] == {tag: results["groups"][name][when] for tag, name in groups.items()}
         assert found[step]["mean"] == pytest.approx(np.mean([row[when] for row in results["tasks"]]))
+
+
+def test_what_was_asked_and_answered_is_kept_and_scores_as_the_task_does(trained):
+    results = json.loads((trained / "results.json").read_text())
+    kept = dict(samples.tasks_in(trained / "samples" / "step-30"))
+    assert set(kept) == {task["task"] for task in results["tasks"]}
+    for task in results["tasks"]:
+        rows = samples.read(kept[task["task"]])
+        assert len(rows) == task["examples"] and all(row["prompt"] for row in rows)
+        assert np.mean([row["score"] for row in rows]) == pytest.approx(task["after"])
+    of_options = samples.read(kept["parity"])
+    for row in of_options:
+        best = row["options"][int(np.argmax(row["option_log_probabilities"]))]
+        assert row["answer"] == best and row["answer_log_probability"] == max(row["option_log_probabilities"])
+        assert row["target"][0] in row["options"] and (row["score"] == 100) == (row["prediction"] in row["target"])
 
 
 def test_tensorboard_has_every_steps_loss_and_the_scores(trained):

@@ -122,7 +122,7 @@ def test_a_task_of_other_code_is_scored_by_its_own_metric(run, project, worker):
     answers = [codec.decode(store.tokens("targets", i)) for i in range(12)]
     job = {"task": "shout", "store": task.tasks[0].store()}
     assert worker.call("score", jobs=[{**job, "predictions": answers}], request=request) == [
-        {"figures": {"equal": 1.0}, "score": "equal", "unit": "equal", "failures": [], "by_template": {}}
+        {"figures": {"equal": 1.0}, "score": "equal", "unit": "equal", "failures": [], "by_template": {}, "samples": []}
     ]
     wrong = [*answers[1:], answers[0]]
     assert worker.call("score", jobs=[{**job, "predictions": wrong}], request=request)[0]["figures"] == {"equal": 0.0}
