@@ -1,6 +1,7 @@
 """Kept answers: where they are, how many stay, and what is read of another's file."""
 
 import json
+import math
 import os
 
 import pytest
@@ -17,6 +18,14 @@ def test_answers_are_read_as_they_were_written_whatever_the_task_is_called(tmp_p
     assert [(task, samples.read(path)) for task, path in samples.tasks_in(tmp_path / "eval")] == [(odd, [ROW, said])]
     (file,) = (tmp_path / "eval").iterdir()
     assert [task for task, _ in samples.tasks_in(file)] == [odd]
+
+
+def test_what_json_or_a_file_cannot_hold_ends_no_scoring(tmp_path):
+    samples.write(tmp_path, "task", [{**ROW, "answer": "half \udce9", "option_log_probabilities": [-1.0, -math.inf]}])
+    ((_, path),) = samples.tasks_in(tmp_path)
+    (row,) = samples.read(path)
+    assert row["answer"] == "half ?" and row["option_log_probabilities"] == [-1.0, None]
+    json.loads(path.read_text(), parse_constant=pytest.fail)
 
 
 def test_of_a_run_the_scoring_that_was_last_is_taken(tmp_path):
