@@ -77,7 +77,7 @@ def _figures(function: Callable[..., Any], answers: Sequence[Mapping[str, Any]])
     try:
         return _run(function, answers), ""
     except Exception as error:  # a user's function may raise anything
-        why = f"raised {type(error).__name__}: {error}"
+        why = f"raised {named_functions.failure(error)}"
     sound = [row for row in answers if _works(function, row)]
     if not sound:
         return {}, f"{why}, on each answer"

@@ -14,7 +14,6 @@ options have the last two fields.
 """
 
 import json
-import math
 import pathlib
 import shutil
 import urllib.parse
@@ -49,18 +48,9 @@ def file_of(folder: pathlib.Path, task: str) -> pathlib.Path:
 def write(folder: pathlib.Path, task: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Keeps a task's samples in the place of those before, all or none of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) for row in rows]
+    lines = [json.dumps(atomic.finite(row), ensure_ascii=False, allow_nan=False) for row in rows]
     # A byte of a source that is no UTF-8 is half a character, which no file takes.
     atomic.write_bytes(file_of(folder, task), [f"{line}\n".encode("utf-8", "replace") for line in lines])
-
-
-def _finite(value: Any) -> Any:
-    """The value with null for each number that JSON has not."""
-    if isinstance(value, Mapping):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def keep_newest(folder: pathlib.Path, number: int) -> None:

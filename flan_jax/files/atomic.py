@@ -46,7 +46,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     try:
         text = json.dumps(value, indent=1, allow_nan=False)
     except ValueError:
-        text = json.dumps(_finite(value), indent=1, allow_nan=False)
+        text = json.dumps(finite(value), indent=1, allow_nan=False)
     write_text(path, text)
 
 
@@ -67,11 +67,12 @@ def read_json(path: pathlib.Path, mend: str) -> Any:
         raise UserError(f"{path} is damaged ({error}); {mend}") from None
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with null for each number that JSON has not."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
